@@ -1,0 +1,177 @@
+"""Accounts: balances, open orders and everything an account may ask about later."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from nbext.exchange import refusals
+from nbext.exchange.orders import ZERO, Fill, Order, OrderList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nbext.exchange.limits import OrderCount
+
+
+@dataclass(slots=True)
+class Balance:
+    """What an account has of one asset."""
+
+    free: Decimal = ZERO
+    locked: Decimal = ZERO
+
+
+class OpenOrders(dict[int, Order]):
+    """Open orders of an account on one symbol by id, ascending, with the counts that filters ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.algo = 0
+        self.iceberg = 0
+        self.lists = 0
+
+    def add(self, order: Order) -> None:
+        """Take in an order that has just been accepted."""
+        self[order.order_id] = order
+        self.algo += order.is_stop
+        self.iceberg += order.iceberg_quantity is not None
+
+    def drop(self, order: Order) -> None:
+        """Let go of an order that has ended."""
+        del self[order.order_id]
+        self.algo -= order.is_stop
+        self.iceberg -= order.iceberg_quantity is not None
+
+
+class Account:
+    """One account: several API keys may act for it.
+
+    Parameters
+    ----------
+    name : str
+        Name inside this exchange, for example ``main``.
+    uid : int
+        Number shown by ``GET /account``.
+    funds : Mapping of str to Decimal
+        Free balances at the start.
+    order_count : OrderCount
+        The account's unfilled order count (5.3).
+    """
+
+    def __init__(self, name: str, uid: int, funds: Mapping[str, Decimal], order_count: OrderCount) -> None:
+        self.name = name
+        self.uid = uid
+        self.order_count = order_count
+        self.update_time = -1
+        self.maker_rate = ZERO
+        self.taker_rate = ZERO
+        self.balances = {asset: Balance(amount) for asset, amount in funds.items()}
+        self.open: defaultdict[str, OpenOrders] = defaultdict(OpenOrders)
+        self.orders: defaultdict[str, dict[int, Order]] = defaultdict(dict)
+        self.fills: defaultdict[str, list[Fill]] = defaultdict(list)
+        self.lists: dict[int, OrderList] = {}
+        self.open_lists: dict[int, OrderList] = {}
+        self._by_client_id: dict[tuple[str, str], Order] = {}
+        self._open_client_ids: dict[tuple[str, str], Order] = {}
+        self._lists_by_client_id: dict[str, OrderList] = {}
+
+    def hold(self, orders: Iterable[Order]) -> None:
+        """Lock what these orders need, all or nothing."""
+        needs: defaultdict[str, Decimal] = defaultdict(Decimal)
+        wanted = [(order, order.lock_asset, order.need) for order in orders]
+        for _, asset, need in wanted:
+            needs[asset] += need
+        for asset, total in needs.items():
+            if self.balances[asset].free < total:
+                raise refusals.insufficient_balance()
+        for order, asset, need in wanted:
+            self.lock(order, asset, need)
+
+    def lock(self, order: Order, asset: str, amount: Decimal) -> None:
+        """Move free funds into an order's hold."""
+        balance = self.balances[asset]
+        balance.free -= amount
+        balance.locked += amount
+        order.locked += amount
+
+    def release(self, order: Order) -> None:
+        """Give back whatever an order still holds."""
+        if order.locked:
+            balance = self.balances[order.lock_asset]
+            balance.free += order.locked
+            balance.locked -= order.locked
+            order.locked = ZERO
+
+    def pay(self, order: Order, price: Decimal, quantity: Decimal) -> None:
+        """Pay for a fill out of the order's hold; what the price was better is free again."""
+        symbol = order.symbol
+        if order.side == "BUY":
+            spent = price * quantity
+            held = order.lock_price * quantity if order.lock_price else spent
+            got = quantity
+            gain = symbol.base
+        else:
+            spent = held = quantity
+            got = price * quantity
+            gain = symbol.quote
+        balance = self.balances[order.lock_asset]
+        balance.locked -= held
+        balance.free += held - spent
+        order.locked -= held
+        self.balances[gain].free += got
+
+    def admit(self, order: Order) -> None:
+        """Enter an accepted order into the account's records."""
+        name = order.symbol.name
+        self.open[name].add(order)
+        self.orders[name][order.order_id] = order
+        self._open_client_ids[name, order.own_id] = order
+        self._by_client_id[name, order.own_id] = order
+
+    def admit_list(self, order_list: OrderList) -> None:
+        """Enter an accepted order list into the account's records."""
+        self.lists[order_list.order_list_id] = order_list
+        self.open_lists[order_list.order_list_id] = order_list
+        self._lists_by_client_id[order_list.client_order_id] = order_list
+        self.open[order_list.symbol.name].lists += 1
+
+    def dismiss(self, order: Order) -> None:
+        """Take an ended order off the open ones; it can still be looked up."""
+        name = order.symbol.name
+        self.open[name].drop(order)
+        del self._open_client_ids[name, order.own_id]
+        if order.is_quote:
+            del self.orders[name][order.order_id], self._by_client_id[name, order.own_id]
+        elif order.cancel_id is not None:
+            self._by_client_id[name, order.cancel_id] = order
+
+    def dismiss_list(self, order_list: OrderList) -> None:
+        """Take a finished list off the open ones."""
+        del self.open_lists[order_list.order_list_id]
+        self.open[order_list.symbol.name].lists -= 1
+
+    def is_open_id(self, symbol: str, client_order_id: str) -> bool:
+        """Tell whether an open order on the symbol uses this client id."""
+        return (symbol, client_order_id) in self._open_client_ids
+
+    def is_open_list_id(self, client_order_id: str) -> bool:
+        """Tell whether an open order list uses this client id."""
+        known = self._lists_by_client_id.get(client_order_id)
+        return known is not None and not known.is_done
+
+    def find(self, symbol: str, order_id: int | None, client_order_id: str | None) -> Order | None:
+        """Find an order by its id, else by a client id that it has or had."""
+        if order_id is not None:
+            return self.orders[symbol].get(order_id)
+        key = (symbol, client_order_id or "")
+        # 17 #11: the id an order had before its cancel counts while no open order uses it.
+        return self._open_client_ids.get(key) or self._by_client_id.get(key)
+
+    def find_list(self, order_list_id: int | None, client_order_id: str | None) -> OrderList | None:
+        """Find an order list by its id, else by its client id."""
+        if order_list_id is not None:
+            return self.lists.get(order_list_id)
+        return self._lists_by_client_id.get(client_order_id or "")

@@ -1,0 +1,84 @@
+"""The order book of one symbol: price levels, each in order of arrival."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    from nbext.exchange.orders import Order
+
+
+class BookSide:
+    """Bids or asks. A level is a dict by order id: it keeps arrival order and forgets in one step."""
+
+    def __init__(self, side: str) -> None:
+        self._best = -1 if side == "BUY" else 0
+        self._prices: list[Decimal] = []  # ascending
+        self._levels: dict[Decimal, dict[int, Order]] = {}
+
+    def add(self, order: Order) -> None:
+        """Put an order at the end of its level."""
+        level = self._levels.get(order.price)
+        if level is None:
+            self._levels[order.price] = {order.order_id: order}
+            insort(self._prices, order.price)
+        else:
+            level[order.order_id] = order
+
+    def remove(self, order: Order) -> None:
+        """Take an order out, and its level when it was the last there."""
+        level = self._levels[order.price]
+        del level[order.order_id]
+        if not level:
+            del self._levels[order.price]
+            del self._prices[bisect_left(self._prices, order.price)]
+
+    def requeue(self, order: Order) -> None:
+        """Send an order to the end of its level."""
+        level = self._levels[order.price]
+        level[order.order_id] = level.pop(order.order_id)
+
+    def best_price(self) -> Decimal | None:
+        """Return the price that trades first."""
+        return self._prices[self._best] if self._prices else None
+
+    def first(self) -> Order | None:
+        """Return the order that trades first: best price, then earliest."""
+        if not self._prices:
+            return None
+        return next(iter(self._levels[self._prices[self._best]].values()))
+
+    def __contains__(self, order: Order) -> bool:
+        return order.order_id in self._levels.get(order.price, ())
+
+    def __iter__(self) -> Iterator[Order]:
+        """Walk the orders in the sequence in which they would trade."""
+        for price in reversed(self._prices) if self._best else self._prices:
+            yield from self._levels[price].values()
+
+    def levels(self, limit: int) -> Iterator[tuple[Decimal, Decimal]]:
+        """Walk price and visible quantity of the best levels."""
+        prices = self._prices[: -limit - 1 : -1] if self._best else self._prices[:limit]
+        for price in prices:
+            yield price, sum((order.visible for order in self._levels[price].values()), start=price * 0)
+
+
+class Book:
+    """Both sides of one symbol's book."""
+
+    def __init__(self) -> None:
+        self.sides = {"BUY": BookSide("BUY"), "SELL": BookSide("SELL")}
+
+    def add(self, order: Order) -> None:
+        """Let an order rest on its side."""
+        self.sides[order.side].add(order)
+
+    def remove(self, order: Order) -> None:
+        """Take a resting order out, if it rests here."""
+        side = self.sides[order.side]
+        if order in side:
+            side.remove(order)

@@ -1,0 +1,406 @@
+"""The desk: each endpoint's call, from checked parameters to the engine and back to a reply.
+
+One method per endpoint, named in `Desk.answer`. It knows neither HTTP nor signatures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from nbext.exchange import refusals, reports, tickets
+from nbext.exchange.engine import MARKET_ACCOUNT
+from nbext.exchange.gate import to_microseconds
+from nbext.exchange.limits import DAY
+from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.symbols import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nbext.exchange.endpoints import Value
+    from nbext.exchange.engine import Engine
+    from nbext.exchange.gate import Admission
+    from nbext.exchange.limits import Window
+    from nbext.exchange.orders import Order, OrderList, Ticket
+    from nbext.exchange.reports import Report
+    from nbext.exchange.symbols import Symbol
+    from nbext.exchange.tickets import ListTicket
+
+    Params = dict[str, Value]
+    Answer = Report | list[Report]
+
+Row = TypeVar("Row")
+
+MILLISECOND = 1000
+DEFAULT_ROWS = 500
+DEFAULT_DEPTH = 100
+MAX_DEPTH = 5000
+LISTS = {"oco": tickets.oco, "oto": tickets.oto, "otoco": tickets.otoco}
+
+
+class Desk:
+    """Serves admitted requests.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine behind it.
+    weight : Window
+        The request weight limit, for ``exchangeInfo``.
+    """
+
+    def __init__(self, engine: Engine, weight: Window) -> None:
+        self._engine = engine
+        self._weight = weight
+        self._calls: dict[str, Callable[[Admission], Answer]] = {
+            "ping": lambda _: {},
+            "time": lambda asked: {"serverTime": self._engine.now() // asked.unit},
+            "exchangeInfo": self._exchange_info,
+            "depth": self._depth,
+            "ticker/price": lambda asked: self._ticker(asked, self._price),
+            "ticker/bookTicker": lambda asked: self._ticker(asked, self._best),
+            "order": self._place,
+            "test": self._test,
+            "cancel": self._cancel,
+            "query": self._query,
+            "cancelAll": self._cancel_all,
+            "openOrders": self._open_orders,
+            "allOrders": self._all_orders,
+            "oco": self._place_list,
+            "oto": self._place_list,
+            "otoco": self._place_list,
+            "cancelList": self._cancel_list,
+            "queryList": self._query_list,
+            "openOrderList": self._open_lists,
+            "allOrderList": self._all_lists,
+            "account": self._account,
+            "myTrades": self._trades,
+            "rateLimit": self._rate_limit,
+        }
+
+    def answer(self, asked: Admission) -> Answer:
+        """Carry out one admitted request and return its reply."""
+        return self._calls[asked.endpoint.name](asked)
+
+    # Placing.
+
+    def _place(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        account = self._engine.account(asked.account)
+        ticket = _with_stp(params, symbol, tickets.single(params))
+        kind = _word(params, "newOrderRespType")
+
+        def write(order: Order) -> Report:
+            return reports.placement(order, asked.unit, kind)
+
+        if account.name == MARKET_ACCOUNT:
+            return self._engine.place_as_market(symbol, ticket, write)
+        return self._engine.place(account, symbol, ticket, write)
+
+    def _test(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        account = self._engine.account(asked.account)
+        self._engine.check(account, symbol, _with_stp(params, symbol, tickets.single(params)))
+        if not params.get("computeCommissionRates"):
+            return {}
+        own = {"maker": text(account.maker_rate), "taker": text(account.taker_rate)}
+        none = {"maker": reports.NOTHING, "taker": reports.NOTHING}
+        return {
+            "standardCommissionForOrder": own,
+            "specialCommissionForOrder": none,
+            "taxCommissionForOrder": none,
+            "discount": {
+                "enabledForAccount": False,
+                "enabledForSymbol": False,
+                "discountAsset": "BNB",
+                "discount": reports.NOTHING,
+            },
+        }
+
+    def _place_list(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        ticket: ListTicket = LISTS[asked.endpoint.name](params)
+        for leg in ticket.legs:
+            _with_stp(params, symbol, leg)
+        kind = _word(params, "newOrderRespType")
+
+        def write(order_list: OrderList) -> Report:
+            return reports.placed_list(order_list, asked.unit, kind)
+
+        return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
+
+    def check_order_count(self, asked: Admission) -> None:
+        """Refuse a placement that the unfilled order count has no room for (5.2)."""
+        account = self._engine.account(asked.account)
+        now = self._engine.now()
+        exhausted = account.order_count.exhausted(asked.endpoint.orders, now)
+        if exhausted is not None:
+            window, interval = exhausted
+            raise TooMuch(
+                -1015,
+                f"Too many new orders; current limit is {window.limit} orders per {interval}.",
+                window.seconds_left(now),
+            )
+
+    def count_orders(self, asked: Admission) -> dict[str, str]:
+        """Count an accepted placement and return the headers that say so (5.3)."""
+        count = self._engine.account(asked.account).order_count
+        now = self._engine.now()
+        count.placed(asked.endpoint.orders, now)
+        return {
+            "X-MBX-ORDER-COUNT-10S": str(count.ten_seconds.at(now)),
+            "X-MBX-ORDER-COUNT-1D": str(count.day.at(now)),
+        }
+
+    # Canceling.
+
+    def _cancel(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
+        if order_id is None and client_id is None:
+            raise refusals.one_of("origClientOrderId", "orderId")
+        row = self._engine.cancel(
+            self._engine.account(asked.account),
+            symbol,
+            order_id,
+            client_id,
+            cancel_id=_word(params, "newClientOrderId"),
+            restrictions=_word(params, "cancelRestrictions"),
+        )
+        return reports.canceled_row(row, asked.unit)
+
+    def _cancel_list(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        list_id, client_id = _number(params, "orderListId"), _word(params, "listClientOrderId")
+        if list_id is None and client_id is None:
+            raise refusals.one_of("orderListId", "listClientOrderId")  # 17 #14
+        row = self._engine.cancel_list(
+            self._engine.account(asked.account),
+            symbol,
+            list_id,
+            client_id,
+            cancel_id=_word(params, "newClientOrderId"),
+        )
+        return reports.canceled_row(row, asked.unit)
+
+    def _cancel_all(self, asked: Admission) -> list[Report]:
+        symbol = self._symbol(asked.params)
+        rows = self._engine.cancel_all(self._engine.account(asked.account), symbol)
+        return [reports.canceled_row(row, asked.unit) for row in rows]
+
+    # Asking about orders.
+
+    def _query(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
+        if order_id is None and client_id is None:
+            raise refusals.one_of("origClientOrderId", "orderId")
+        order = self._engine.account(asked.account).find(symbol.name, order_id, client_id)
+        if order is None:
+            raise Refusal(-2013, "Order does not exist.")
+        if order_id is not None and client_id is not None and client_id not in {order.own_id, order.cancel_id}:
+            raise Refusal(-2039, "Client order ID is not correct for this order ID.")
+        return reports.queried(order, asked.unit, with_reason=True)
+
+    def _open_orders(self, asked: Admission) -> list[Report]:
+        account = self._engine.account(asked.account)
+        if "symbol" in asked.params:
+            names: Iterable[str] = [self._symbol(asked.params).name]
+        else:
+            names = self._engine.symbols
+        # 17 #40: one flat row per live or pending leg, ascending by order id in each symbol.
+        return [reports.queried(order, asked.unit) for name in names for order in account.open[name].values()]
+
+    def _all_orders(self, asked: Admission) -> list[Report]:
+        params = asked.params
+        orders = self._engine.account(asked.account).orders[self._symbol(params).name].values()
+        first = _number(params, "orderId")
+        if "startTime" in params or "endTime" in params:
+            rows = _in_span(params, list(orders), lambda order: order.update_time)
+        elif first is not None:
+            rows = [order for order in orders if order.order_id >= first][: _rows(params)]
+        else:
+            rows = list(orders)[-_rows(params) :]
+        return [reports.queried(order, asked.unit, with_reason=True) for order in rows]
+
+    def _query_list(self, asked: Admission) -> Report:
+        list_id, client_id = _number(asked.params, "orderListId"), _word(asked.params, "origClientOrderId")
+        if list_id is None and client_id is None:
+            raise refusals.one_of("orderListId", "origClientOrderId")  # 17 #14
+        # With both, only the client id counts (section 13).
+        order_list = self._engine.account(asked.account).find_list(None if client_id else list_id, client_id)
+        if order_list is None:
+            raise Refusal(-2013, "Order list does not exist.")  # 17 #13
+        return reports.listed(order_list, asked.unit)
+
+    def _open_lists(self, asked: Admission) -> list[Report]:
+        lists = self._engine.account(asked.account).open_lists.values()
+        return [reports.listed(order_list, asked.unit) for order_list in lists]
+
+    def _all_lists(self, asked: Admission) -> list[Report]:
+        params = asked.params
+        lists = list(self._engine.account(asked.account).lists.values())
+        first = _number(params, "fromId")
+        has_times = "startTime" in params or "endTime" in params
+        if first is not None:
+            if has_times:
+                raise refusals.bad_combination()  # 17 #37
+            rows = [each for each in lists if each.order_list_id >= first][: _rows(params)]
+        elif has_times:
+            rows = _in_span(params, lists, lambda each: each.time)
+        else:
+            rows = lists[-_rows(params) :]
+        return [reports.listed(each, asked.unit) for each in rows]
+
+    # Asking about the account.
+
+    def _account(self, asked: Admission) -> Report:
+        account = self._engine.account(asked.account)
+        omit_zero = bool(asked.params.get("omitZeroBalances"))
+        return reports.account_state(account, asked.unit, can_trade=asked.can_trade, omit_zero=omit_zero)
+
+    def _trades(self, asked: Admission) -> list[Report]:
+        params = asked.params
+        fills = self._engine.account(asked.account).fills[self._symbol(params).name]
+        sent = frozenset(params) & {"orderId", "startTime", "endTime", "fromId"}
+        if len(sent) > 1 and sent not in ({"startTime", "endTime"}, {"orderId", "fromId"}):
+            raise refusals.bad_combination()
+        order_id, first = _number(params, "orderId"), _number(params, "fromId")
+        if order_id is not None:
+            fills = [fill for fill in fills if fill.order.order_id == order_id]
+        if sent & {"startTime", "endTime"}:
+            fills = _in_span(params, fills, lambda fill: fill.time)
+        elif first is not None:
+            fills = [fill for fill in fills if fill.trade_id >= first][: _rows(params)]
+        else:
+            fills = fills[-_rows(params) :]
+        return [reports.trade(fill, asked.unit) for fill in fills]
+
+    def _rate_limit(self, asked: Admission) -> list[Report]:
+        count = self._engine.account(asked.account).order_count
+        now = self._engine.now()
+        return [
+            _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit) | {"count": count.ten_seconds.at(now)},
+            _limit("ORDERS", "DAY", 1, count.day.limit) | {"count": count.day.at(now)},
+        ]
+
+    # Asking about the market.
+
+    def _exchange_info(self, asked: Admission) -> Report:
+        params = asked.params
+        if "symbolStatus" in params and ("symbol" in params or "symbols" in params):
+            raise refusals.bad_combination()
+        count = self._engine.account("main").order_count
+        entries = [symbol.info() for symbol in self._chosen(params)]
+        if params.get("showPermissionSets") is False:
+            for entry in entries:
+                del entry["permissionSets"]
+        return {
+            "timezone": "UTC",
+            "serverTime": self._engine.now() // asked.unit,
+            "rateLimits": [
+                _limit("REQUEST_WEIGHT", "MINUTE", 1, self._weight.limit),
+                _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit),
+                _limit("ORDERS", "DAY", 1, count.day.limit),
+            ],
+            "exchangeFilters": self._engine.filters.wire,
+            "symbols": entries,
+        }
+
+    def _depth(self, asked: Admission) -> Report:
+        symbol = self._symbol(asked.params)
+        _check_status(symbol, asked.params)
+        market = self._engine.markets[symbol.name]
+        wanted = _number(asked.params, "limit")
+        limit = min(DEFAULT_DEPTH if wanted is None else wanted, MAX_DEPTH)
+        sides = {
+            word: [[text(price), text(quantity)] for price, quantity in market.book.sides[side].levels(limit)]
+            for word, side in (("bids", "BUY"), ("asks", "SELL"))
+        }
+        return {"lastUpdateId": market.update_id, **sides}
+
+    def _ticker(self, asked: Admission, row: Callable[[Symbol], Report]) -> Answer:
+        chosen = self._chosen(asked.params)
+        if "symbol" in asked.params:
+            _check_status(chosen[0], asked.params)
+            return row(chosen[0])
+        return [row(symbol) for symbol in chosen]
+
+    def _price(self, symbol: Symbol) -> Report:
+        last = self._engine.markets[symbol.name].last_price
+        return {"symbol": symbol.name, "price": reports.NOTHING if last is None else text(last)}
+
+    def _best(self, symbol: Symbol) -> Report:
+        book = self._engine.markets[symbol.name].book
+        row: Report = {"symbol": symbol.name}
+        for word, side in (("bid", "BUY"), ("ask", "SELL")):
+            price, quantity = next(book.sides[side].levels(1), (None, None))
+            row[f"{word}Price"] = reports.NOTHING if price is None else text(price)
+            row[f"{word}Qty"] = reports.NOTHING if quantity is None else text(quantity)
+        return row
+
+    def _chosen(self, params: Params) -> list[Symbol]:
+        """Return the symbols that a public query is about: one, several, or all."""
+        if "symbol" in params:
+            if "symbols" in params:
+                raise refusals.bad_combination()  # 17 #37
+            return [self._symbol(params)]
+        names = cast("list[str]", params.get("symbols", list(self._engine.symbols)))
+        chosen = [self._engine.symbol(name) for name in names]
+        status = params.get("symbolStatus")
+        return [symbol for symbol in chosen if status in {None, symbol.status}]
+
+    def _symbol(self, params: Params) -> Symbol:
+        return self._engine.symbol(str(params["symbol"]))
+
+
+def _word(params: Params, name: str) -> str | None:
+    return cast("str | None", params.get(name))
+
+
+def _number(params: Params, name: str) -> int | None:
+    return cast("int | None", params.get(name))
+
+
+def _rows(params: Params) -> int:
+    return _number(params, "limit") or DEFAULT_ROWS
+
+
+def _with_stp(params: Params, symbol: Symbol, ticket: Ticket) -> Ticket:
+    """Note the self-trade prevention mode, if the symbol allows it (15.11)."""
+    mode = _word(params, "selfTradePreventionMode")
+    if mode is not None and mode not in symbol.stp_modes:
+        raise Refusal(-1013, "This symbol does not allow the specified self-trade prevention mode.")
+    ticket.stp_mode = mode or symbol.stp_modes[0]
+    return ticket
+
+
+def _check_status(symbol: Symbol, params: Params) -> None:
+    if params.get("symbolStatus") not in {None, symbol.status}:
+        raise Refusal(-1220, "The symbol's status does not match the requested symbolStatus.")
+
+
+def _limit(kind: str, interval: str, number: int, limit: int) -> Report:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
+
+
+def _in_span(params: Params, rows: Sequence[Row], time_of: Callable[[Row], int]) -> list[Row]:
+    """Return the rows between ``startTime`` and ``endTime``, both inclusive (section 2)."""
+    start, end = _number(params, "startTime"), _number(params, "endTime")
+    first = None if start is None else to_microseconds(start)
+    last = None if end is None else to_microseconds(end)
+    if first is not None and last is not None and last - first > DAY:
+        raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
+    # The unit of a reply is coarser than the engine's clock: a millisecond means all of it.
+    found = [
+        row
+        for row in rows
+        if (first is None or time_of(row) >= first) and (last is None or time_of(row) < last + MILLISECOND)
+    ]
+    return found[-_rows(params) :] if first is None else found[: _rows(params)]

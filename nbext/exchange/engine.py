@@ -1,0 +1,397 @@
+"""The matching engine: accounts, symbols, and what may be asked of them. It knows no HTTP.
+
+Each public method is one step: nothing happens between its beginning and its end. Time comes from the
+clock it is given, in microseconds.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeVar
+
+from nbext.exchange import refusals, tickets
+from nbext.exchange.accounts import Account
+from nbext.exchange.filters import Counts
+from nbext.exchange.limits import OrderCount
+from nbext.exchange.market import Market
+from nbext.exchange.orders import ZERO, Order, OrderList, Ticket, opposite
+from nbext.exchange.refusals import Refusal
+from nbext.exchange.symbols import FUNDS, exchange_filters, list_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nbext.exchange.symbols import Symbol
+    from nbext.exchange.tickets import ListTicket
+
+Reply = TypeVar("Reply")
+
+MARKET_ACCOUNT = "market"
+MARKET_WEALTH = 1_000  # how many times the funds of others the market has
+QUOTE_LEVELS = 10
+QUOTE_GAP = 5  # ticks from the price to the first quote, so that there is room between the quotes
+QUOTE_LEVEL_SHARE = Decimal("0.0005")  # distance of further levels, as a share of the price
+ID_ALPHABET = string.ascii_letters + string.digits
+ID_LENGTH = 22
+
+
+class Engine:
+    """Accounts, books and orders of one exchange.
+
+    Parameters
+    ----------
+    seed : int
+        Fixes ids and starting prices.
+    clock : callable
+        Returns the time in microseconds.
+    max_num_orders : int
+        MAX_NUM_ORDERS of each symbol.
+    order_limits : tuple of int
+        Unfilled order count allowed in ten seconds and in a day.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        clock: Callable[[], int],
+        max_num_orders: int = 200,
+        order_limits: tuple[int, int] = (50, 160_000),
+    ) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - ids and prices, never a secret
+        self._clock = clock
+        self._order_limits = order_limits
+        self.symbols = list_symbols(max_num_orders)
+        self.filters = exchange_filters(max_num_orders)
+        self.accounts: dict[str, Account] = {}
+        self.markets: dict[str, Market] = {}
+        self._next_order_id: dict[str, int] = {}
+        self._next_list_id = self._random.randrange(1_000, 9_000)
+        for symbol in self.symbols.values():
+            self._next_order_id[symbol.name] = self._random.randrange(1_000_000, 9_000_000)
+            self.markets[symbol.name] = Market(symbol, self._random.randrange(10_000, 90_000))
+        market = self.account(MARKET_ACCOUNT)
+        for balance in market.balances.values():
+            balance.free *= MARKET_WEALTH
+        for symbol in self.symbols.values():
+            jitter = self._random.randint(-25, 25)
+            price = symbol.listing_price * (10_000 + jitter) / 10_000
+            self.set_price(symbol.name, price.quantize(symbol.tick))
+
+    def now(self) -> int:
+        """Return the time in microseconds."""
+        return self._clock()
+
+    def account(self, name: str) -> Account:
+        """Return an account, opening it with the usual funds when it is new."""
+        if name not in self.accounts:
+            uid = 100_000_000 + len(self.accounts)
+            self.accounts[name] = Account(name, uid, FUNDS, OrderCount(*self._order_limits))
+        return self.accounts[name]
+
+    def symbol(self, name: str) -> Symbol:
+        """Return a listed symbol."""
+        try:
+            return self.symbols[name]
+        except KeyError:
+            raise Refusal(-1121, "Invalid symbol.") from None
+
+    def client_id(self) -> str:
+        """Make up a client id as the exchange does when none is sent."""
+        return "".join(self._random.choices(ID_ALPHABET, k=ID_LENGTH))
+
+    # Placing.
+
+    def place(self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+        """Accept one order.
+
+        The reply is written as soon as the order has been dealt with, before what its trades set off.
+        """
+        market = self._begin(symbol)
+        self.check(account, symbol, ticket)
+        order = self._order(account, symbol, ticket)
+        if order.type != "MARKET":
+            order.lock_price = market.lock_price(order)
+            account.hold([order])
+        elif not self._affords(account, order):
+            raise refusals.insufficient_balance()
+        self._accept(order, "NEW")
+        market.enter(order)
+        reply = write(order)
+        market.settle()
+        return reply
+
+    def check(self, account: Account, symbol: Symbol, ticket: Ticket) -> None:
+        """Refuse a single order as `place` would, placing nothing: balances stay out of it."""
+        market = self._begin(symbol)
+        self._check_open(symbol)
+        symbol.filters.check(ticket, market.average)
+        self._check_counts(account, symbol, [ticket], lists=0)
+        self._check_client_ids(account, symbol, [ticket])
+        market.check_entry(self._sketch(account, symbol, ticket))
+
+    def place_list(
+        self, account: Account, symbol: Symbol, ticket: ListTicket, write: Callable[[OrderList], Reply]
+    ) -> Reply:
+        """Accept an order list, whole or not at all."""
+        market = self._begin(symbol)
+        self._check_open(symbol)
+        for leg in ticket.legs:
+            symbol.filters.check(leg, market.average)
+        self._check_counts(account, symbol, ticket.legs, lists=1)
+        self._check_client_ids(account, symbol, ticket.legs)
+        if ticket.client_order_id is not None and account.is_open_list_id(ticket.client_order_id):
+            raise refusals.duplicate_order()  # 17 #38
+        starting = [ticket.working] if ticket.working else list(ticket.pair or ())
+        if ticket.working is None:
+            _check_against_last(starting, market.last_price)
+        for leg in starting:
+            market.check_entry(self._sketch(account, symbol, leg))
+        order_list = self._build_list(account, symbol, ticket, market)
+        for leg in order_list.legs:
+            is_pending = order_list.working is not None and leg is not order_list.working
+            self._accept(leg, "PENDING_NEW" if is_pending else "NEW")
+        account.admit_list(order_list)
+        self._next_list_id += 1
+        for leg in order_list.legs:
+            if leg.status == "NEW":
+                market.enter(leg)
+        reply = write(order_list)
+        market.settle()
+        return reply
+
+    def _build_list(self, account: Account, symbol: Symbol, ticket: ListTicket, market: Market) -> OrderList:
+        """Make the orders of a list and lock what they need."""
+        order_list = OrderList(
+            order_list_id=self._next_list_id,
+            client_order_id=ticket.client_order_id or self.client_id(),
+            kind=ticket.kind,
+            symbol=symbol,
+            account=account,
+            time=market.now,
+        )
+        first_id = self._next_order_id[symbol.name]
+        for leg_ticket in ticket.legs:
+            leg = self._order(account, symbol, leg_ticket)
+            leg.order_list = order_list
+            leg.lock_price = market.lock_price(leg)
+            order_list.legs.append(leg)
+        payers = list(order_list.legs)
+        if ticket.working is not None:
+            order_list.working = order_list.legs[0]
+        if ticket.pair is not None:
+            first, second = order_list.legs[-2:]
+            order_list.pair = first, second
+            # 17 #29: a pair is paid for once, by its dearer leg.
+            payers.remove(min(first, second, key=lambda leg: leg.need))
+        try:
+            account.hold(payers)
+        except Refusal:
+            self._next_order_id[symbol.name] = first_id
+            raise
+        return order_list
+
+    def _begin(self, symbol: Symbol) -> Market:
+        market = self.markets[symbol.name]
+        market.now = self._clock()
+        return market
+
+    def _sketch(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
+        """Make an order without taking an id for it."""
+        fields = {name: getattr(ticket, name) for name in Ticket.__slots__}
+        now = self.markets[symbol.name].now
+        return Order(**fields, symbol=symbol, account=account, order_id=-1, own_id="", time=now)
+
+    def _order(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
+        order = self._sketch(account, symbol, ticket)
+        order.order_id = self._next_order_id[symbol.name]
+        order.own_id = ticket.client_order_id or self.client_id()
+        self._next_order_id[symbol.name] += 1
+        return order
+
+    @staticmethod
+    def _accept(order: Order, status: str) -> None:
+        order.note(status, order.time)
+        order.account.admit(order)
+
+    def _check_open(self, symbol: Symbol) -> None:
+        if symbol.status != "TRADING":
+            raise Refusal(-1013, "Market is closed.")  # 17 #26
+
+    def _check_counts(self, account: Account, symbol: Symbol, legs: Iterable[Ticket], *, lists: int) -> None:
+        legs = list(legs)
+        added = Counts(
+            orders=len(legs),
+            algo=sum(leg.is_stop for leg in legs),
+            iceberg=sum(leg.iceberg_quantity is not None for leg in legs),
+            lists=lists,
+        )
+        open_here = account.open[symbol.name]
+        symbol.filters.check_counts(Counts(len(open_here), open_here.algo, open_here.iceberg, open_here.lists), added)
+        books = account.open.values()
+        self.filters.check_counts(
+            Counts(
+                sum(len(each) for each in books),
+                sum(each.algo for each in books),
+                sum(each.iceberg for each in books),
+                len(account.open_lists),
+            ),
+            added,
+        )
+
+    @staticmethod
+    def _check_client_ids(account: Account, symbol: Symbol, legs: Iterable[Ticket]) -> None:
+        ids = [leg.client_order_id for leg in legs if leg.client_order_id is not None]
+        if len(set(ids)) < len(ids) or any(account.is_open_id(symbol.name, each) for each in ids):
+            raise refusals.duplicate_order()
+
+    def _affords(self, account: Account, order: Order) -> bool:
+        """Tell whether the account can pay for the whole market order (15.4)."""
+        quantity, money = self.markets[order.symbol.name].estimate(order)
+        if order.side == "BUY":
+            return account.balances[order.symbol.quote].free >= max(money, order.quote_quantity)
+        return account.balances[order.symbol.base].free >= max(quantity, order.quantity)
+
+    # Canceling.
+
+    def cancel(
+        self,
+        account: Account,
+        symbol: Symbol,
+        order_id: int | None,
+        client_order_id: str | None,
+        *,
+        cancel_id: str | None = None,
+        restrictions: str | None = None,
+    ) -> Order | tuple[OrderList, list[Order]]:
+        """Cancel one order; for a leg of an unfinished list the whole list goes (10.1)."""
+        order = account.find(symbol.name, order_id, client_order_id)
+        if order is None or not order.is_live:
+            raise refusals.unknown_order()
+        if order_id is not None and client_order_id is not None and client_order_id != order.current_id:
+            raise refusals.unknown_order()  # 17 #12
+        wanted = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}.get(restrictions or "")
+        if wanted is not None and order.status != wanted:
+            raise Refusal(-2011, "Order was not canceled due to cancel restrictions.")
+        self._begin(symbol)
+        return self._cancel_row(order, cancel_id or self.client_id())
+
+    def cancel_list(
+        self,
+        account: Account,
+        symbol: Symbol,
+        order_list_id: int | None,
+        client_order_id: str | None,
+        *,
+        cancel_id: str | None = None,
+    ) -> tuple[OrderList, list[Order]]:
+        """Cancel what is live in an order list; return the list and the legs canceled now."""
+        order_list = account.find_list(order_list_id, client_order_id)
+        both = order_list_id is not None and client_order_id is not None
+        if (
+            order_list is None
+            or order_list.is_done
+            or order_list.symbol is not symbol
+            or (both and order_list.client_order_id != client_order_id)
+        ):
+            raise refusals.unknown_order()  # 17 #13
+        self._begin(symbol)
+        return self._cancel_legs(order_list, cancel_id or self.client_id())
+
+    def cancel_all(self, account: Account, symbol: Symbol) -> list[Order | tuple[OrderList, list[Order]]]:
+        """Cancel every open order of the account on the symbol, lists whole."""
+        orders = list(account.open[symbol.name].values())
+        if not orders:
+            raise refusals.unknown_order()  # 17 #1
+        self._begin(symbol)
+        cancel_id = self.client_id()  # 17 #3: one id for all rows
+        # 17 #2: ascending by order id, which is how open orders are kept. 17 #10: one step for all.
+        return [self._cancel_row(order, cancel_id) for order in orders if order.is_live]
+
+    def _cancel_row(self, order: Order, cancel_id: str) -> Order | tuple[OrderList, list[Order]]:
+        if order.order_list is not None and not order.order_list.is_done:
+            return self._cancel_legs(order.order_list, cancel_id)
+        # 17 #7: the survivor of a finished list is a single order again.
+        self.markets[order.symbol.name].cancel(order, cancel_id)
+        return order
+
+    def _cancel_legs(self, order_list: OrderList, cancel_id: str) -> tuple[OrderList, list[Order]]:
+        # 17 #4: pending legs are canceled like the rest. 17 #6: ended legs are not reported again.
+        live = [leg for leg in order_list.legs if leg.is_live]
+        market = self.markets[order_list.symbol.name]
+        for leg in live:
+            market.cancel(leg, cancel_id)
+        return order_list, live
+
+    # The market that moves.
+
+    def last_price(self, name: str) -> Decimal:
+        """Return the price of a symbol's last trade."""
+        return self.markets[self.symbol(name).name].last_price or ZERO
+
+    def set_price(self, name: str, price: Decimal) -> None:
+        """Move the market to a price: it takes every order at or beyond it and quotes around it."""
+        symbol = self.symbol(name)
+        market = self._begin(symbol)
+        self._withdraw_quotes(symbol)
+        for side in ("BUY", "SELL"):
+            quantity = market.offered_to(side, price)
+            if quantity:
+                self._quote(symbol, side, price, quantity)
+        if market.last_price != price:
+            # The market's word for it: one small trade with itself, so that the last price is this one.
+            for side in ("SELL", "BUY"):
+                self._quote(symbol, side, price, symbol.room / 1000)
+        self._lay_quotes(symbol, price)
+        market.settle()
+
+    def place_as_market(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+        """Place an order of the market account, whose quotes step aside so that it meets the others first."""
+        self._begin(symbol)
+        self._withdraw_quotes(symbol)
+        try:
+            return self.place(self.account(MARKET_ACCOUNT), symbol, ticket, write)
+        finally:
+            market = self.markets[symbol.name]
+            if market.last_price is not None:
+                self._lay_quotes(symbol, market.last_price)
+            market.settle()
+
+    def _withdraw_quotes(self, symbol: Symbol) -> None:
+        market = self.markets[symbol.name]
+        for order in list(self.account(MARKET_ACCOUNT).open[symbol.name].values()):
+            if order.is_quote:
+                market.cancel(order, "")
+
+    def _lay_quotes(self, symbol: Symbol, price: Decimal) -> None:
+        """Quote both sides around a price, deeper and larger level by level, without trading."""
+        book = self.markets[symbol.name].book
+        for side, sign in (("BUY", -1), ("SELL", 1)):
+            best = book.sides[opposite(side)].best_price()
+            for level in range(QUOTE_LEVELS):
+                distance = symbol.tick * QUOTE_GAP + price * level * QUOTE_LEVEL_SHARE
+                at = (price + sign * distance).quantize(symbol.tick)
+                if at > ZERO and (best is None or (best - at) * sign < 0):
+                    self._quote(symbol, side, at, symbol.room * (level + 1) / QUOTE_LEVELS)
+
+    def _quote(self, symbol: Symbol, side: str, price: Decimal, quantity: Decimal) -> None:
+        ticket = Ticket(side=side, type="LIMIT", price=price, quantity=quantity)
+        order = self._order(self.account(MARKET_ACCOUNT), symbol, ticket)
+        order.is_quote = True
+        order.lock_price = price
+        order.account.hold([order])
+        self._accept(order, "NEW")
+        self.markets[symbol.name].enter(order)
+
+
+def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:
+    """Refuse a pair that does not have the last trade between its prices (section 12)."""
+    for ticket in pair:
+        at = tickets.anchor(ticket)
+        if at is None or last is None:
+            continue
+        above = ticket.triggers_above if ticket.is_stop else ticket.side == "SELL"
+        if not (at > last if above else at < last):
+            raise tickets.bad_relation()

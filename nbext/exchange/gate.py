@@ -1,0 +1,337 @@
+"""The gate before the engine: keys, signatures, timing, limits and parameters (sections 3 and 5).
+
+It looks at the very bytes that arrived. Checks run in the order of 17 #16, cheap ones first; whoever gets
+past them is handed on as an `Admission`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+
+from nbext.exchange import refusals
+from nbext.exchange.endpoints import MAX_INTEGER
+from nbext.exchange.limits import MINUTE, SECOND, Window
+from nbext.exchange.refusals import Refusal, TooMuch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbext.exchange.endpoints import Endpoint, Value
+
+    Verifier = Callable[[bytes, str], bool]  # payload and signature text -> is it genuine
+
+MILLISECOND = 1000
+TIMING_NAMES = ("recvWindow", "timestamp", "signature")
+DEFAULT_RECV_WINDOW = 5_000 * MILLISECOND
+MAX_RECV_WINDOW = 60_000
+# 17 #17: from here on a time parameter is read as microseconds.
+LEAST_MICROSECONDS = 10**14
+MICROSECOND_WORDS = frozenset({"MICROSECOND", "microsecond"})
+MILLISECOND_WORDS = frozenset({"MILLISECOND", "millisecond"})
+
+_KEY_FORM = re.compile(r"[A-Za-z0-9]{64}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
+_WINDOW_FORM = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it arrived."""
+
+    query: bytes
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Key:
+    """What an API key may do, and how its signatures are checked."""
+
+    account: str
+    can_trade: bool
+    verifiers: list[Verifier] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that may go to the engine."""
+
+    endpoint: Endpoint
+    params: dict[str, Value]
+    account: str
+    can_trade: bool
+    unit: int
+    weight: int
+    timestamp: int = 0
+    recv_window: int = 0
+
+
+def hmac_verifier(secret_key: str) -> Verifier:
+    """Return a check for HMAC-SHA-256 signatures in hex, upper or lower case."""
+    secret = secret_key.encode()
+
+    def verify(payload: bytes, signature: str) -> bool:
+        expected = hmac.digest(secret, payload, "sha256").hex()
+        return hmac.compare_digest(expected.encode(), signature.lower().encode())
+
+    return verify
+
+
+def public_key_verifier(pem: bytes) -> Verifier:
+    """Return a check for RSA (PKCS1-v1_5, SHA-256) or Ed25519 signatures in base64.
+
+    Raises
+    ------
+    ValueError
+        If the PEM holds neither kind of public key.
+    """
+    key = serialization.load_pem_public_key(pem)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        check = key.verify
+    elif isinstance(key, rsa.RSAPublicKey):
+        check = partial(_check_rsa, key)
+    else:
+        raise ValueError("a public key must be RSA or Ed25519")  # noqa: TRY004 - the text is wrong, not its type
+
+    def verify(payload: bytes, signature: str) -> bool:
+        try:
+            check(base64.b64decode(signature, validate=True), payload)
+        except (InvalidSignature, binascii.Error, ValueError):
+            return False
+        return True
+
+    return verify
+
+
+def _check_rsa(key: rsa.RSAPublicKey, signature: bytes, payload: bytes) -> None:
+    key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
+
+
+def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
+    """Read ``name=value`` pairs; return them decoded, and the raw ones that are signed.
+
+    17 #21: the signature may stand anywhere; its pair and one ``&`` are dropped.
+    """
+    values: dict[str, str] = {}
+    signed = []
+    for pair in raw.split(b"&") if raw else ():
+        name_bytes, _, value_bytes = pair.partition(b"=")
+        name = _decode(name_bytes)
+        if name != "signature":
+            signed.append(pair)
+        if not pair:
+            continue
+        if name in values:
+            # 17 #22: twice in one place is an error; query before body is not.
+            raise Refusal(-1101, "Duplicate values for a parameter detected.")
+        values[name] = _decode(value_bytes)
+    return values, signed
+
+
+def _decode(raw: bytes) -> str:
+    """Undo percent-encoding; bytes that are no text become a mark that no pattern allows."""
+    text = raw.decode("utf-8", "replace")
+    return unquote_plus(text, errors="replace") if "%" in text or "+" in text else text
+
+
+class Gate:
+    """Decides which requests reach the engine.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns the time in microseconds.
+    weight_limit : int
+        Request weight allowed in a minute.
+    """
+
+    def __init__(self, clock: Callable[[], int], weight_limit: int = 6000) -> None:
+        self._clock = clock
+        self.keys: dict[str, Key] = {}
+        self.weight = Window(MINUTE, weight_limit)
+
+    def admit(self, endpoint: Endpoint, request: Request) -> Admission:
+        """Check a request and read its parameters.
+
+        Raises
+        ------
+        Refusal
+            With the documented code and text of whatever is wrong first.
+        """
+        now = self._clock()
+        query, query_signed = split_pairs(request.query)
+        body: dict[str, str] = {}
+        body_signed: list[bytes] = []
+        # 17 #23: a GET is its query only.
+        if request.body and endpoint.method != "GET" and _is_form(request.headers):
+            body, body_signed = split_pairs(request.body)
+        values = body | query
+        weight = weigh(endpoint, values)
+        self._spend(weight, now)
+        unit = time_unit(request.headers.get("X-MBX-TIME-UNIT"))
+        if not endpoint.is_signed:
+            params = read(endpoint, values, is_signed=False)
+            return Admission(endpoint, params, "", can_trade=False, unit=unit, weight=weight)
+        api_key = request.headers.get("X-MBX-APIKEY", "")
+        key = self.keys.get(api_key)
+        if key is None and not _KEY_FORM.fullmatch(api_key):
+            raise Refusal(-2014, "API-key format invalid.")  # 17 #25
+        params = read(endpoint, values, is_signed=True)
+        recv_window = read_recv_window(values.get("recvWindow"))
+        timestamp = read_time(values["timestamp"])
+        check_arrival(timestamp, recv_window, now)
+        if key is None or (endpoint.security == "TRADE" and not key.can_trade):
+            raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.")
+        # 3.3: the query immediately followed by the body, no separator.
+        payload = b"&".join(query_signed) + b"&".join(body_signed)
+        signature = values["signature"]
+        if not any(verify(payload, signature) for verify in key.verifiers):
+            raise Refusal(-1022, "Signature for this request is not valid.")
+        return Admission(endpoint, params, key.account, key.can_trade, unit, weight, timestamp, recv_window)
+
+    def check_departure(self, admission: Admission) -> None:
+        """Check the age of a signed request once more, just before the engine (3.5)."""
+        if admission.endpoint.is_signed:
+            _check_age(admission.timestamp, admission.recv_window, self._clock())
+
+    def forgive(self, admission: Admission) -> None:
+        """Take back the weight of a trade request that succeeded (5.4)."""
+        if admission.endpoint.is_free:
+            self.weight.add(-admission.weight, self._clock())
+
+    def used_weight(self) -> int:
+        """Return the weight used in this minute."""
+        return self.weight.at(self._clock())
+
+    def _spend(self, weight: int, now: int) -> None:
+        if not self.weight.has_room(weight, now):
+            raise TooMuch(
+                -1003,
+                f"Too much request weight used; current limit is {self.weight.limit} request weight per 1 MINUTE. "
+                "Please use WebSocket Streams for live updates to avoid polling the API.",
+                self.weight.seconds_left(now),
+            )
+        self.weight.add(weight, now)
+
+
+def _is_form(headers: Mapping[str, str]) -> bool:
+    kind = headers.get("Content-Type")
+    return kind is None or kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def time_unit(word: str | None) -> int:
+    """Return the microseconds in the unit that the reply's times are wanted in (3.6)."""
+    if word is None or word in MILLISECOND_WORDS:
+        return MILLISECOND
+    if word in MICROSECOND_WORDS:
+        return 1
+    # 17 #20: no other spelling.
+    raise Refusal(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+
+
+def read(endpoint: Endpoint, values: Mapping[str, str], *, is_signed: bool) -> dict[str, Value]:
+    """Count, name-check and read parameters (3.7); the timing ones are read by the gate itself."""
+    readers = endpoint.readers
+    timing = TIMING_NAMES if is_signed else ()
+    expected = len(readers) + len(timing)
+    if len(values) > expected:
+        raise Refusal(-1101, f"Too many parameters; expected '{expected}' and received '{len(values)}'.")
+    known = sum(name in readers or name in timing for name in values)
+    if known < len(values):
+        text = f"Not all sent parameters were read; read '{known}' parameter(s) but was sent '{len(values)}'."
+        raise Refusal(-1104, text)
+    mandatory = (*endpoint.mandatory, *timing[1:])
+    for name in mandatory:
+        if not values.get(name):
+            raise refusals.mandatory(name)
+    params = {}
+    for name, value in values.items():
+        if not value:
+            raise Refusal(-1105, f"Parameter '{name}' was empty.")
+        if name in readers:
+            params[name] = readers[name](name, value)
+    return params
+
+
+def read_recv_window(value: str | None) -> int:
+    """Read ``recvWindow``: milliseconds with up to three decimals; return microseconds (17 #19)."""
+    if value is None:
+        return DEFAULT_RECV_WINDOW
+    form = _WINDOW_FORM.fullmatch(value)
+    if form is None:
+        raise _illegal("recvWindow", r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
+    if len((form[2] or "").rstrip("0")) > len("000"):
+        raise Refusal(-1111, "Parameter 'recvWindow' has too much precision.")
+    milliseconds = Decimal(value)
+    if milliseconds > MAX_RECV_WINDOW:
+        raise Refusal(-1102, f"'recvWindow' contains unexpected value. Cannot be greater than {MAX_RECV_WINDOW}.")
+    return int(milliseconds * MILLISECOND)
+
+
+def read_time(value: str) -> int:
+    """Read a time parameter in milliseconds or microseconds; return microseconds."""
+    if not _DIGITS.fullmatch(value):
+        raise _illegal("timestamp", "^[0-9]{1,20}$")
+    number = int(value)
+    if number > MAX_INTEGER:
+        raise Refusal(-1108, "Parameter 'timestamp' overflowed.")
+    return to_microseconds(number)
+
+
+def to_microseconds(number: int) -> int:
+    """Return a time as microseconds, whichever unit it came in."""
+    return number if number >= LEAST_MICROSECONDS else number * MILLISECOND
+
+
+def check_arrival(timestamp: int, recv_window: int, now: int) -> None:
+    """Refuse a request from the future or from too far back (3.5)."""
+    # The future bound is strict, the age bound inclusive. 17 #18: far off either way is the same refusal.
+    if timestamp >= now + SECOND:
+        raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+    _check_age(timestamp, recv_window, now)
+
+
+def _check_age(timestamp: int, recv_window: int, now: int) -> None:
+    if now - timestamp > recv_window:
+        raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def _illegal(name: str, legal: str) -> Refusal:
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+def weigh(endpoint: Endpoint, values: Mapping[str, str]) -> int:
+    """Return what a call weighs with these parameters (5.5)."""
+    weigher = _WEIGHERS.get(endpoint.name)
+    return endpoint.weight if weigher is None else weigher(values)
+
+
+def _weigh_depth(values: Mapping[str, str]) -> int:
+    limit = values.get("limit", "100")
+    wanted = int(limit) if _DIGITS.fullmatch(limit) else 0
+    for up_to, weight in ((100, 5), (500, 25), (1000, 50)):
+        if wanted <= up_to:
+            return weight
+    return 250
+
+
+_WEIGHERS: dict[str, Callable[[Mapping[str, str]], int]] = {
+    "openOrders": lambda values: 6 if "symbol" in values else 80,
+    "depth": _weigh_depth,
+    "ticker/price": lambda values: 2 if "symbol" in values else 4,
+    "ticker/bookTicker": lambda values: 2 if "symbol" in values else 4,
+    "myTrades": lambda values: 5 if "orderId" in values else 20,
+    "test": lambda values: 20 if values.get("computeCommissionRates") == "true" else 1,
+}

@@ -1,0 +1,214 @@
+"""Orders and order lists: what was asked for, and what has become of it (sections 8 and 15).
+
+A `Ticket` is what somebody asks for. The engine turns it into an `Order`, which has an id, a status
+and a life; an `OrderList` ties two or three orders together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbext.exchange.accounts import Account
+    from nbext.exchange.symbols import Symbol
+
+ZERO = Decimal(0)
+BASIS_POINTS = Decimal(10_000)
+
+STOP_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
+LIMIT_TYPES = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
+LIVE = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED"})
+
+
+def opposite(side: str) -> str:
+    """Return the other side of the book."""
+    return "SELL" if side == "BUY" else "BUY"
+
+
+@dataclass(slots=True, kw_only=True)
+class Ticket:
+    """What somebody asks for: one order, complete and well formed, but not yet accepted."""
+
+    side: str
+    type: str
+    time_in_force: str = "GTC"
+    quantity: Decimal = ZERO
+    quote_quantity: Decimal = ZERO
+    price: Decimal = ZERO
+    stop_price: Decimal | None = None
+    trailing_delta: int | None = None
+    iceberg_quantity: Decimal | None = None
+    client_order_id: str | None = None
+    strategy_id: int | None = None
+    strategy_type: int | None = None
+    stp_mode: str = "NONE"
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether the order waits for a trade before it works."""
+        return self.type in STOP_TYPES
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the order has a worst price."""
+        return self.type in LIMIT_TYPES
+
+    @property
+    def triggers_above(self) -> bool:
+        """Whether a trade at or above the stop price triggers (15.5), rather than one at or below."""
+        return self.type.startswith("STOP_LOSS") == (self.side == "BUY")
+
+    def meets_stop(self, price: Decimal) -> bool:
+        """Tell whether a trade at this price meets the stop condition (15.5)."""
+        stop = self.stop_price
+        if stop is None:
+            return True
+        return price >= stop if self.triggers_above else price <= stop
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One side of a trade."""
+
+    trade_id: int
+    order: Order
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    commission_asset: str
+    time: int
+    is_maker: bool
+
+    @property
+    def quote(self) -> Decimal:
+        """The money that changed hands."""
+        return self.price * self.quantity
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Order(Ticket):
+    """An accepted order and its life (15.2). Times are microseconds; -1 is "not yet"."""
+
+    symbol: Symbol
+    account: Account
+    order_id: int
+    own_id: str  # the client id it was placed with; a cancel adds another one (10.1)
+    time: int
+    order_list: OrderList | None = None
+    cancel_id: str | None = None
+    status: str = "NEW"
+    executed: Decimal = ZERO
+    quote_executed: Decimal = ZERO
+    update_time: int = -1
+    working_time: int = -1
+    trailing_time: int = -1
+    extreme: Decimal = ZERO  # best trade price since tracking began (15.6)
+    visible: Decimal = ZERO  # what the book shows: less than the rest for an iceberg (15.7)
+    lock_price: Decimal = ZERO  # what a unit bought may cost at most (17 #29)
+    locked: Decimal = ZERO
+    expiry_reason: str | None = None
+    is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
+    fills: list[Fill] = field(default_factory=list)
+    history: list[tuple[int, str, Decimal]] = field(default_factory=list)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the order is still open, waiting or pending."""
+        return self.status in LIVE
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the order has reached the book."""
+        return self.working_time >= 0
+
+    @property
+    def current_id(self) -> str:
+        """The client id that later queries show: a cancel replaces it (17 #11)."""
+        return self.cancel_id or self.own_id
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left to trade."""
+        return self.quantity - self.executed
+
+    @property
+    def lock_asset(self) -> str:
+        """The asset that the order may have to give."""
+        return self.symbol.quote if self.side == "BUY" else self.symbol.base
+
+    @property
+    def need(self) -> Decimal:
+        """Funds that the rest of the order may cost."""
+        # 17 #29: price x rest in quote for a BUY, the rest in base for a SELL.
+        return self.lock_price * self.remaining if self.side == "BUY" else self.remaining
+
+    def crosses(self, price: Decimal) -> bool:
+        """Tell whether the order would trade at this price of the other side."""
+        if self.type not in LIMIT_TYPES:
+            return True
+        return self.price >= price if self.side == "BUY" else self.price <= price
+
+    def track(self, price: Decimal, now: int) -> bool:
+        """Take note of a trade and tell whether it triggers this stop (15.5, 15.6)."""
+        if self.trailing_delta is None:
+            return self.meets_stop(price)
+        if self.trailing_time < 0:
+            if self.meets_stop(price):
+                self.trailing_time, self.extreme = now, price
+            return False
+        share = self.trailing_delta / BASIS_POINTS
+        if self.side == "SELL":
+            self.extreme = max(self.extreme, price)
+            return price <= self.extreme * (1 - share)
+        self.extreme = min(self.extreme, price)
+        return price >= self.extreme * (1 + share)
+
+    def note(self, status: str, now: int) -> None:
+        """Move to a status and write it into the order's history."""
+        self.status = status
+        self.update_time = now
+        self.history.append((now, status, self.executed))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class OrderList:
+    """Two or three orders that depend on each other (15.9).
+
+    `working` is the first order of an OTO; `pair` are two orders of which only one may execute.
+    """
+
+    order_list_id: int
+    client_order_id: str
+    kind: str  # OCO, OTO, OTOCO
+    symbol: Symbol
+    account: Account
+    time: int
+    legs: list[Order] = field(default_factory=list)
+    working: Order | None = None
+    pair: tuple[Order, Order] | None = None
+    decided: bool = False  # one of the pair was touched or triggered, the other has ended
+    is_done: bool = False
+
+    @property
+    def contingency_type(self) -> str:
+        """The wire word: an OTOCO says OTO as well (section 7)."""
+        return "OCO" if self.kind == "OCO" else "OTO"
+
+    @property
+    def pending(self) -> list[Order]:
+        """The legs that wait for the working order."""
+        return [leg for leg in self.legs if leg.status == "PENDING_NEW"]
+
+    def partner(self, order: Order) -> Order | None:
+        """Return the other order of an undecided pair."""
+        if self.pair is None or self.decided or order is self.working:
+            return None
+        first, second = self.pair
+        return second if order is first else first
+
+    def has_finished(self) -> bool:
+        """Tell whether nothing in the list is contingent any more."""
+        # 17 #8, #9: a pair is finished once decided; an OTO when no leg is pending, waiting or open.
+        return self.decided or not any(leg.is_live for leg in self.legs)

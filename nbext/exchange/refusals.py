@@ -1,0 +1,68 @@
+"""How the exchange says no: a code and a text of the documented error table."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+    """A documented refusal.
+
+    Parameters
+    ----------
+    code : int
+        Stable code of the error table, for example ``-1121``.
+    text : str
+        The documented wording.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+def unknown_order() -> Refusal:
+    """Return the refusal of a cancel that found nothing to cancel."""
+    return Refusal(-2011, "Unknown order sent.")
+
+
+def mandatory(name: str) -> Refusal:
+    """Return the refusal for a parameter that should have been sent."""
+    return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def one_of(first: str, second: str) -> Refusal:
+    """Return the refusal when neither of two alternative parameters was sent."""
+    return Refusal(-1102, f"Param '{first}' or '{second}' must be sent, but both were empty/null!")
+
+
+def not_required(name: str) -> Refusal:
+    """Return the refusal for a parameter that this kind of order does not take."""
+    return Refusal(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def bad_combination() -> Refusal:
+    """Return the refusal of optional parameters that exclude each other."""
+    return Refusal(-1128, "Combination of optional parameters invalid.")
+
+
+def invalid(name: str) -> Refusal:
+    """Return the refusal of a well-formed value that means nothing here."""
+    return Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def insufficient_balance() -> Refusal:
+    """Return the refusal of a placement that the account cannot pay for."""
+    return Refusal(-2010, "Account has insufficient balance for requested action.")
+
+
+def duplicate_order() -> Refusal:
+    """Return the refusal of a client id that an open order already uses."""
+    return Refusal(-2010, "Duplicate order sent.")
+
+
+class TooMuch(Refusal):
+    """A broken rate limit; `retry_after` is in seconds (5.2)."""
+
+    def __init__(self, code: int, text: str, retry_after: int) -> None:
+        super().__init__(code, text)
+        self.retry_after = retry_after

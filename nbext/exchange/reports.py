@@ -1,0 +1,239 @@
+"""Replies in the exchange's own words: orders, lists, cancel reports, trades (section 8).
+
+`unit` is the number of microseconds in the unit of the reply's times (3.6).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbext.exchange.orders import ZERO, Order, OrderList
+from nbext.exchange.symbols import text
+
+if TYPE_CHECKING:
+    from nbext.exchange.accounts import Account
+    from nbext.exchange.orders import Fill
+
+    Report = dict[str, object]
+
+NOTHING = text(ZERO)
+MILLISECOND = 1000
+
+
+def stamp(time: int, unit: int) -> int:
+    """Write a time; the sentinel -1 stays as it is."""
+    return time if time < 0 else time // unit
+
+
+def placement(order: Order, unit: int, kind: str | None) -> Report:
+    """Write the reply to a placement: ACK, RESULT or FULL (8.1)."""
+    kind = kind or ("FULL" if order.type in {"MARKET", "LIMIT"} else "ACK")
+    report: Report = {
+        "symbol": order.symbol.name,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "clientOrderId": order.own_id,
+        "transactTime": stamp(order.time, unit),
+    }
+    if kind == "ACK":
+        return report
+    report |= {
+        "price": text(order.price),
+        "origQty": text(order.quantity),
+        "executedQty": text(order.executed),
+        "origQuoteOrderQty": text(order.quote_quantity),
+        "cummulativeQuoteQty": text(order.quote_executed),
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": order.side,
+    }
+    _add_stop(report, order, unit)
+    report["workingTime"] = stamp(order.working_time, unit)
+    _add_iceberg_and_strategy(report, order)
+    report["selfTradePreventionMode"] = order.stp_mode
+    if order.expiry_reason is not None:
+        report["expiryReason"] = order.expiry_reason
+    if kind == "FULL":
+        report["fills"] = [
+            {
+                "price": text(fill.price),
+                "qty": text(fill.quantity),
+                "commission": text(fill.commission),
+                "commissionAsset": fill.commission_asset,
+                "tradeId": fill.trade_id,
+            }
+            for fill in order.fills
+        ]
+    return report
+
+
+def queried(order: Order, unit: int, *, with_reason: bool = False) -> Report:
+    """Write an order as queries show it (8.2)."""
+    report: Report = {
+        "symbol": order.symbol.name,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "clientOrderId": order.current_id,
+        "price": text(order.price),
+        "origQty": text(order.quantity),
+        "executedQty": text(order.executed),
+        "cummulativeQuoteQty": text(order.quote_executed),
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": order.side,
+        "stopPrice": NOTHING if order.stop_price is None else text(order.stop_price),
+    }
+    if order.trailing_delta is not None:
+        report["trailingDelta"] = order.trailing_delta
+        report["trailingTime"] = stamp(order.trailing_time, unit)
+    report |= {
+        "icebergQty": NOTHING if order.iceberg_quantity is None else text(order.iceberg_quantity),
+        "time": stamp(order.time, unit),
+        "updateTime": stamp(order.update_time, unit),
+        "isWorking": order.is_working,
+        "workingTime": stamp(order.working_time, unit),
+        "origQuoteOrderQty": text(order.quote_quantity),
+    }
+    _add_strategy(report, order)
+    report["selfTradePreventionMode"] = order.stp_mode
+    if with_reason and order.expiry_reason is not None:
+        report["expiryReason"] = order.expiry_reason
+    return report
+
+
+def canceled(order: Order, unit: int) -> Report:
+    """Write the cancel report of one order (8.3)."""
+    report: Report = {
+        "symbol": order.symbol.name,
+        "origClientOrderId": order.own_id,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "clientOrderId": order.current_id,
+        "transactTime": stamp(order.update_time, unit),
+        "price": text(order.price),
+        "origQty": text(order.quantity),
+        "executedQty": text(order.executed) if order.executed else NOTHING,
+        "origQuoteOrderQty": text(order.quote_quantity) if order.quote_quantity else NOTHING,
+        "cummulativeQuoteQty": text(order.quote_executed) if order.quote_executed else NOTHING,
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": order.side,
+    }
+    if order.is_stop:
+        _add_stop(report, order, unit)
+    _add_iceberg_and_strategy(report, order)
+    report["selfTradePreventionMode"] = order.stp_mode
+    return report
+
+
+def canceled_row(row: Order | tuple[OrderList, list[Order]], unit: int) -> Report:
+    """Write what one cancel ended: a single order flat, a list as a list with its reports."""
+    if isinstance(row, Order):
+        return canceled(row, unit)
+    order_list, legs = row
+    # 17 #5: the list's time is that of the cancel.
+    return listed(order_list, unit) | {"orderReports": [canceled(leg, unit) for leg in legs]}
+
+
+def placed_list(order_list: OrderList, unit: int, kind: str | None) -> Report:
+    """Write the reply to the placement of an order list."""
+    # 17 #27: RESULT unless asked for otherwise.
+    reports = [placement(leg, unit, kind or "RESULT") for leg in order_list.legs]
+    return listed(order_list, unit) | {"orderReports": reports}
+
+
+def listed(order_list: OrderList, unit: int) -> Report:
+    """Write an order list without reports; its orders keep the ids they were placed with (8.4)."""
+    name = order_list.symbol.name
+    return {
+        "orderListId": order_list.order_list_id,
+        "contingencyType": order_list.contingency_type,
+        "listStatusType": "ALL_DONE" if order_list.is_done else "EXEC_STARTED",
+        "listOrderStatus": "ALL_DONE" if order_list.is_done else "EXECUTING",
+        "listClientOrderId": order_list.client_order_id,
+        "transactionTime": stamp(order_list.time, unit),
+        "symbol": name,
+        "orders": [{"symbol": name, "orderId": leg.order_id, "clientOrderId": leg.own_id} for leg in order_list.legs],
+    }
+
+
+def trade(fill: Fill, unit: int) -> Report:
+    """Write one side of a trade as ``GET /myTrades`` shows it (section 13)."""
+    order = fill.order
+    return {
+        "symbol": order.symbol.name,
+        "id": fill.trade_id,
+        "orderId": order.order_id,
+        "orderListId": list_id(order),
+        "price": text(fill.price),
+        "qty": text(fill.quantity),
+        "quoteQty": text(fill.quote),
+        "commission": text(fill.commission),
+        "commissionAsset": fill.commission_asset,
+        "time": stamp(fill.time, unit),
+        "isBuyer": order.side == "BUY",
+        "isMaker": fill.is_maker,
+        "isBestMatch": True,
+    }
+
+
+def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bool) -> Report:
+    """Write the state of an account (section 13)."""
+    basis_points = {"maker": int(account.maker_rate * 10_000), "taker": int(account.taker_rate * 10_000)}
+    return {
+        "makerCommission": basis_points["maker"],
+        "takerCommission": basis_points["taker"],
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "commissionRates": {
+            "maker": text(account.maker_rate),
+            "taker": text(account.taker_rate),
+            "buyer": NOTHING,
+            "seller": NOTHING,
+        },
+        "canTrade": can_trade,
+        "canWithdraw": False,
+        "canDeposit": False,
+        "brokered": False,
+        "requireSelfTradePrevention": False,
+        "preventSor": False,
+        "updateTime": stamp(max(account.update_time, 0), unit),
+        "accountType": "SPOT",
+        "balances": [
+            {"asset": asset, "free": text(balance.free), "locked": text(balance.locked)}
+            for asset, balance in account.balances.items()
+            if not omit_zero or balance.free or balance.locked
+        ],
+        "permissions": ["SPOT"],
+        "uid": account.uid,
+    }
+
+
+def list_id(order: Order) -> int:
+    """Return the id of the order's list, -1 for a single order."""
+    return -1 if order.order_list is None else order.order_list.order_list_id
+
+
+def _add_stop(report: Report, order: Order, unit: int) -> None:
+    if not order.is_stop:
+        return
+    report["stopPrice"] = NOTHING if order.stop_price is None else text(order.stop_price)
+    if order.trailing_delta is not None:
+        report["trailingDelta"] = order.trailing_delta
+        report["trailingTime"] = stamp(order.trailing_time, unit)
+
+
+def _add_iceberg_and_strategy(report: Report, order: Order) -> None:
+    if order.iceberg_quantity is not None:
+        report["icebergQty"] = text(order.iceberg_quantity)
+    _add_strategy(report, order)
+
+
+def _add_strategy(report: Report, order: Order) -> None:
+    if order.strategy_id is not None:
+        report["strategyId"] = order.strategy_id
+    if order.strategy_type is not None:
+        report["strategyType"] = order.strategy_type

@@ -1,0 +1,185 @@
+"""The symbols that the exchange lists, with their filters, and what it gives to an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from nbext.exchange.filters import Filters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+PRECISION = 8  # decimals of every asset, and of every amount in a reply (17 #36)
+STP_MODES = ("NONE",)
+PRICE_CEILING = 1000  # maxPrice as a multiple of the listing price
+
+
+def text(amount: Decimal) -> str:
+    """Write an amount as replies do: all decimals of the asset."""
+    return f"{amount:.8f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The handful of numbers that make a symbol; tick x step stays within eight decimals."""
+
+    base: str
+    quote: str
+    price: str
+    tick: str
+    step: str
+    least_money: str
+    room: str  # how much of the base asset the market offers at its best prices
+
+
+LISTINGS = (
+    Listing("BTC", "USDT", "60000", "0.01", "0.00001", "5", "2"),
+    Listing("ETH", "USDT", "2500", "0.01", "0.0001", "5", "40"),
+    Listing("BNB", "USDT", "600", "0.01", "0.001", "5", "150"),
+    Listing("ETH", "BTC", "0.04166", "0.00001", "0.001", "0.0001", "40"),
+    Listing("SOL", "USDT", "150", "0.01", "0.001", "5", "600"),
+    Listing("DOGE", "USDT", "0.2", "0.00001", "1", "1", "500000"),
+    # Symbols may hold non-ASCII characters since December 2025; this one is the documented example.
+    Listing("１２３", "４５６", "0.15", "0.0001", "0.01", "0.01", "100000"),  # noqa: RUF001 - fullwidth on purpose
+)
+
+# What every account starts with: enough for ten thousand orders.
+FUNDS: Mapping[str, Decimal] = {
+    asset: Decimal(amount)
+    for asset, amount in {
+        "BTC": 10_000,
+        "ETH": 100_000,
+        "BNB": 100_000,
+        "SOL": 1_000_000,
+        "DOGE": 500_000_000,
+        "USDT": 1_000_000_000,
+        "１２３": 100_000_000,  # noqa: RUF001 - fullwidth on purpose
+        "４５６": 100_000_000,  # noqa: RUF001 - fullwidth on purpose
+    }.items()
+}
+
+
+class Symbol:
+    """A listed symbol.
+
+    Parameters
+    ----------
+    listing : Listing
+        Its numbers.
+    max_num_orders : int
+        MAX_NUM_ORDERS, documented as 200; the other counting filters keep their proportion to it.
+    """
+
+    def __init__(self, listing: Listing, max_num_orders: int) -> None:
+        self.name = listing.base + listing.quote
+        self.base = listing.base
+        self.quote = listing.quote
+        self.listing_price = Decimal(listing.price)
+        self.tick = Decimal(listing.tick)
+        self.room = Decimal(listing.room)
+        self.status = "TRADING"
+        self.stp_modes = STP_MODES
+        self.filters = Filters(_symbol_filters(listing, max_num_orders))
+
+    def info(self) -> dict[str, object]:
+        """Return the symbol's entry in ``exchangeInfo`` (section 14)."""
+        return {
+            "symbol": self.name,
+            "status": self.status,
+            "baseAsset": self.base,
+            "baseAssetPrecision": PRECISION,
+            "quoteAsset": self.quote,
+            "quotePrecision": PRECISION,
+            "quoteAssetPrecision": PRECISION,
+            "baseCommissionPrecision": PRECISION,
+            "quoteCommissionPrecision": PRECISION,
+            "orderTypes": list(ORDER_TYPES),
+            "icebergAllowed": True,
+            "ocoAllowed": True,
+            "otoAllowed": True,
+            "opoAllowed": False,
+            "quoteOrderQtyMarketAllowed": True,
+            "allowTrailingStop": True,
+            "cancelReplaceAllowed": False,
+            "amendAllowed": False,
+            "pegInstructionsAllowed": False,
+            "isSpotTradingAllowed": True,
+            "isMarginTradingAllowed": False,
+            "filters": self.filters.wire,
+            "permissions": [],
+            "permissionSets": [["SPOT"]],
+            "defaultSelfTradePreventionMode": self.stp_modes[0],  # 17 #28
+            "allowedSelfTradePreventionModes": list(self.stp_modes),
+        }
+
+
+def list_symbols(max_num_orders: int) -> dict[str, Symbol]:
+    """Return the seeded symbols by name."""
+    symbols = [Symbol(listing, max_num_orders) for listing in LISTINGS]
+    return {symbol.name: symbol for symbol in symbols}
+
+
+def exchange_filters(max_num_orders: int) -> Filters:
+    """Return the filters that count over all symbols: five times what one symbol allows."""
+    return Filters(
+        {**each, "filterType": f"EXCHANGE_{each['filterType']}"} for each in _counting_filters(5 * max_num_orders)
+    )
+
+
+def _counting_filters(max_num_orders: int) -> list[dict[str, str | int | bool]]:
+    return [
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": max_num_orders},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": max_num_orders // 10},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": max_num_orders // 2},
+        {"filterType": "MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders": max_num_orders // 2},
+    ]
+
+
+def _symbol_filters(listing: Listing, max_num_orders: int) -> list[dict[str, str | int | bool]]:
+    tick, step = Decimal(listing.tick), Decimal(listing.step)
+    lots = {"minQty": text(step), "maxQty": text(step * 10**9), "stepSize": text(step)}
+    ceiling = Decimal(listing.price) * PRICE_CEILING
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": text(tick),
+            "maxPrice": text(ceiling),
+            "tickSize": text(tick),
+        },
+        {"filterType": "LOT_SIZE", **lots},
+        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": text(step * 0),
+            "maxQty": lots["maxQty"],
+            "stepSize": text(step * 0),
+        },
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": 10,
+            "maxTrailingAboveDelta": 2000,
+            "minTrailingBelowDelta": 10,
+            "maxTrailingBelowDelta": 2000,
+        },
+        {
+            # Zero minutes: the reference is the last price, since a price set by hand jumps.
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": "10",
+            "bidMultiplierDown": "0.1",
+            "askMultiplierUp": "10",
+            "askMultiplierDown": "0.1",
+            "avgPriceMins": 0,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": text(Decimal(listing.least_money)),
+            "applyMinToMarket": True,
+            "maxNotional": text(FUNDS[listing.quote]),
+            "applyMaxToMarket": False,
+            "avgPriceMins": 0,
+        },
+        *_counting_filters(max_num_orders),
+    ]

@@ -1,0 +1,247 @@
+"""From parameters to tickets: which parameters make which order (sections 11 and 12).
+
+Parameters arrive here well formed, as numbers and words; what is judged here is their combination.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from nbext.exchange import refusals
+from nbext.exchange.orders import LIMIT_TYPES, STOP_TYPES, ZERO, Ticket
+from nbext.exchange.refusals import Refusal
+from nbext.exchange.symbols import ORDER_TYPES, PRECISION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbext.exchange.endpoints import Value
+
+    Params = Mapping[str, Value]
+
+LEAST_STRATEGY_TYPE = 1_000_000
+WORKING_TYPES = frozenset({"LIMIT", "LIMIT_MAKER"})
+PAIR_TYPES = STOP_TYPES | {"LIMIT_MAKER"}
+
+_STOP = ("StopPrice", "TrailingDelta")
+# What each type must have, and what it may have besides.
+_TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "LIMIT": (("TimeInForce", "Price"), ("IcebergQty",)),
+    "LIMIT_MAKER": (("Price",), ("IcebergQty",)),
+    "MARKET": ((), ()),
+    "STOP_LOSS": ((), _STOP),
+    "TAKE_PROFIT": ((), _STOP),
+    "STOP_LOSS_LIMIT": (("TimeInForce", "Price"), (*_STOP, "IcebergQty")),
+    "TAKE_PROFIT_LIMIT": (("TimeInForce", "Price"), (*_STOP, "IcebergQty")),
+}
+_SOMETIMES = ("TimeInForce", "Price", *_STOP, "IcebergQty")
+_PEG = ("PegPriceType", "PegOffsetType", "PegOffsetValue")
+
+
+@dataclass(frozen=True, slots=True)
+class ListTicket:
+    """What somebody asks for: an order list. `pair` and `pending` are in the order of the reply."""
+
+    kind: str
+    client_order_id: str | None
+    working: Ticket | None = None
+    pending: Ticket | None = None
+    pair: tuple[Ticket, Ticket] | None = None
+
+    @property
+    def legs(self) -> list[Ticket]:
+        """All legs, working order first."""
+        return [leg for leg in (self.working, self.pending, *(self.pair or ())) if leg is not None]
+
+
+class _Leg:
+    """The parameters of one leg, under their prefix."""
+
+    def __init__(self, params: Params, prefix: str = "") -> None:
+        self._params = params
+        self._prefix = prefix
+
+    def name(self, field: str) -> str:
+        """Return the wire name of a field of this leg."""
+        return self._prefix + field if self._prefix else field[0].lower() + field[1:]
+
+    def has(self, field: str) -> bool:
+        return self.name(field) in self._params
+
+    def amount(self, field: str) -> Decimal | None:
+        """Read a price or quantity; the assets take eight decimals."""
+        value = self._params.get(self.name(field))
+        if not isinstance(value, Decimal):
+            return None
+        exponent = value.normalize().as_tuple().exponent
+        if isinstance(exponent, int) and -exponent > PRECISION:
+            raise Refusal(-1111, f"Parameter '{self.name(field)}' has too much precision.")
+        return value
+
+    def number(self, field: str) -> int | None:
+        value = self._params.get(self.name(field))
+        return value if isinstance(value, int) else None
+
+    def word(self, field: str) -> str | None:
+        value = self._params.get(self.name(field))
+        return value if isinstance(value, str) else None
+
+
+def single(params: Params) -> Ticket:
+    """Read the ticket of ``POST /order``."""
+    kind = str(params["type"])
+    leg = _Leg(params)
+    money = leg.amount("QuoteOrderQty")
+    if kind == "MARKET":
+        if "quantity" not in params and money is None:
+            raise refusals.one_of("quantity", "quoteOrderQty")
+        if "quantity" in params and money is not None:
+            raise refusals.bad_combination()
+    elif money is not None:
+        raise refusals.not_required("quoteOrderQty")
+    elif "quantity" not in params:
+        raise refusals.mandatory("quantity")
+    return _ticket(leg, kind, str(params["side"]), leg.amount("Quantity"), id_field="NewClientOrderId", money=money)
+
+
+def oco(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /orderList/oco``."""
+    quantity = _Leg(params).amount("Quantity")
+    pair = _pair(params, "above", "below", str(params["side"]), quantity)
+    return ListTicket("OCO", _list_id(params), pair=pair)
+
+
+def oto(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /orderList/oto``."""
+    leg = _Leg(params, "pending")
+    pending = _ticket(leg, str(params["pendingType"]), str(params["pendingSide"]), leg.amount("Quantity"))
+    return ListTicket("OTO", _list_id(params), working=_working(params), pending=pending)
+
+
+def otoco(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /orderList/otoco``."""
+    if "pendingBelowType" not in params:
+        # The page marks it optional but names no list that would have two legs only.
+        raise refusals.mandatory("pendingBelowType")
+    quantity = _Leg(params, "pending").amount("Quantity")
+    pair = _pair(params, "pendingAbove", "pendingBelow", str(params["pendingSide"]), quantity)
+    return ListTicket("OTOCO", _list_id(params), working=_working(params), pair=pair)
+
+
+def _list_id(params: Params) -> str | None:
+    return _Leg(params).word("ListClientOrderId")
+
+
+def _working(params: Params) -> Ticket:
+    kind = str(params["workingType"])
+    if kind not in WORKING_TYPES:
+        raise Refusal(-1116, "Invalid orderType.")
+    leg = _Leg(params, "working")
+    return _ticket(leg, kind, str(params["workingSide"]), leg.amount("Quantity"))
+
+
+def _pair(params: Params, above: str, below: str, side: str, quantity: Decimal | None) -> tuple[Ticket, Ticket]:
+    """Read two orders of which one may execute; the stop-loss leg comes first, as in all examples."""
+    kinds = {prefix: str(params[f"{prefix}Type"]) for prefix in (above, below)}
+    for kind in kinds.values():
+        if kind not in PAIR_TYPES:
+            raise Refusal(-1158, "Order type not supported in OCO.")
+    if set(kinds.values()) == {"LIMIT_MAKER"}:
+        raise Refusal(-1168, "At least one OCO order must be contingent.")
+    _check_places(side, kinds[above], kinds[below])
+    legs = []
+    for prefix, kind in kinds.items():
+        leg = _Leg(params, prefix)
+        if leg.has("IcebergQty") and leg.word("TimeInForce") in {"IOC", "FOK"}:
+            name = leg.name("IcebergQty")
+            raise Refusal(
+                -1160, f"Parameter '{name}' is not supported if aboveTimeInForce/belowTimeInForce is not GTC."
+            )
+        legs.append(_ticket(leg, kind, side, quantity))
+    stop, limit = sorted(legs, key=lambda ticket: not ticket.type.startswith("STOP_LOSS"))
+    _check_relation(stop, limit)
+    return stop, limit
+
+
+def _check_places(side: str, above: str, below: str) -> None:
+    """Refuse a leg on the wrong side of the market (section 12)."""
+    stop_place, limit_place = (above, below) if side == "SELL" else (below, above)
+    word = "buy" if side == "BUY" else "sell"
+    far, near = ("below", "above") if side == "BUY" else ("above", "below")
+    if limit_place == "LIMIT_MAKER":
+        raise Refusal(-1165 if side == "BUY" else -1166, f"A limit order in a {word} OCO must be {far}.")
+    if stop_place.startswith("STOP_LOSS"):
+        raise Refusal(-1196 if side == "BUY" else -1197, f"A stop loss order in a {word} OCO must be {near}.")
+    if limit_place.startswith("TAKE_PROFIT"):
+        raise Refusal(-1198 if side == "BUY" else -1199, f"A take profit order in a {word} OCO must be {far}.")
+
+
+def anchor(ticket: Ticket) -> Decimal | None:
+    """Return the price that places a leg: its stop price, or the limit of a LIMIT_MAKER."""
+    return ticket.stop_price if ticket.is_stop else ticket.price
+
+
+def bad_relation() -> Refusal:
+    """Return the refusal of a pair whose prices are the wrong way round."""
+    return Refusal(-2010, "The relationship of the prices for the orders is not correct.")
+
+
+def _check_relation(stop: Ticket, limit: Ticket) -> None:
+    stop_at, limit_at = anchor(stop), anchor(limit)
+    if stop_at is None or limit_at is None:
+        return
+    if not (limit_at > stop_at if stop.side == "SELL" else limit_at < stop_at):
+        raise bad_relation()
+
+
+def _ticket(  # noqa: C901 - one refusal after the other, in the order of the page
+    leg: _Leg,
+    kind: str,
+    side: str,
+    quantity: Decimal | None,
+    *,
+    id_field: str = "ClientOrderId",
+    money: Decimal | None = None,
+) -> Ticket:
+    if kind not in ORDER_TYPES:
+        raise Refusal(-1116, "Invalid orderType.")
+    if any(leg.has(field) for field in _PEG):
+        raise Refusal(-1013, "Pegged orders are not supported for this symbol.")
+    needed, allowed = _TAKES[kind]
+    for field in needed:
+        if not leg.has(field):
+            raise refusals.mandatory(leg.name(field))
+    for field in _SOMETIMES:
+        if leg.has(field) and field not in needed and field not in allowed:
+            raise refusals.not_required(leg.name(field))
+    if kind in STOP_TYPES and not (leg.has("StopPrice") or leg.has("TrailingDelta")):
+        raise refusals.one_of(leg.name("StopPrice"), leg.name("TrailingDelta"))
+    iceberg = leg.amount("IcebergQty")
+    price = leg.amount("Price") or ZERO
+    quantity = quantity or ZERO
+    time_in_force = leg.word("TimeInForce") or "GTC"
+    if iceberg is not None and time_in_force != "GTC":
+        raise Refusal(-1014, "Unsupported order combination.")
+    if (kind in LIMIT_TYPES and not price * quantity) or not (quantity or money):
+        raise Refusal(-1013, "Price * QTY is zero or less.")
+    if iceberg is not None and iceberg >= quantity:
+        raise Refusal(-1013, "IcebergQty exceeds QTY.")
+    strategy_type = leg.number("StrategyType")
+    if strategy_type is not None and strategy_type < LEAST_STRATEGY_TYPE:
+        raise Refusal(-1134, "strategyType was less than 1000000.")
+    return Ticket(
+        side=side,
+        type=kind,
+        time_in_force=time_in_force,
+        quantity=quantity,
+        quote_quantity=money or ZERO,
+        price=price,
+        stop_price=leg.amount("StopPrice"),
+        trailing_delta=leg.number("TrailingDelta"),
+        iceberg_quantity=iceberg,
+        client_order_id=leg.word(id_field),
+        strategy_id=leg.number("StrategyId"),
+        strategy_type=strategy_type,
+    )

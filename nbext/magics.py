@@ -1,0 +1,283 @@
+"""The magics: parse a line, make the call, give back the frame."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from IPython.core.error import StdinNotImplementedError, UsageError
+from IPython.core.getipython import get_ipython
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+from traitlets import Enum, TraitError
+
+from nbext import profiles
+from nbext.errors import ConfigurationError, NbextError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
+
+    from IPython.core.interactiveshell import InteractiveShell
+    from pandas import DataFrame
+
+    from nbext.cancel import Ask, CancelAll, Confirm
+    from nbext.spot import SpotClient
+
+
+def _whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Take options only as they are written: ``--d`` must not come to mean ``--dry-run``, nor ``--a`` ``--all``."""
+    function.parser.allow_abbrev = False  # type: ignore[attr-defined] # magic_arguments puts it there
+    return function
+
+
+@magics_class
+class NBExt(Magics):
+    """Magics that look at open orders and cancel them."""
+
+    shell: InteractiveShell
+    confirm = Enum(
+        ["live", "always", "never"],
+        default_value="live",
+        help="When %cancel_all asks before it cancels: on a live exchange, always, or never.",
+    ).tag(config=True)
+
+    @_whole_options
+    @magic_arguments()
+    @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; {name} takes a variable")
+    @argument("--all", action="store_true", help="every symbol that has open orders, in place of naming them")
+    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @argument("--recv-window", metavar="MS", help="milliseconds for which the request is good, at most 60000")
+    @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
+    @argument("-n", "--dry-run", action="store_true", help="show what would go; sends no DELETE; beats --yes")
+    @argument("-y", "--yes", action="store_true", help="do not ask")
+    @argument("--check", action="store_true", help="read again afterwards, and say what is open then")
+    @line_cell_magic
+    def cancel_all(self, line: str, cell: str | None = None) -> DataFrame:
+        """Cancel every open order on the symbols, and return a DataFrame with one row per order.
+
+        As a cell magic, run the cell first and cancel then, also when the cell raised or was interrupted.
+
+        Examples::
+
+            %cancel_all BTCUSDT
+            df = %cancel_all BTCUSDT ETHUSDT --yes
+            %cancel_all --all --dry-run
+        """
+        __tracebackhide__ = True  # a cell's own error is shown without our frames
+        args = _parse(self.cancel_all, line)
+        if args.all and args.symbols:
+            raise UsageError("%cancel_all: name symbols or give --all, not both. Nothing was sent.")
+        if not args.all and not args.symbols:
+            raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or give --all. Nothing was sent.")
+        from nbext import cancel
+
+        with _shown_frames():
+            job = cancel.CancelAll(
+                args.symbols,
+                everything=args.all,
+                client=cancel.client_for(args.profile),
+                recv_window=args.recv_window,
+                exact=args.exact,
+                say=print,
+            )
+            if cell is not None:
+                return self._after_cell(cell, job, args)
+            if args.dry_run:
+                return job.rehearse()
+            if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
+                job.obtain_consent(ask)
+            return job.run(check=args.check)
+
+    @_whole_options
+    @magic_arguments()
+    @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; none means all")
+    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
+    @line_magic
+    def open_orders(self, line: str) -> DataFrame:
+        """Show what is open now, in the columns of %cancel_all.
+
+        Examples::
+
+            %open_orders BTCUSDT
+            df = %open_orders
+        """
+        args = _parse(self.open_orders, line)
+        from nbext import cancel
+
+        return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=print)
+
+    @_whole_options
+    @magic_arguments()
+    @argument("profile", nargs="?", metavar="PROFILE", help="the profile to use from now on")
+    @line_magic
+    def nbext(self, line: str) -> None:
+        """Show the profile in use, or switch to another.
+
+        Examples::
+
+            %nbext
+            %nbext testnet
+        """
+        args = _parse(self.nbext, line)
+        from nbext import cancel
+
+        if args.profile is not None:
+            profiles.select(args.profile)
+        client = cancel.client_for()
+        kind = "LIVE" if profiles.is_live(client.base_url) else "not live"
+        print(f"profile       {client.profile} ({kind})")
+        print(f"host          {client.host}")
+        print(f"key           {f'...{client.key_hint} ({client.key_kind})' if client.key_hint else 'none'}")
+        print(f"clock offset  {_clock(client)}")
+        print(f"used weight   {'unknown' if client.used_weight is None else client.used_weight}")
+        if client.held_for:
+            print(f"waiting       {client.held_for:.0f} s, since the exchange asked to")
+
+    def _after_cell(self, cell: str, job: CancelAll, args: Namespace) -> DataFrame:
+        """Run the cell, then cancel whatever became of it."""
+        __tracebackhide__ = True
+        code = _compile(self.shell, cell)
+        if not args.dry_run and job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
+            job.obtain_consent(ask, before_cell=True)
+        failure: BaseException | None = None
+        try:
+            _run(self.shell, code)
+        except BaseException as error:  # noqa: BLE001 - an interrupt or sys.exit() leaves orders behind just as well
+            failure = error
+        try:
+            frame = job.rehearse() if args.dry_run else job.run(check=args.check)
+        except NbextError as error:
+            raise error from failure
+        if failure is not None:
+            display(frame)
+            raise failure
+        return frame
+
+
+def ask(preview: DataFrame, question: str) -> str:
+    """Show a preview and read a line from whoever sits at the shell.
+
+    Raises
+    ------
+    ConfigurationError
+        Nobody can answer: the shell has no standard input, or it has ended.
+    """
+    display(preview)
+    problem = "nobody can be asked here; nothing was canceled. Give --yes (yes=True) to cancel without being asked."
+    try:
+        return input(question)
+    except KeyboardInterrupt:
+        problem = "interrupted at the question; nothing was canceled."
+    except (EOFError, StdinNotImplementedError, OSError):
+        pass
+    raise ConfigurationError(f"{question.partition('?')[0]}: {problem}")
+
+
+def ask_if_possible() -> Ask | None:
+    """Give `ask` where there is an IPython shell to ask in."""
+    return ask if get_ipython() is not None else None
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics and the display of our frames."""
+    from nbext import display as tables
+
+    try:
+        magics = NBExt(shell)
+    except TraitError as error:
+        # %config keeps a bad value after refusing it, and would refuse to load for ever.
+        shell.config.pop("NBExt", None)
+        print(f"nbext: a setting was not understood and is back at its default: {error}", file=sys.stderr)
+        magics = NBExt(shell)
+    shell.register_magics(magics)
+    tables.register(shell)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything back that `load` put into the shell, and close the connections."""
+    from nbext import display as tables
+
+    manager = shell.magics_manager
+    magics = manager.registry.pop("NBExt", None)
+    for kind, names in NBExt.magics.items():
+        for name in names:
+            manager.magics[kind].pop(name, None)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    tables.unregister(shell)
+    profiles.select(None)
+    if "nbext.cancel" in sys.modules:
+        sys.modules["nbext.cancel"].close()
+
+
+def _parse(magic: Any, line: str) -> Namespace:  # noqa: ANN401 - a method with a parser
+    args: Namespace = magic.parser.parse_args(_split(line))
+    if getattr(args, "profile", None) is not None and not args.profile.strip():
+        raise UsageError("--profile is blank; nothing was sent. Name one, or leave it out.")
+    return args
+
+
+def _split(line: str) -> list[str]:
+    """Split a line as a shell would: quotes group, ``#`` before a word begins a comment, and a last ``;`` goes."""
+    source = io.StringIO(line)
+    lexer = shlex.shlex(source, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""  # its own comments also begin within a word
+    words: list[str] = []
+    try:
+        while not line[source.tell() :].lstrip().startswith("#") and (word := lexer.get_token()) is not None:
+            words.append(word)
+    except ValueError as error:
+        raise UsageError(f"{line.strip()!r} cannot be read: {str(error).lower()}. Nothing was sent.") from None
+    if words and words[-1].endswith(";"):
+        words[-1:] = [words[-1][:-1]] if words[-1] != ";" else []
+    return words
+
+
+@contextlib.contextmanager
+def _shown_frames() -> Iterator[None]:
+    """Show an error's frame before IPython shows its one line."""
+    try:
+        yield
+    except NbextError as error:
+        if error.frame is not None and len(error.frame):
+            display(error.frame)
+        raise
+
+
+def _clock(client: SpotClient) -> str:
+    try:
+        offset = client.measure_clock_offset()
+    except NbextError as error:
+        return f"unknown: {error}"
+    if abs(offset) < 1:
+        return "0 ms"
+    return f"{abs(offset):.0f} ms, this machine's clock is {'behind' if offset > 0 else 'ahead'}"
+
+
+def _compile(shell: InteractiveShell, cell: str) -> tuple[Any, Any]:
+    """Compile a cell into its statements and the expression at its end, whose value a cell shows."""
+    source = shell.transform_cell(cell)
+    if shell.should_run_async(cell, transformed_cell=source):
+        raise UsageError("%%cancel_all cannot run a cell with a top-level await. Nothing was run and nothing was sent.")
+    number = len(shell.user_ns.get("In", [""])) - 1  # the count of executions has already moved on
+    name = shell.compile.cache(source, number, raw_code=cell)
+    tree = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
+    shows = tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";")
+    expression = ast.Expression(tree.body.pop().value) if shows else None
+    flags = shell.compile.flags
+    return compile(tree, name, "exec", flags), expression and compile(expression, name, "eval", flags)
+
+
+def _run(shell: InteractiveShell, code: tuple[Any, Any]) -> None:
+    __tracebackhide__ = True
+    statements, expression = code
+    exec(statements, shell.user_ns)  # noqa: S102 - the reader's own cell
+    if expression is not None and (value := eval(expression, shell.user_ns)) is not None:  # noqa: S307 - likewise
+        display(value)

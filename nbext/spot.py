@@ -1,0 +1,645 @@
+"""The thin signing core: stamp, encode, sign, send once, classify the answer.
+
+`SpotClient` sends what it is asked to send exactly once, and says in its errors what may be believed afterwards. It
+knows nothing of notebooks, tables or files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from decimal import Decimal
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
+from urllib.parse import quote, urlsplit
+
+from nbext import signing
+from nbext.errors import (
+    ConfigurationError,
+    NbextError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RejectedError,
+)
+from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nbext.wire import Answer
+
+Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
+
+
+class OrderReport(TypedDict, total=False):
+    """One order as a cancel reports it (API docs, "Cancel order"). Prices and quantities are decimal text."""
+
+    symbol: str
+    origClientOrderId: str
+    orderId: int
+    orderListId: int
+    clientOrderId: str
+    transactTime: int
+    price: str
+    origQty: str
+    executedQty: str
+    origQuoteOrderQty: str
+    cummulativeQuoteQty: str
+    status: str
+    timeInForce: str
+    type: str
+    side: str
+    selfTradePreventionMode: str
+
+
+class OrderListReport(TypedDict, total=False):
+    """An order list as a cancel reports it, the reports of its orders inside (API docs, "Cancel Order lists")."""
+
+    orderListId: int
+    contingencyType: str
+    listStatusType: str
+    listOrderStatus: str
+    listClientOrderId: str
+    transactionTime: int
+    symbol: str
+    orders: list[dict[str, Any]]
+    orderReports: list[OrderReport]
+
+
+Report = OrderReport | OrderListReport
+
+UNKNOWN_ORDER = "Unknown order sent."
+_LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
+# The codes after which an order may have been changed all the same (API docs, "Error codes").
+_OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
+_RATE_LIMITED = frozenset({-1003, -1015})
+_RATE_LIMIT_STATUSES = frozenset({418, 429})
+# 408 is a proxy's timeout, 409 a cancel-replace carried out by half: neither is a refusal.
+_AMBIGUOUS_STATUSES = frozenset({408, 409})
+
+_ADVICE = {
+    -1002: "Give the key the right to trade, or use another.",
+    -1013: "The symbol may not be trading now; %open_orders shows what is open.",
+    -1021: "This machine's clock is off, or the request was slow: set the clock, or raise the recv window.",
+    -1022: "The secret key does not belong to this API key: check both.",
+    -1100: "Check how the symbol is spelled.",
+    -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
+    -2014: "Check the API key: it is not in the form of one.",
+    -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
+}
+_ADVICE_BY_STATUS = {
+    403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
+    404: "Check the base URL: this host does not serve the endpoint.",
+    407: "Check the proxy's credentials.",
+    451: "The exchange refuses this country or cloud; use the local profile, or run where it is allowed.",
+}
+
+
+def parse_symbol(text: str) -> str:
+    """Turn what somebody typed into a symbol.
+
+    Blanks around it go, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and digits may be
+    of any script (API docs, "General API information").
+
+    Raises
+    ------
+    ConfigurationError
+        It is empty, an unexpanded ``{name}``, or holds a character that no symbol has.
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(
+            f"a symbol is text, not {type(text).__name__}; nothing was sent. Give it like 'BTCUSDT'."
+        )
+    typed, symbol = text, text.strip()
+    if not symbol:
+        raise ConfigurationError(f"{typed!r} is no symbol: it is empty; nothing was sent. Name one, like BTCUSDT.")
+    if name := re.fullmatch(r"\{\s*(.*?)\s*\}|\$(\w+)", symbol):
+        variable = name[1] if name[2] is None else name[2]
+        raise ConfigurationError(
+            f"{typed!r} is no symbol: the variable {variable!r} is not defined here; nothing was sent. Define it first."
+        )
+    base, slash, quoted = symbol.partition("/")
+    if slash and base and quoted:
+        symbol = base + quoted
+    if strange := next((c for c in symbol if not (c.isalnum() or c in "-_.")), None):
+        raise ConfigurationError(
+            f"{typed!r} is no symbol: it holds {strange!r}; nothing was sent. Letters and digits only, like BTCUSDT."
+        )
+    # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
+    return "".join(c.upper() if c.isascii() else c for c in symbol)
+
+
+def parse_recv_window(value: str | int | Decimal) -> str:
+    """Check a recv window and give back the text to send, digits as they were written.
+
+    Parameters
+    ----------
+    value : str, int or Decimal
+        Milliseconds: over 0, at most 60000, at most three decimals (API docs, "Timing security").
+
+    Raises
+    ------
+    ConfigurationError
+        It is anything else.
+    """
+    given = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = ""
+    if isinstance(given, str):
+        text = given
+    # Bounded before it is written out: Decimal("1E+999999999") would be a gigabyte of zeros.
+    elif isinstance(given, Decimal) and given.is_finite() and abs(given) <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
+        text = format(given, "f")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
+        shown = str(given) if isinstance(given, Decimal) else repr(given)
+        raise ConfigurationError(
+            f"recv window {shown[:40]} is not milliseconds over 0, at most 60000, with at most three decimals; "
+            "nothing was sent. Leave it out, or give one like 5000."
+        )
+    return text
+
+
+class SpotClient:
+    """One exchange, one key: signs a request, sends it once, and classifies the answer.
+
+    Parameters
+    ----------
+    base_url : str
+        Base endpoint, such as ``https://api.binance.com``. Plain ``http`` only to loopback.
+    profile : str, default "custom"
+        Name that messages use for it.
+    api_key, secret_key : str, optional
+        A key and its HMAC secret key. Blanks and line ends around them are dropped.
+    private_key : bytes, optional
+        RSA or Ed25519 private key in PEM (PKCS#8), in place of `secret_key`.
+    passphrase : str, optional
+        For an encrypted `private_key`.
+    connect_timeout : float, default 3.0
+        Seconds for connecting, TLS included.
+    answer_timeout : float, default 12.0
+        Seconds from sending to the last byte of the answer, however slowly it comes.
+
+    Attributes
+    ----------
+    base_url, profile, host : str
+    used_weight : int or None
+        Request weight used in this minute, as the last answer said. None before the first.
+    clock_offset : float or None
+        Milliseconds that this machine's clock is behind the exchange's; None until measured.
+
+    Raises
+    ------
+    ConfigurationError
+        The base URL or the key cannot be one.
+
+    Notes
+    -----
+    Proxy and certificate settings are read from the environment once, here. Redirects are never followed,
+    certificates always verified, and loopback is never proxied. A client may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        profile: str = "custom",
+        api_key: str | None = None,
+        secret_key: str | None = None,
+        private_key: bytes | None = None,
+        passphrase: str | None = None,
+        connect_timeout: float = CONNECT_SECONDS,
+        answer_timeout: float = ANSWER_SECONDS,
+    ) -> None:
+        self.base_url = parse_base_url(base_url)
+        self.profile = profile
+        self.host = urlsplit(self.base_url).netloc
+        self.used_weight: int | None = None
+        self.clock_offset: float | None = None
+        self._hold_until = 0.0
+        self._hold_status = 429
+        credential = _credential(profile, api_key, secret_key, private_key, passphrase)
+        # A traceback that shows local variables shows none of these.
+        del api_key, secret_key, private_key, passphrase
+        if isinstance(credential, ConfigurationError):
+            raise credential
+        self._api_key, self._signing_key = credential
+        self._wire = Wire(
+            self.base_url,
+            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _user_agent()},
+            proxied=not is_loopback(urlsplit(self.base_url).hostname or ""),
+            connect_timeout=connect_timeout,
+            answer_timeout=answer_timeout,
+        )
+
+    def __repr__(self) -> str:
+        key = "no key" if self._api_key is None else f"key ...{self.key_hint}"
+        return f"<SpotClient {self.profile} {self.host}, {key}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The client can still be used, and opens new ones."""
+        self._wire.close()
+
+    @property
+    def key_hint(self) -> str:
+        """The last four characters of the API key, never more; empty without a key."""
+        return (self._api_key or "")[-4:]
+
+    @property
+    def key_kind(self) -> str:
+        """``HMAC``, ``RSA`` or ``Ed25519``; empty without a key."""
+        return "" if self._signing_key is None else self._signing_key.kind
+
+    @property
+    def held_for(self) -> float:
+        """Seconds for which this host has asked not to be asked again (429 or 418); 0 when it has not."""
+        return max(0.0, self._hold_until - time.monotonic())
+
+    def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
+        """Cancel every open order on a symbol, order lists included. Sent once, never again.
+
+        ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open Orders on a Symbol"; weight 1, TRADE).
+
+        Parameters
+        ----------
+        symbol : str
+            As `parse_symbol` takes it.
+        recv_window : str, int or Decimal, optional
+            Milliseconds, at most 60000 with at most three decimals, sent as written. The exchange's default is 5000.
+
+        Returns
+        -------
+        list of dict
+            The reports as the exchange sent them: a cancel report for a single order, an object with
+            ``orderReports`` for an order list. Empty when nothing was open.
+
+        Raises
+        ------
+        ConfigurationError, NotSentError, RejectedError, RateLimitedError
+            The orders are untouched.
+        OutcomeUnknownError
+            The cancel may have been carried out, or may still be.
+        """
+        params = {"symbol": parse_symbol(symbol), "recvWindow": recv_window}
+        try:
+            reports = self.request("DELETE", "/api/v3/openOrders", params)
+        except RejectedError as refused:
+            # How the live service says that nothing was open.
+            if refused.code == -2011 and refused.msg == UNKNOWN_ORDER:  # noqa: PLR2004 - the exchange's number
+                return []
+            raise
+        if not _are_cancel_reports(reports):
+            del reports  # a traceback that shows local variables would show what a proxy echoed into it
+            raise OutcomeUnknownError(
+                f"{self._where('DELETE', '/api/v3/openOrders', params)}: the answer is not what is documented here; "
+                "what became of the orders is not known. Look with %open_orders before anything else."
+            )
+        return cast("list[Report]", reports)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Value] | None = None,
+        *,
+        signed: bool = True,
+    ) -> Any:  # noqa: ANN401 - JSON of any endpoint
+        """Send a request to any endpoint below ``/api/``, once.
+
+        Parameters
+        ----------
+        method : {"GET", "POST", "PUT", "DELETE"}
+        path : str
+            Such as ``/api/v3/order``.
+        params : mapping, optional
+            Parameters by wire name, in the order to send; None values are left out, lists become JSON arrays.
+            ``timestamp`` and ``signature`` are added, not given.
+        signed : bool, default True
+            Whether the endpoint wants a key and a signature.
+
+        Returns
+        -------
+        object
+            The parsed JSON body.
+
+        Raises
+        ------
+        ConfigurationError
+            An argument or the key is at fault; nothing was sent.
+        NotSentError
+            No connection. For GET also: no answer.
+        RejectedError, RateLimitedError
+            The exchange refused. For GET also: no usable answer.
+        OutcomeUnknownError
+            Never for GET: it was sent, and what became of it is not known.
+        """
+        method, query = method.upper(), _encode(params or {})
+        _require_request(method, path, query, signed=signed)
+        where = self._where(method, path, params or {})
+        self._refuse_while_held(where)
+        outcome = self._ask(method, path, query, where, signed=signed)
+        # Raised out here: a traceback that shows local variables shows no signed URL, no header and no body.
+        if isinstance(outcome, NbextError):
+            raise outcome
+        return outcome
+
+    def _ask(self, method: str, path: str, query: str, where: str, *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint, or the error to raise
+        signature, headers = "", None
+        if signed:
+            if self._signing_key is None or self._api_key is None:
+                return ConfigurationError(
+                    f"{where}: there is no key for profile {self.profile!r}; nothing was sent. "
+                    "Set BINANCE_API_KEY with BINANCE_API_SECRET or BINANCE_PRIVATE_KEY."
+                )
+            stamp = f"timestamp={time.time_ns() // 1_000_000 + round(self.clock_offset or 0)}"
+            query = f"{query}&{stamp}" if query else stamp
+            signature = self._signing_key.sign(query.encode("ascii"))
+            query = f"{query}&signature={quote(signature, safe='')}"
+            headers = {"X-MBX-APIKEY": self._api_key}
+        answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
+        if isinstance(answer, NbextError):
+            return answer
+        return self._classify(answer, method, where, secrets=(signature, self._api_key or ""))
+
+    def measure_clock_offset(self, samples: int = 5) -> float:
+        """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.
+
+        Asks ``GET /api/v3/time`` several times and trusts the fastest answer.
+
+        Returns
+        -------
+        float
+            Milliseconds to add to this machine's clock. Also kept as `clock_offset`.
+
+        Raises
+        ------
+        NotSentError, RejectedError, RateLimitedError
+            The exchange did not tell the time.
+        """
+        measured: list[tuple[float, float]] = []
+        for _ in range(samples):
+            began, at = time.monotonic(), time.time()
+            answer = self.request("GET", "/api/v3/time", signed=False)
+            took = time.monotonic() - began
+            try:
+                measured.append((took, answer["serverTime"] - (at + took / 2) * 1000))
+            except (TypeError, KeyError):
+                raise RejectedError(
+                    f"{self.host} did not tell its time; orders untouched. Check the base URL."
+                ) from None
+        self.clock_offset = min(measured)[1]
+        return self.clock_offset
+
+    def _where(self, method: str, path: str, params: Mapping[str, Value]) -> str:
+        subject = params.get("symbol") or f"{method} {path}"
+        return f"{subject} on {self.profile} ({self.host})"
+
+    def _refuse_while_held(self, where: str) -> None:
+        if held := self.held_for:
+            raise RateLimitedError(
+                f"{where}: not sent, the exchange asked to wait; orders untouched. Try again in {math.ceil(held)} s.",
+                http_status=self._hold_status,
+                retry_after=held,
+            )
+
+    def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer | NbextError:
+        try:
+            answer = self._wire.send(method, target, headers)
+        except Unanswered as lost:
+            if lost.written:
+                return self._no_answer(method, where, lost.reason)
+            return NotSentError(
+                f"{where}: nothing was sent, {lost.reason}; orders untouched. Check the host and the network."
+            )
+        self._note(answer)
+        return answer
+
+    def _no_answer(self, method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
+        if method == "GET":
+            return NotSentError(f"{where}: no answer to the question, {problem}; orders untouched. Try again.")
+        return OutcomeUnknownError(
+            f"{where}: sent, but {problem}; what became of the orders is not known. "
+            "Look with %open_orders before anything else."
+        )
+
+    def _note(self, answer: Answer) -> None:
+        """Keep what every answer tells about limits."""
+        weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
+        if weight.isdecimal():
+            self.used_weight = int(weight)
+        wait = _retry_after(answer)
+        if answer.status in _RATE_LIMIT_STATUSES and wait is not None:
+            self._hold_until = max(self._hold_until, time.monotonic() + wait)
+            self._hold_status = answer.status
+
+    def _classify(self, answer: Answer, method: str, where: str, secrets: tuple[str, ...]) -> Any:  # noqa: ANN401
+        status, document = answer.status, _document(answer.body)
+        if status == HTTPStatus.OK and document is not _UNREADABLE:
+            return document
+        code, msg = _code_and_msg(document, secrets)
+        said = f"HTTP {status} without a readable body" if code is None else f"{code} {msg}".rstrip(". ")
+        if method != "GET" and (
+            status < HTTPStatus.MULTIPLE_CHOICES
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or status in _AMBIGUOUS_STATUSES
+            or code in _OUTCOME_UNKNOWN
+            or (answer.body is None and not _refuses(status))
+        ):
+            return self._no_answer(method, where, f"the exchange answered {said}")
+        if status in _RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
+            wait = _retry_after(answer)
+            when = "later" if wait is None else f"in {math.ceil(wait)} s"
+            return RateLimitedError(
+                f"{where}: refused for now, {said}; orders untouched. Try again {when}.",
+                code=code,
+                msg=msg,
+                http_status=status,
+                retry_after=wait,
+            )
+        advice = _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or "Mend the request before trying again."
+        if code is None and _redirects(status):
+            said, advice = f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
+        return RejectedError(
+            f"{where}: refused, {said}; orders untouched. {advice}", code=code, msg=msg, http_status=status
+        )
+
+
+def parse_base_url(text: str) -> str:
+    """Check a base URL and give it back without a trailing slash.
+
+    Raises
+    ------
+    ConfigurationError
+        It has user info, a path or a query, or is plain ``http`` to another machine.
+    """
+    flaw = ""
+    try:
+        parts = urlsplit(text.strip())
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        flaw = "it cannot be read"
+    else:
+        host = parts.hostname or ""
+        if parts.scheme not in {"http", "https"} or not host:
+            flaw = "it is not like https://api.binance.com"
+        elif "@" in parts.netloc:
+            flaw = "it holds user info"
+        elif parts.path not in {"", "/"} or "?" in text or "#" in text:
+            flaw = "it holds more than a scheme, a host and a port"
+        elif not re.fullmatch(r"[A-Za-z0-9._:\-]+", host):
+            flaw = "its host cannot be one"
+        elif parts.scheme == "http" and not is_loopback(host):
+            flaw = "plain http is for this machine only, use https"
+    if flaw:  # the text stays out of it: it may hold a password
+        raise ConfigurationError(f"the base URL cannot be used: {flaw}; nothing was sent. Correct it.")
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _user_agent() -> str:
+    from nbext import __version__
+
+    return f"nbext/{__version__}"
+
+
+def _credential(
+    profile: str, api_key: str | None, secret_key: str | None, private_key: bytes | None, passphrase: str | None
+) -> tuple[str | None, signing.SigningKey | None] | ConfigurationError:
+    """Check a key and its secret: both trimmed, since they were pasted, and neither ever shown.
+
+    An error is given back rather than raised, so that no traceback has this call's arguments.
+    """
+    flaw = ""
+    if secret_key is not None and private_key is not None:
+        flaw = "has both a secret key and a private key; an API key has one of them"
+    elif (api_key is None) != (secret_key is None and private_key is None):
+        flaw = "is not whole; an API key goes with its secret key or its private key"
+    elif api_key is None:
+        return None, None
+    else:
+        try:
+            signing.require_api_key(api_key.strip())
+            if private_key is not None:
+                return api_key.strip(), signing.private_key(private_key, passphrase)
+            return api_key.strip(), signing.hmac_key(cast("str", secret_key).strip())
+        except ValueError as error:
+            flaw = f"cannot be used: {error}"
+    return ConfigurationError(f"the credential for profile {profile!r} {flaw}; nothing was sent. Correct it.")
+
+
+def _encode(params: Mapping[str, Value]) -> str:
+    """Percent-encode parameters once; what is signed and what is sent are both this text."""
+    pairs = []
+    for name, value in params.items():
+        if value is None:
+            continue
+        text = parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
+        try:
+            pairs.append(f"{quote(name, safe='')}={quote(text, safe='')}")
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise ConfigurationError(
+                f"parameter {name!r} is not text that can be sent; nothing was sent. Correct it."
+            ) from None
+    return "&".join(pairs)
+
+
+def _wire_text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return format(Decimal(repr(float(value))) if isinstance(value, float) else value, "f")
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    raise ConfigurationError(
+        f"parameter {name!r} cannot be sent as {type(value).__name__}; nothing was sent. Give text or a number."
+    )
+
+
+def _require_request(method: str, path: str, query: str, *, signed: bool) -> None:
+    flaw = ""
+    if method not in {"GET", "POST", "PUT", "DELETE"}:
+        flaw = f"{method!r} is not a method of this API"
+    elif not re.fullmatch(r"/api(/[A-Za-z0-9]+)+", path):
+        flaw = f"{path!r} is not a path below /api/"
+    elif signed and re.search(r"(^|&)(timestamp|signature)=", query):
+        flaw = "timestamp and signature are added, not given"
+    if flaw:
+        raise ConfigurationError(f"{flaw}; nothing was sent. Correct the call.")
+
+
+def _are_cancel_reports(document: object) -> bool:
+    """Whether an answer has the shape that cancel-all documents: reports of orders, and lists of such reports."""
+    return isinstance(document, list) and all(
+        isinstance(entry, dict)
+        and (_are_reports(entry["orderReports"]) if "orderReports" in entry else "orderId" in entry)
+        for entry in document
+    )
+
+
+def _are_reports(document: object) -> bool:
+    return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
+
+
+class _Unreadable:
+    """Stands for a body that is not JSON, since null is JSON too."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def _document(body: bytes | None) -> object:
+    try:
+        return _UNREADABLE if body is None else json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return _UNREADABLE
+
+
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _redirects(status: int) -> bool:
+    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+
+
+def _refuses(status: int) -> bool:
+    """Whether the status line alone tells that nothing was carried out, whatever became of the body."""
+    return _redirects(status) or status in _RATE_LIMIT_STATUSES or status in {403, 404, 405, 407, 451}
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _code_and_msg(document: object, secrets: Iterable[str]) -> tuple[int | None, str]:
+    """Read an error body, and hide what a proxy may have echoed into it."""
+    if not isinstance(document, dict) or type(code := document.get("code")) is not int:
+        return None, ""
+    msg = " ".join(str(document.get("msg", "")).split())
+    return code, scrub(msg, secrets)[:300]
+
+
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """Hide signatures, and the given secrets in plain or percent-encoded form, in a text of unknown origin."""
+    for secret in secrets:
+        for form in {secret, quote(secret, safe="")} - {""}:
+            text = text.replace(form, "<hidden>")
+    return re.sub(r"(?i)(signature|apikey|api-key)(=|%3D|\s*[:=]\s*)[^&\s\"'<>]+", r"\1\2<hidden>", text)

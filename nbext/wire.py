@@ -1,0 +1,299 @@
+"""One request, one answer, one deadline, and certainty about whether anything went out.
+
+requests does the HTTP. What it leaves open is added below it, on urllib3's connections: a timeout there starts anew
+with every byte received, and no exception tells whether the request had left. Nothing is ever sent twice, redirects
+are not followed, and the environment is read once, when a `Wire` is made.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from urllib3 import BaseHTTPResponse
+
+CONNECT_SECONDS = 3.0
+# The exchange gives a request up after 10 s (API docs, -1007), so 12 s hear its answer if there is one.
+ANSWER_SECONDS = 12.0
+# 20,000 orders are about 10 MB. More than this is not an answer of this API.
+LARGEST_BODY = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that began to arrive.
+
+    Attributes
+    ----------
+    status : int
+    headers : Mapping
+        Names in any case.
+    body : bytes or None
+        None when it broke off, dripped past the deadline, or was beyond all measure.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class Unanswered(Exception):  # noqa: N818 - a fact, which the caller turns into an error
+    """No answer began to arrive.
+
+    Attributes
+    ----------
+    written : bool
+        Whether any of the request may have left. False proves that the exchange never saw it.
+    reason : str
+        Why, in words that hold nothing of the request.
+    """
+
+    def __init__(self, reason: str, *, written: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.written = written
+
+
+class Wire:
+    """Connections to one host, kept alive between calls, usable from several threads.
+
+    Parameters
+    ----------
+    base_url : str
+        Scheme, host and port.
+    headers : mapping
+        Sent with every request.
+    proxied : bool
+        Whether the environment's proxies apply.
+    connect_timeout, answer_timeout : float
+        Seconds for connecting, TLS included, and from sending to the last byte of the answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        proxied: bool,
+        connect_timeout: float = CONNECT_SECONDS,
+        answer_timeout: float = ANSWER_SECONDS,
+    ) -> None:
+        self._base_url = base_url
+        self._timeouts = connect_timeout, answer_timeout
+        self._proxies = requests.utils.get_environ_proxies(base_url) if proxied else {}
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._adapter = _DeadlineAdapter(pool_maxsize=8)
+        # Prepared once and copied per call: preparing anew would cost as much as the rest of the call.
+        self._prepared = requests.Request("GET", base_url, headers=dict(headers)).prepare()
+
+    def close(self) -> None:
+        """Close the connections; later calls open new ones."""
+        self._adapter.close()
+
+    def send(self, method: str, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send one request, once.
+
+        Parameters
+        ----------
+        method : str
+        target : str
+            Path and query, percent-encoded: these bytes go out.
+        headers : mapping, optional
+            More headers, for this request.
+
+        Raises
+        ------
+        Unanswered
+            No answer began to arrive.
+        """
+        prepared = self._prepared.copy()
+        prepared.method, prepared.url = method, self._base_url + target
+        if method != "GET":
+            prepared.headers["Content-Length"] = "0"
+        if headers:
+            prepared.headers.update(headers)
+        _call.begin(*self._timeouts)
+        try:
+            with self._adapter.send(
+                prepared, stream=True, timeout=self._timeouts, verify=self._verify, proxies=self._proxies
+            ) as response:
+                return Answer(response.status_code, response.headers, _read(response.raw))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
+            reason = _reason(error)
+        finally:
+            _call.under_way = False
+        # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.
+        raise Unanswered(reason, written=_call.written)
+
+
+def _read(raw: BaseHTTPResponse) -> bytes | None:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := raw.read(1 << 20, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                return None
+    except (HTTPError, OSError, http.client.HTTPException):
+        return None
+    return b"".join(chunks)
+
+
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the host name could not be resolved"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (ssl.SSLCertVerificationError, "the host's certificate could not be verified"),
+    (ssl.SSLError, "TLS failed"),
+    (TimeoutError, "no answer came in time"),
+    (ConnectionError, "the connection broke"),
+    (http.client.HTTPException, "the answer was not HTTP"),
+)
+
+
+def _reason(error: BaseException) -> str:
+    """Say why a connection failed, from its innermost known cause; never in the error's words, which quote the URL."""
+    chain: list[BaseException] = [error]
+    found = "the network failed"
+    for cause in chain:
+        # requests' own errors are OSErrors and say nothing; what they wrap does.
+        if not isinstance(cause, requests.RequestException):
+            found = next((words for kind, words in _REASONS if isinstance(cause, kind)), found)
+        links = (getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args)
+        chain += [link for link in links if isinstance(link, BaseException) and link not in chain]
+    return found
+
+
+class _Call(threading.local):
+    """The one call that each thread has under way."""
+
+    under_way = False
+    connecting = False
+    written = False
+    deadline = 0.0
+    connect_timeout = CONNECT_SECONDS
+    answer_timeout = ANSWER_SECONDS
+
+    def begin(self, connect_timeout: float, answer_timeout: float) -> None:
+        self.under_way, self.connecting, self.written = True, False, False
+        self.connect_timeout, self.answer_timeout = connect_timeout, answer_timeout
+
+    @property
+    def remaining(self) -> float:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the deadline has passed")
+        return remaining
+
+
+_call = _Call()
+
+
+def _hide_signature(record: logging.LogRecord) -> bool:
+    """Keep signatures out of urllib3's debug log, which has a line with the whole URL; only in our own calls."""
+    if _call.under_way and isinstance(record.args, tuple):
+        hide = re.compile(r"signature=[^&\s]*").sub
+        record.args = tuple(hide("signature=<hidden>", arg) if isinstance(arg, str) else arg for arg in record.args)
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_hide_signature)
+
+
+class _TimedReader(io.RawIOBase):
+    """A socket's reading end that gives each read only what is left of the whole answer's time."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._socket = sock
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+        self._socket.settimeout(_call.remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in http.client
+        super().__init__(sock, *args, **kwargs)
+        self.fp: io.BufferedReader = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
+
+
+class _WatchedConnection(HTTPConnection):
+    """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
+
+    response_class = _TimedResponse
+
+    def connect(self) -> None:
+        _call.connecting, _call.deadline = True, time.monotonic() + _call.connect_timeout
+        try:
+            super().connect()
+        finally:
+            _call.connecting = False
+
+    def _new_conn(self) -> socket.socket:
+        self.timeout = _call.remaining
+        sock = super()._new_conn()
+        sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
+        return sock
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as in http.client
+        if self.sock is None:
+            self.connect()
+        if not (_call.connecting or _call.written):  # asking a proxy for a tunnel is not yet the request
+            _call.written, _call.deadline = True, time.monotonic() + _call.answer_timeout
+        self.sock.settimeout(_call.remaining)
+        super().send(data)
+
+
+class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
+    pass
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _WatchedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTLSConnection
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """requests' adapter over watched connections. Like `HTTPAdapter` by default, it retries nothing."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in requests
+        super().init_poolmanager(*args, **kwargs)
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:  # noqa: ANN401 - as in requests
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        self._watch(manager)
+        return manager
+
+    @staticmethod
+    def _watch(manager: Any) -> None:  # noqa: ANN401 - PoolManager or ProxyManager
+        manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}

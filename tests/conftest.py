@@ -1,0 +1,170 @@
+"""What every test stands on: nothing leaves this machine, and none of the user's own settings come in."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import socket
+import struct
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+FIXTURES = Path(__file__).parent / "fixtures"
+GUARD = Path(__file__).parent / "guard"
+
+runpy.run_path(str(GUARD / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Run each test as somebody who has just installed nbext: no keys, no profiles, no proxies, an empty home."""
+    for name in list(os.environ):
+        if name.startswith(("NBEXT_", "BINANCE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "IPYTHONDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(home))
+    yield
+    if cancel := sys.modules.get("nbext.cancel"):
+        cancel.close()
+    if profiles := sys.modules.get("nbext.profiles"):
+        profiles.select(None)
+
+
+def fixture_body(name: str) -> Any:  # noqa: ANN401 - a JSON document
+    """Load a documented body, or the body of a constructed one."""
+    path = FIXTURES / f"{name}.json"
+    if path.exists():
+        return json.loads(path.read_text("utf-8"))
+    return json.loads((FIXTURES / "constructed" / f"{name}.json").read_text("utf-8"))["body"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in, byte for byte."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    connection: int
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return urlsplit(self.target).path
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The decoded query parameters."""
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+
+
+class ResetConnection(Exception):  # noqa: N818 - an instruction to the server
+    """Raised by a responder: break the connection off with a TCP reset."""
+
+
+def answer(
+    body: object = b"", status: int = 200, headers: Mapping[str, str] | None = None, *, length: int | None = None
+) -> bytes:
+    """Write an HTTP answer; `body` is bytes, text, or a JSON document, and `length` may lie about it."""
+    if not isinstance(body, bytes):
+        body = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
+    fields = {
+        "Content-Type": "application/json;charset=UTF-8",
+        "Content-Length": str(len(body) if length is None else length),
+        **(headers or {}),
+    }
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    head = f"HTTP/1.1 {status} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return head.encode() + b"\r\n" + body
+
+
+class PlainServer:
+    """An HTTP server on loopback that answers what its responder says, byte for byte.
+
+    The responder gets a `Request` and returns the bytes of the answer, or an iterable of pieces to send one by one.
+    The connection stays open after ``bytes``, and is closed after an iterable.
+    """
+
+    def __init__(self, respond: Callable[[Request], bytes | Iterable[bytes]]) -> None:
+        self._respond = respond
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening, and close what is open."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            with connection, connection.makefile("rb") as lines:
+                while start := lines.readline():
+                    method, target, _ = start.decode("latin-1").split(" ")
+                    headers = {}
+                    while (line := lines.readline().decode("latin-1").strip()) != "":
+                        name, _, value = line.partition(":")
+                        headers[name] = value.strip()
+                    request = Request(method, target, headers, number)
+                    self.requests.append(request)
+                    pieces = self._respond(request)
+                    for piece in [pieces] if isinstance(pieces, bytes) else pieces:
+                        connection.sendall(piece)
+                    if not isinstance(pieces, bytes):
+                        return
+        except ResetConnection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., PlainServer]]:
+    """Start plain servers that end with the test."""
+    servers: list[PlainServer] = []
+
+    def start(respond: Callable[[Request], bytes | Iterable[bytes]]) -> PlainServer:
+        servers.append(PlainServer(respond))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

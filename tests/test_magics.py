@@ -1,0 +1,452 @@
+"""The magics, in a real IPython shell, against servers on loopback."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import answer, fixture_body
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+import nbext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import PlainServer, Request
+    from pandas import DataFrame
+
+API_KEY, SECRET_KEY = "K" * 60 + "last", "S" * 64
+
+
+class Shell:
+    """An IPython shell whose every cell tells what it showed."""
+
+    def __init__(self) -> None:
+        InteractiveShell.clear_instance()
+        self.ip = InteractiveShell.instance()
+        self.ip.colors = "nocolor"
+        self.out = ""
+        self.last: Any = None
+
+    def close(self) -> None:
+        """End the shell now rather than at exit."""
+        atexit.unregister(self.ip.atexit_operations)
+        self.ip.atexit_operations()
+        InteractiveShell.clear_instance()
+
+    def run(self, cell: str) -> Any:  # noqa: ANN401 - whatever the cell gives
+        """Run a cell that must go well, and give its value."""
+        error = self.fails(cell, expected=False)
+        assert error is None, self.out
+        return self.last
+
+    def fails(self, cell: str, *, expected: bool = True) -> BaseException | None:
+        """Run a cell that must fail, and give its error."""
+        with capture_output(display=False) as captured:
+            result = self.ip.run_cell(cell, store_history=True)
+        self.out, self.last = captured.stdout + captured.stderr, result.result
+        error: BaseException | None = result.error_before_exec or result.error_in_exec
+        assert (error is not None) is expected, self.out
+        return error
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    """Give a shell with the extension loaded."""
+    shell = Shell()
+    shell.run("%load_ext nbext")
+    yield shell
+    shell.run("%unload_ext nbext")
+    shell.close()
+
+
+@pytest.fixture
+def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -> PlainServer:
+    """Serve the documented bodies, as a custom exchange with a key in the environment."""
+
+    def respond(request: Request) -> bytes:
+        bodies = {
+            ("DELETE", "/api/v3/openOrders"): "cancel_all_open_orders",
+            ("GET", "/api/v3/openOrders"): "constructed_open_orders_mixed",
+            ("GET", "/api/v3/openOrderList"): "open_order_list",
+        }
+        if request.path == "/api/v3/order":
+            return answer(fixture_body("error_order_does_not_exist"), 400)
+        return answer(fixture_body(bodies[request.method, request.path]))
+
+    server = serve(respond)
+    monkeypatch.setenv("NBEXT_BASE_URL", server.url)
+    monkeypatch.setenv("BINANCE_API_KEY", API_KEY)
+    monkeypatch.setenv("BINANCE_API_SECRET", SECRET_KEY)
+    return server
+
+
+def deletes(server: PlainServer) -> list[str]:
+    """Name the symbols of the DELETEs that a server has seen."""
+    return [request.params["symbol"] for request in server.requests if request.method == "DELETE"]
+
+
+def one_line(shell: Shell) -> str:
+    """Check that a failed cell showed one line and no secret, and give that line."""
+    lines = [line for line in shell.out.splitlines() if line.strip()]
+    assert len(lines) == 1, shell.out
+    assert "Traceback" not in shell.out
+    assert "signature" not in shell.out
+    assert API_KEY not in shell.out
+    assert SECRET_KEY not in shell.out
+    return lines[0]
+
+
+def test_the_documented_sample_gives_all_four_orders(shell: Shell, sample: PlainServer) -> None:
+    """`%cancel_all BTCUSDT` expands the order list of the documented body and loses nothing."""
+    frame: DataFrame = shell.run("%cancel_all BTCUSDT --yes")
+    assert frame["orderId"].tolist() == [11, 13, 20, 21]
+    assert frame["orderListId"].tolist() == [-1, -1, 1929, 1929]
+    assert frame.loc[frame["stopPrice"].notna(), ["orderId", "stopPrice"]].to_numpy().tolist() == [[20, 0.378131]]
+    assert frame["icebergQty"].dropna().tolist() == [0.017083, 0.639962]
+    assert frame["transactionTime"].dt.date.astype("str").tolist()[2:] == ["2020-03-26"] * 2
+    assert frame["transactionTime"].isna().tolist() == [True, True, False, False]
+    assert frame["outcome"].tolist() == ["canceled"] * 4
+    assert "BTCUSDT: 4 orders canceled (2 single, 1 OCO list) [custom, 127.0.0.1:" in shell.out
+    assert deletes(sample) == ["BTCUSDT"]
+    assert len(sample.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "df = %cancel_all BTCUSDT -y",
+        "df = %cancel_all BTCUSDT -y;",
+        "df = %cancel_all BTCUSDT -y ;  # a note",
+        "df = %cancel_all 'BTCUSDT' -y # what's this",
+        'df = %cancel_all " btc/usdt " --yes',
+        "s = 'BTCUSDT'\ndf = %cancel_all {s} -y",
+        "s = 'BTCUSDT'\ndf = %cancel_all $s -y",
+        "for s in ['BTCUSDT']:\n    df = %cancel_all {s} -y",
+        "def f(s):\n    d = %cancel_all {s} -y\n    return d\ndf = f('BTCUSDT')",
+        "df = get_ipython().run_line_magic('cancel_all', 'BTCUSDT -y')",
+    ],
+)
+def test_a_line_is_read_as_a_shell_would(shell: Shell, sample: PlainServer, cell: str) -> None:
+    """Assignment, variables, quotes, comments and semicolons, in loops and functions too, mean what they look like."""
+    shell.run(cell)
+    assert len(shell.run("df")) == 4
+    assert deletes(sample) == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "name a symbol"),
+        ("# BTCUSDT", "name a symbol"),
+        (";", "name a symbol"),
+        ("''", "it is empty"),
+        ("{nope} -y", "variable 'nope' is not defined"),
+        ("$nope -y", "variable 'nope' is not defined"),
+        ("BTC#USDT -y", "'BTC#USDT' is no symbol: it holds '#'"),
+        ("BTCUSDT -y#", "ignored explicit argument '#'"),
+        ("BTC&USDT -y", "it holds '&'"),
+        ("ETHUSDT BTC?USDT -y", "it holds '?'"),
+        ("'BTCUSDT", "no closing quotation"),
+        ("BTCUSDT --all", "not both"),
+        ("BTCUSDT --al", "unrecognized arguments: --al"),
+        ("BTCUSDT --dry", "unrecognized arguments: --dry"),
+        ("BTCUSDT --nope", "unrecognized arguments: --nope"),
+        ("BTCUSDT -y --recv-window 60000.001", "'60000.001' is not milliseconds"),
+        ("BTCUSDT -y --recv-window 1.2345", "'1.2345' is not milliseconds"),
+        ("BTCUSDT -y --recv-window abc", "'abc' is not milliseconds"),
+        ("BTCUSDT -y --recv-window 0", "'0' is not milliseconds"),
+        ("BTCUSDT -y --profile testnet", "NBEXT_BASE_URL is set"),
+        ("BTCUSDT -y --profile ''", "--profile is blank"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    shell: Shell, sample: PlainServer, line: str, said: str
+) -> None:
+    """A mistake on the line is one line of error that says what was typed, and no request."""
+    shell.fails(f"%cancel_all {line}")
+    assert said in one_line(shell)
+    assert sample.requests == []
+
+
+def test_the_frame_is_shown_once_and_the_summary_beside_it(shell: Shell, sample: PlainServer) -> None:
+    """A loop shows one summary line for each call, and the frames stay with whoever takes them."""
+    shell.run("for s in ['BTCUSDT', 'ETHUSDT']:\n    %cancel_all {s} -y")
+    assert [line.split(":")[0] for line in shell.out.splitlines()] == ["BTCUSDT", "ETHUSDT"]
+    assert deletes(sample) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_several_symbols_come_back_in_the_order_given(shell: Shell, sample: PlainServer) -> None:
+    """One request for each symbol, named twice or not, and one summary for all."""
+    frame: DataFrame = shell.run("%cancel_all ETHUSDT BTCUSDT eth/usdt -y")
+    assert deletes(sample) == ["ETHUSDT", "BTCUSDT"]
+    assert len(frame) == 8
+    assert shell.out.startswith("ETHUSDT, BTCUSDT: 8 orders canceled (4 single, 1 OCO list)")
+
+
+def test_recv_window_is_sent_as_written(shell: Shell, sample: PlainServer) -> None:
+    """Digits are not rounded, cut or dressed up on the way."""
+    shell.run("%cancel_all BTCUSDT -y --recv-window 6000.340")
+    assert sample.requests[0].params["recvWindow"] == "6000.340"
+
+
+@pytest.mark.usefixtures("sample")
+def test_exact_gives_decimals(shell: Shell) -> None:
+    """With --exact the prices are the exchange's own digits."""
+    shell.run("df = %cancel_all BTCUSDT -y --exact")
+    assert [str(price) for price in shell.run("df['price']")] == ["0.089853", "0.090430", "0.668611", "0.008791"]
+
+
+def test_a_dry_run_sends_no_delete_even_with_yes(shell: Shell, sample: PlainServer) -> None:
+    """--dry-run beats --yes, shows what would go, and says that nothing was sent."""
+    frame: DataFrame = shell.run("%cancel_all BTCUSDT --dry-run --yes")
+    assert set(frame["outcome"]) == {"would_cancel"}
+    assert "dry run, 7 orders would be canceled" in shell.out
+    assert "no DELETE was sent" in shell.out
+    assert deletes(sample) == []
+
+
+def test_a_live_cancel_without_anybody_to_ask_is_refused(shell: Shell, sample: PlainServer) -> None:
+    """A host that this process did not start is live; with no standard input, the refusal names --yes."""
+    error = shell.fails("%cancel_all BTCUSDT")
+    assert isinstance(error, nbext.ConfigurationError)
+    assert "--yes" in shell.out
+    assert "nothing was canceled" in shell.out
+    assert deletes(sample) == []
+
+
+@pytest.fixture
+def typing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put lines on the shell's standard input."""
+    return lambda typed: monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+
+
+def test_the_number_of_orders_is_what_has_to_be_typed(
+    shell: Shell, sample: PlainServer, typing: Callable[[str], None]
+) -> None:
+    """The preview is shown, and the right number lets the cancel go; every order seen before gets its row."""
+    typing("7\n")
+    error = shell.fails("%cancel_all BTCUSDT")
+    assert "LIVE exchange: cancel all 7 open orders" in shell.out
+    assert "[custom, 127.0.0.1:" in shell.out
+    assert deletes(sample) == ["BTCUSDT"]
+    # The sample's reply knows none of the seven that were open, and the server tells nothing more about them.
+    assert isinstance(error, nbext.OutcomeUnknownError)
+    assert error.frame is not None
+    assert error.frame["outcome"].tolist() == ["canceled"] * 4 + ["unknown"] * 7
+
+
+@pytest.mark.parametrize("typed", ["", "y\n", "yes\n", "6\n", "77\n", "\n"])
+def test_anything_else_cancels_nothing(
+    shell: Shell, sample: PlainServer, typing: Callable[[str], None], typed: str
+) -> None:
+    """A wrong number, a word or the end of input is not a yes."""
+    typing(typed)
+    shell.fails("%cancel_all BTCUSDT")
+    assert deletes(sample) == []
+    assert "nothing was canceled" in shell.out
+
+
+def test_confirm_can_be_always_or_never(shell: Shell, sample: PlainServer) -> None:
+    """The trait decides when the magic asks; --yes still means yes."""
+    shell.run("%config NBExt.confirm = 'never'")
+    assert len(shell.run("%cancel_all BTCUSDT")) == 4
+    shell.run("%config NBExt.confirm = 'always'")
+    shell.fails("%cancel_all BTCUSDT")
+    assert len(shell.run("%cancel_all BTCUSDT -y")) == 4
+    assert deletes(sample) == ["BTCUSDT"] * 2
+
+
+def test_python_calls_ask_in_ipython_too(shell: Shell, sample: PlainServer) -> None:
+    """`nbext.cancel_all` in a cell asks like the magic does."""
+    shell.run("import nbext")
+    shell.fails("nbext.cancel_all('BTCUSDT')")
+    assert "--yes (yes=True)" in shell.out
+    assert len(shell.run("nbext.cancel_all('BTCUSDT', yes=True)")) == 4
+    assert deletes(sample) == ["BTCUSDT"]
+
+
+def test_outside_ipython_a_live_cancel_needs_yes(sample: PlainServer) -> None:
+    """A plain script has nobody to ask, whatever its standard input is."""
+    code = "import nbext\ntry: nbext.cancel_all('BTCUSDT')\nexcept nbext.ConfigurationError as e: print(e)"
+    child = subprocess.run([sys.executable, "-c", code], input="7\n", capture_output=True, text=True, check=True)
+    assert "yes=True" in child.stdout
+    assert "Traceback" not in child.stderr
+    assert sample.requests == []
+
+
+@pytest.mark.usefixtures("sample")
+def test_a_cell_runs_first_and_its_value_is_shown(shell: Shell) -> None:
+    """`%%cancel_all` gives the frame, after showing the cell's own last value."""
+    frame: DataFrame = shell.run("%%cancel_all BTCUSDT -y\nx = 1\nx + 41")
+    assert len(frame) == 4
+    assert shell.out.index("42") < shell.out.index("BTCUSDT: 4 orders canceled")
+    assert shell.run("x") == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("1/0", ZeroDivisionError),
+        ("raise KeyboardInterrupt", KeyboardInterrupt),
+        ("raise SystemExit(3)", SystemExit),
+        ("%run does_not_exist.py", Exception),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:To exit")
+def test_a_cell_that_fails_cancels_all_the_same(
+    shell: Shell, sample: PlainServer, cell: str, kind: type[BaseException]
+) -> None:
+    """The cell's own error comes out, once, after the orders are gone and shown."""
+    error = shell.fails(f"%%cancel_all BTCUSDT -y\n{cell}")
+    assert isinstance(error, kind)
+    assert deletes(sample) == ["BTCUSDT"]
+    assert "BTCUSDT: 4 orders canceled" in shell.out
+    assert "LIMIT_MAKER" in shell.out
+    assert shell.out.count("division by zero") == (kind is ZeroDivisionError)
+    assert nbext.last is not None
+
+
+@pytest.mark.parametrize("cell", ["await f()", "x = (", "for x in y:\n    await x"])
+def test_a_cell_that_cannot_run_cancels_nothing(shell: Shell, sample: PlainServer, cell: str) -> None:
+    """A top-level await or a syntax error is refused before the cell runs and before anything is sent."""
+    shell.fails(f"%%cancel_all BTCUSDT -y\ny = 1\n{cell}")
+    assert sample.requests == []
+    assert "y" not in shell.ip.user_ns
+
+
+def test_consent_for_a_cell_is_taken_before_it_runs(
+    shell: Shell, sample: PlainServer, typing: Callable[[str], None]
+) -> None:
+    """Without consent the cell does not run; with it, nothing more is asked."""
+    shell.fails("%%cancel_all BTCUSDT\nran = True")
+    assert "ran" not in shell.ip.user_ns
+    assert deletes(sample) == []
+    typing("7\n")
+    assert len(shell.run("%%cancel_all BTCUSDT\nran = True")) == 4
+    assert "and whatever the cell leaves open" in shell.out
+    assert shell.ip.user_ns["ran"] is True
+
+
+def test_a_failing_cancel_is_raised_from_the_cells_error(
+    shell: Shell, serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When both fail, the cancel's error is what counts, and the cell's is its cause."""
+    server = serve(lambda _: answer({"code": -1007, "msg": "Timeout waiting for response."}, 504))
+    monkeypatch.setenv("NBEXT_BASE_URL", server.url)
+    monkeypatch.setenv("BINANCE_API_KEY", API_KEY)
+    monkeypatch.setenv("BINANCE_API_SECRET", SECRET_KEY)
+    error = shell.fails("%%cancel_all BTCUSDT -y\n1/0")
+    assert isinstance(error, nbext.OutcomeUnknownError)
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert deletes(server) == ["BTCUSDT"]
+
+
+def test_one_symbol_that_fails_does_not_hide_the_others(
+    shell: Shell, serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frame of those that went is on the error, in `nbext.last`, and shown before the one line."""
+
+    def respond(request: Request) -> bytes:
+        if request.params["symbol"] == "ETHUSDT":
+            return answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+        return answer(fixture_body("cancel_all_open_orders"))
+
+    server = serve(respond)
+    monkeypatch.setenv("NBEXT_BASE_URL", server.url)
+    monkeypatch.setenv("BINANCE_API_KEY", API_KEY)
+    monkeypatch.setenv("BINANCE_API_SECRET", SECRET_KEY)
+    error = shell.fails("%cancel_all ETHUSDT BTCUSDT -y")
+    assert isinstance(error, nbext.IncompleteError)
+    assert isinstance(error.failures["ETHUSDT"], nbext.RejectedError)
+    assert error.frame is nbext.last
+    assert nbext.last is not None
+    assert nbext.last["orderId"].tolist() == [11, 13, 20, 21]
+    assert shell.out.index("LIMIT_MAKER") < shell.out.index("IncompleteError: ETHUSDT on custom")
+
+
+def test_a_wrong_setting_does_not_keep_the_extension_from_loading() -> None:
+    """A bad value in the configuration is said, and the default taken."""
+    shell = Shell()
+    shell.ip.config.NBExt.confirm = "sometimes"
+    shell.run("%load_ext nbext")
+    assert "back at its default" in shell.out
+    assert shell.run("get_ipython().magics_manager.registry['NBExt'].confirm") == "live"
+    shell.run("%unload_ext nbext")
+    shell.close()
+
+
+def test_load_reload_and_unload_leave_nothing_behind() -> None:
+    """After unloading, the shell has the magics, configurables and formatters that it had before."""
+    shell = Shell()
+
+    def state() -> object:
+        assert shell.ip.display_formatter is not None
+        formatters = shell.ip.display_formatter.formatters
+        return (
+            {kind: sorted(magics) for kind, magics in shell.ip.magics_manager.magics.items()},
+            sorted(shell.ip.magics_manager.registry),
+            [type(each).__name__ for each in shell.ip.configurables],
+            {kind: sorted(map(str, [*f.type_printers, *f.deferred_printers])) for kind, f in formatters.items()},
+        )
+
+    shell.run("%load_ext autoreload")  # IPython registers the magics for extensions when first used
+    shell.run("import pandas as pd\npd.DataFrame({'a': [1]})")
+    before = state()
+    shell.run("%load_ext nbext")
+    loaded = state()
+    shell.run("pd.DataFrame({'a': [1]})")
+    shell.run("%reload_ext nbext")
+    shell.run("%reload_ext nbext")
+    assert [type(each).__name__ for each in shell.ip.configurables].count("NBExt") == 1
+    assert loaded != before
+    shell.run("%unload_ext nbext")
+    assert state() == before
+    shell.close()
+
+
+def test_help_shows_every_option(shell: Shell) -> None:
+    """`%cancel_all?` documents itself."""
+    shell.run("%cancel_all?")
+    for option in ("--all", "--profile", "--recv-window", "--exact", "--dry-run", "--yes", "--check"):
+        assert option in shell.out
+
+
+def test_loading_imports_nothing_slow() -> None:
+    """`import nbext` and `%load_ext nbext` pull in neither requests nor pandas, nor anything else that is slow."""
+    code = (
+        "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\nbefore = set(sys.modules)\n"
+        "import nbext\nassert shell.run_cell('%load_ext nbext').success\n"
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(re.findall(r"'(\w+)'", child.stdout.splitlines()[-1]))
+    assert "nbext" in loaded
+    assert not loaded & {"requests", "pandas", "ipywidgets", "itables", "cryptography", "tornado", "numpy"}
+
+
+def test_the_delete_leaves_before_pandas_is_imported(sample: PlainServer) -> None:
+    """The first cancel is one request on one connection, sent while pandas is not yet there."""
+    code = (
+        "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pandas':\n            sys.stdout.write('pandas ' + str(sent()) + '\\n')\n"
+        "def sent():\n    import http.client\n    wire = sys.modules.get('nbext.wire')\n"
+        "    return bool(wire and wire._call.written)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "shell = InteractiveShell.instance()\nshell.run_cell('%load_ext nbext')\n"
+        "assert shell.run_cell('%cancel_all BTCUSDT --yes').success"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pandas True" in child.stdout
+    assert "pandas False" not in child.stdout
+    assert len(sample.requests) == sample.connections == 1
