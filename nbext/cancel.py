@@ -39,7 +39,6 @@ last: DataFrame | None = None
 """The last frame that any call made, also of calls that raised."""
 
 PREVIEW_SECONDS = 60.0
-"""For so long a preview counts as what the reader agreed to; after that it is made again."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
@@ -275,7 +274,9 @@ class CancelAll:
         self._say(f"{_subject(self._symbols)}: dry run, {said}; no DELETE was sent {_place(self._client)}")
         return _keep(rows, self._client, call="dry_run", requested=self._symbols, began=began, exact=self._exact)
 
-    def obtain_consent(self, ask: Ask | None, *, before_cell: bool = False) -> None:
+    def obtain_consent(
+        self, ask: Ask | None, *, before_cell: bool = False, preview_seconds: float = PREVIEW_SECONDS
+    ) -> None:
         """Show what would go, and want the number of orders typed.
 
         Parameters
@@ -285,6 +286,8 @@ class CancelAll:
         before_cell : bool, default False
             Whether a cell runs first: then the consent is for whatever is open after it, and is wanted even when
             nothing is open now.
+        preview_seconds : float, default 60
+            For so long a preview counts as what was agreed to; after that it is made again, and asked about again.
 
         Raises
         ------
@@ -318,7 +321,7 @@ class CancelAll:
                 )
             if before_cell:
                 return
-            if time.monotonic() - look.taken <= PREVIEW_SECONDS:
+            if time.monotonic() - look.taken <= preview_seconds:
                 self._look = look
                 return
             self._say("The preview had grown old, so here is a new one.")
@@ -344,11 +347,11 @@ class CancelAll:
         if self._look is None and not self._symbols:
             self._look = _look(self._client, [])
         look = self._look
-        symbols = self._symbols or ([] if look is None else look.symbols())
-        if look is not None and not look.orders:  # nothing was shown, so nothing was agreed to
-            symbols, requested = [], self._symbols
-        else:
-            requested = symbols
+        requested = symbols = self._symbols
+        if look is not None:  # where nothing was open, nothing was agreed to
+            open_symbols = look.symbols()
+            symbols = [symbol for symbol in symbols or open_symbols if symbol in open_symbols]
+            requested = requested or symbols
         replies: dict[str, list[Report]] = {}
         failures: dict[str, NbextError] = {}
         for symbol in symbols:

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 # Frames are recognised by the name of their type, so that registering does not import pandas.
 _TYPE = "pandas", "DataFrame"
-# In the order to show. Where the width does not suffice, the last of _GIVEN_UP go first.
+# In the order to show: what became of the order comes before what it was. ``list`` is the contingency type with the
+# list's id. Where the width does not suffice, the columns of _GIVEN_UP go, one after the other.
 _SHOWN = (
     "symbol",
     "orderId",
-    "orderListId",
-    "contingencyType",
+    "outcome",
+    "list",
     "side",
     "type",
     "price",
@@ -29,9 +30,8 @@ _SHOWN = (
     "origQty",
     "executedQty",
     "status",
-    "outcome",
 )
-_GIVEN_UP = ("contingencyType", "status", "orderListId", "stopPrice", "executedQty", "symbol", "type")
+_GIVEN_UP = ("status", "executedQty", "stopPrice", "symbol", "type")
 # How the exchange says that an order has none of it.
 _UNUSED = {"orderListId": -1, "price": 0, "stopPrice": 0}
 
@@ -99,10 +99,17 @@ def _readable(frame: DataFrame) -> DataFrame:
     """Copy the columns that matter and hold anything, as text."""
     import pandas as pd
 
-    shown = list(_SHOWN)
+    lists = zip(frame["contingencyType"], frame["orderListId"], strict=True)
+    columns = {
+        name: [
+            " ".join(filter(None, (_text("contingencyType", kind), _text("orderListId", id_)))) for kind, id_ in lists
+        ]
+        if name == "list"
+        else [_text(name, value) for value in frame[name]]
+        for name in _SHOWN
+    }
     if len(set(frame["symbol"])) == 1:  # the caption names it
-        shown.remove("symbol")
-    columns = {name: [_text(name, value) for value in frame[name]] for name in shown}
+        del columns["symbol"]
     return pd.DataFrame({name: texts for name, texts in columns.items() if any(texts)}, dtype="str")
 
 

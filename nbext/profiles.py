@@ -168,7 +168,7 @@ def local() -> LocalExchange:
     LocalExchange
         One per process; it ends with the process.
     """
-    global _local
+    global _local  # noqa: PLW0603 - one exchange per process is what the profile promises
     if _local is None:
         from nbext.exchange import LocalExchange
 

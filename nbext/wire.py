@@ -208,14 +208,20 @@ _call = _Call()
 
 
 def _hide_signature(record: logging.LogRecord) -> bool:
-    """Keep signatures out of urllib3's debug log, which has a line with the whole URL; only in our own calls."""
+    """Keep signatures out of urllib3's log, which has lines with the whole URL; only in our own calls."""
     if _call.under_way and isinstance(record.args, tuple):
-        hide = re.compile(r"signature=[^&\s]*").sub
-        record.args = tuple(hide("signature=<hidden>", arg) if isinstance(arg, str) else arg for arg in record.args)
+        record.args, record.exc_info = tuple(map(_without_signature, record.args)), None
     return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_hide_signature)
+def _without_signature(arg: object) -> object:
+    if isinstance(arg, Exception):  # its words may quote what a proxy echoed
+        return type(arg).__name__
+    return re.sub(r"signature=[^&\s]*", "signature=<hidden>", arg) if isinstance(arg, str) else arg
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_hide_signature)
 
 
 class _TimedReader(io.RawIOBase):

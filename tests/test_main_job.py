@@ -247,6 +247,31 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
     client.close()
 
 
+def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
+    """A yes to what was open long ago is no yes to what is open now."""
+    from nbext import cancel
+
+    client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
+    exchange.seed_orders()
+    asked: list[int] = []
+
+    def ask(preview: pd.DataFrame, question: str) -> str:
+        asked.append(len(preview))
+        assert f"Type {len(preview)} to cancel" in question
+        time.sleep(0.3 if len(asked) == 1 else 0)
+        return str(len(preview))
+
+    said: list[str] = []
+    job = cancel.CancelAll(["BTCUSDT", "BNBUSDT"], everything=False, client=client, say=said.append)
+    job.obtain_consent(ask, preview_seconds=0.2)
+    assert asked == [13, 13]
+    assert said == ["The preview had grown old, so here is a new one."]
+    unseen = exchange.place("BNBUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price="300")["orderId"]
+    assert len(job.run()) == 13
+    assert nbext.open_orders("BNBUSDT", client=client)["orderId"].tolist() == [unseen]
+    client.close()
+
+
 def test_the_program_shows_the_main_job() -> None:
     """`python -m nbext` prints each input and output of the main job, and leaves the user's home alone."""
     child = subprocess.run([sys.executable, "-m", "nbext"], capture_output=True, text=True, check=True, timeout=60)
