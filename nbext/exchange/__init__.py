@@ -4,6 +4,7 @@ A request passes `server` (HTTP), `gate` (keys, signatures, timing, limits, para
 per endpoint) on its way to the `engine`, whose `market` of each symbol matches, triggers and ends orders.
 """
 
+from nbext.exchange.refusals import Refusal
 from nbext.exchange.server import ApiKey, LocalExchange, is_ours
 
-__all__ = ["ApiKey", "LocalExchange", "is_ours"]
+__all__ = ["ApiKey", "LocalExchange", "Refusal", "is_ours"]

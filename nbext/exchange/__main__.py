@@ -41,8 +41,12 @@ def main() -> int:
     if not (api_key and secret_key):
         api_key = secret_key = None
     exchange = LocalExchange(seed=options.seed, port=options.port, api_key=api_key, secret_key=secret_key)
-    for path in options.public_key:
-        exchange.add_key(public_key=path.read_bytes(), api_key=exchange.api_key)
+    try:
+        for path in options.public_key:
+            exchange.add_key(public_key=path.read_bytes(), api_key=exchange.api_key)
+        exchange.start()
+    except (OSError, ValueError, OverflowError) as error:
+        parser.error(str(error))
     if options.seed_orders:
         exchange.seed_orders()
     with exchange:

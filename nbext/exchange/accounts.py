@@ -11,7 +11,7 @@ from nbext.exchange import refusals
 from nbext.exchange.orders import ZERO, Fill, Order, OrderList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from nbext.exchange.limits import OrderCount
 
@@ -78,17 +78,20 @@ class Account:
         self._open_client_ids: dict[tuple[str, str], Order] = {}
         self._lists_by_client_id: dict[str, OrderList] = {}
 
-    def hold(self, orders: Iterable[Order]) -> None:
-        """Lock what these orders need, all or nothing."""
+    def check_funds(self, orders: Iterable[Order]) -> None:
+        """Refuse orders that need more than what is free."""
         needs: defaultdict[str, Decimal] = defaultdict(Decimal)
-        wanted = [(order, order.lock_asset, order.need) for order in orders]
-        for _, asset, need in wanted:
-            needs[asset] += need
+        for order in orders:
+            needs[order.lock_asset] += order.need
         for asset, total in needs.items():
             if self.balances[asset].free < total:
                 raise refusals.insufficient_balance()
-        for order, asset, need in wanted:
-            self.lock(order, asset, need)
+
+    def hold(self, orders: Collection[Order]) -> None:
+        """Lock what these orders need, all or nothing."""
+        self.check_funds(orders)
+        for order in orders:
+            self.lock(order, order.lock_asset, order.need)
 
     def lock(self, order: Order, asset: str, amount: Decimal) -> None:
         """Move free funds into an order's hold."""

@@ -1,6 +1,6 @@
 """The desk: each endpoint's call, from checked parameters to the engine and back to a reply.
 
-One method per endpoint, named in `Desk.answer`. It knows neither HTTP nor signatures.
+One method per endpoint. It knows neither HTTP nor signatures.
 """
 
 from __future__ import annotations

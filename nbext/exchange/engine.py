@@ -109,28 +109,44 @@ class Engine:
 
         The reply is written as soon as the order has been dealt with, before what its trades set off.
         """
-        market = self._begin(symbol)
-        self.check(account, symbol, ticket)
-        order = self._order(account, symbol, ticket)
-        if order.type != "MARKET":
-            order.lock_price = market.lock_price(order)
-            account.hold([order])
-        elif not self._affords(account, order):
-            raise refusals.insufficient_balance()
-        self._accept(order, "NEW")
-        market.enter(order)
-        reply = write(order)
-        market.settle()
+        reply = self._place(account, symbol, ticket, write)
+        self.markets[symbol.name].settle()
         return reply
 
-    def check(self, account: Account, symbol: Symbol, ticket: Ticket) -> None:
-        """Refuse a single order as `place` would, placing nothing: balances stay out of it."""
+    def place_as_market(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+        """Place an order of the market account, whose quotes step aside so that it meets the others first."""
+        market = self._begin(symbol)
+        self._withdraw_quotes(symbol)
+        try:
+            return self._place(self.account(MARKET_ACCOUNT), symbol, ticket, write)
+        finally:
+            # The quotes are back before anything is triggered, so that stops find a book.
+            self._lay_quotes(symbol, market.last_price or symbol.listing_price)
+            market.settle()
+
+    def _place(self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+        order = self.check(account, symbol, ticket)
+        if order.type != "MARKET":
+            account.hold([order])
+        self._accept(order, "NEW")
+        self.markets[symbol.name].enter(order)
+        return write(order)
+
+    def check(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
+        """Refuse a single order as `place` would; return it as it would be, without accepting it."""
         market = self._begin(symbol)
         self._check_open(symbol)
         symbol.filters.check(ticket, market.average)
         self._check_counts(account, symbol, [ticket], lists=0)
         self._check_client_ids(account, symbol, [ticket])
-        market.check_entry(self._sketch(account, symbol, ticket))
+        order = self._order(account, symbol, ticket)
+        market.check_entry(order)
+        if order.type == "MARKET":
+            self._check_purse(account, order)
+        else:
+            order.lock_price = market.lock_price(order)
+            account.check_funds([order])
+        return order
 
     def place_list(
         self, account: Account, symbol: Symbol, ticket: ListTicket, write: Callable[[OrderList], Reply]
@@ -148,7 +164,7 @@ class Engine:
         if ticket.working is None:
             _check_against_last(starting, market.last_price)
         for leg in starting:
-            market.check_entry(self._sketch(account, symbol, leg))
+            market.check_entry(self._order(account, symbol, leg))
         order_list = self._build_list(account, symbol, ticket, market)
         for leg in order_list.legs:
             is_pending = order_list.working is not None and leg is not order_list.working
@@ -172,7 +188,6 @@ class Engine:
             account=account,
             time=market.now,
         )
-        first_id = self._next_order_id[symbol.name]
         for leg_ticket in ticket.legs:
             leg = self._order(account, symbol, leg_ticket)
             leg.order_list = order_list
@@ -186,11 +201,7 @@ class Engine:
             order_list.pair = first, second
             # 17 #29: a pair is paid for once, by its dearer leg.
             payers.remove(min(first, second, key=lambda leg: leg.need))
-        try:
-            account.hold(payers)
-        except Refusal:
-            self._next_order_id[symbol.name] = first_id
-            raise
+        account.hold(payers)
         return order_list
 
     def _begin(self, symbol: Symbol) -> Market:
@@ -198,21 +209,17 @@ class Engine:
         market.now = self._clock()
         return market
 
-    def _sketch(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
-        """Make an order without taking an id for it."""
+    def _order(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
+        """Make an order of a ticket; it takes its ids when it is accepted."""
         fields = {name: getattr(ticket, name) for name in Ticket.__slots__}
         now = self.markets[symbol.name].now
-        return Order(**fields, symbol=symbol, account=account, order_id=-1, own_id="", time=now)
+        return Order(**fields, symbol=symbol, account=account, time=now)
 
-    def _order(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
-        order = self._sketch(account, symbol, ticket)
-        order.order_id = self._next_order_id[symbol.name]
-        order.own_id = ticket.client_order_id or self.client_id()
-        self._next_order_id[symbol.name] += 1
-        return order
-
-    @staticmethod
-    def _accept(order: Order, status: str) -> None:
+    def _accept(self, order: Order, status: str) -> None:
+        name = order.symbol.name
+        order.order_id = self._next_order_id[name]
+        order.own_id = order.client_order_id or self.client_id()
+        self._next_order_id[name] += 1
         order.note(status, order.time)
         order.account.admit(order)
 
@@ -247,12 +254,12 @@ class Engine:
         if len(set(ids)) < len(ids) or any(account.is_open_id(symbol.name, each) for each in ids):
             raise refusals.duplicate_order()
 
-    def _affords(self, account: Account, order: Order) -> bool:
-        """Tell whether the account can pay for the whole market order (15.4)."""
+    def _check_purse(self, account: Account, order: Order) -> None:
+        """Refuse a market order that the account cannot pay for as a whole (15.4)."""
         quantity, money = self.markets[order.symbol.name].estimate(order)
-        if order.side == "BUY":
-            return account.balances[order.symbol.quote].free >= max(money, order.quote_quantity)
-        return account.balances[order.symbol.base].free >= max(quantity, order.quantity)
+        needed = max(money, order.quote_quantity) if order.side == "BUY" else max(quantity, order.quantity)
+        if account.balances[order.lock_asset].free < needed:
+            raise refusals.insufficient_balance()
 
     # Canceling.
 
@@ -346,18 +353,6 @@ class Engine:
                 self._quote(symbol, side, price, symbol.room / 1000)
         self._lay_quotes(symbol, price)
         market.settle()
-
-    def place_as_market(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
-        """Place an order of the market account, whose quotes step aside so that it meets the others first."""
-        self._begin(symbol)
-        self._withdraw_quotes(symbol)
-        try:
-            return self.place(self.account(MARKET_ACCOUNT), symbol, ticket, write)
-        finally:
-            market = self.markets[symbol.name]
-            if market.last_price is not None:
-                self._lay_quotes(symbol, market.last_price)
-            market.settle()
 
     def _withdraw_quotes(self, symbol: Symbol) -> None:
         market = self.markets[symbol.name]

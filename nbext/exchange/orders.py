@@ -93,9 +93,9 @@ class Order(Ticket):
 
     symbol: Symbol
     account: Account
-    order_id: int
-    own_id: str  # the client id it was placed with; a cancel adds another one (10.1)
     time: int
+    order_id: int = -1
+    own_id: str = ""  # the client id it was placed with; a cancel adds another one (10.1)
     order_list: OrderList | None = None
     cancel_id: str | None = None
     status: str = "NEW"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbext.exchange.orders import ZERO, Order, OrderList
 from nbext.exchange.symbols import text
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from nbext.exchange.accounts import Account
     from nbext.exchange.orders import Fill
 
-    Report = dict[str, object]
+    Report = dict[str, Any]
 
 NOTHING = text(ZERO)
 MILLISECOND = 1000
 
 
 def stamp(time: int, unit: int) -> int:
-    """Write a time; the sentinel -1 stays as it is."""
-    return time if time < 0 else time // unit
+    """Write a time; the sentinel -1 stays as it is, as floor division has it."""
+    return time // unit
 
 
 def placement(order: Order, unit: int, kind: str | None) -> Report:

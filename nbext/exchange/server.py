@@ -7,6 +7,7 @@ import atexit
 import json
 import os
 import secrets
+import socket
 import string
 import threading
 import time
@@ -19,7 +20,6 @@ from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, ResponseStartLine
-from tornado.netutil import bind_sockets
 
 from nbext.exchange import gate, reports
 from nbext.exchange.desk import Desk
@@ -29,7 +29,6 @@ from nbext.exchange.refusals import Refusal, TooMuch
 from nbext.exchange.seeding import seed_orders
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from tornado.httputil import HTTPServerRequest
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 KEY_ALPHABET = string.ascii_letters + string.digits
 KEY_LENGTH = 64
+BACKLOG = 1024
 MAX_BODY = 64 * 1024
 MAX_HEADERS = 16 * 1024
 JSON_TYPE = "application/json;charset=UTF-8"
@@ -156,13 +156,14 @@ class LocalExchange:
         """
         if self.is_serving:
             return self
-        sockets = bind_sockets(self._port, HOST)
-        self._port_used = sockets[0].getsockname()[1]
+        listening = socket.create_server((HOST, self._port), backlog=BACKLOG)
+        listening.setblocking(False)
+        self._port_used = listening.getsockname()[1]
         names = (HOST, "localhost", "[::1]")
         self._hosts = frozenset(names) | {f"{name}:{self._port_used}" for name in names}
         started = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(sockets, started)), name="nbext-exchange", daemon=True
+            target=lambda: asyncio.run(self._serve(listening, started)), name="nbext-exchange", daemon=True
         )
         self._thread.start()
         started.wait()
@@ -337,7 +338,9 @@ class LocalExchange:
     def _direct(self, name: str, account: str, params: dict[str, object]) -> Report:
         endpoint = BY_NAME[name]
         with self._step():
-            texts = {key: str(value) for key, value in params.items()}
+            if account not in self._engine.accounts:
+                raise ValueError(f"there is no account {account!r}; a key of it opens it (add_key)")
+            texts = {key: _wire_text(value) for key, value in params.items()}
             admission = gate.Admission(
                 endpoint,
                 gate.read(endpoint, texts, is_signed=False),
@@ -365,9 +368,9 @@ class LocalExchange:
 
     # What runs on the server's thread.
 
-    async def _serve(self, sockets: list[socket.socket], started: threading.Event) -> None:
+    async def _serve(self, listening: socket.socket, started: threading.Event) -> None:
         server = HTTPServer(self._handle, max_body_size=MAX_BODY, max_header_size=MAX_HEADERS)
-        server.add_sockets(sockets)
+        server.add_socket(listening)
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         started.set()
@@ -425,6 +428,13 @@ class LocalExchange:
             self._faults.append(fault)
             return 500, _error(-1000, "An unknown error occurred while processing the request.")
         return 200, body
+
+
+def _wire_text(value: object) -> str:
+    """Write a parameter as it would be sent; numbers never in scientific notation."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{Decimal(str(value)):f}" if isinstance(value, (float, Decimal)) else str(value)
 
 
 def _json(reply: object) -> bytes:

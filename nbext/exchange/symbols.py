@@ -43,7 +43,7 @@ LISTINGS = (
     Listing("SOL", "USDT", "150", "0.01", "0.001", "5", "600"),
     Listing("DOGE", "USDT", "0.2", "0.00001", "1", "1", "500000"),
     # Symbols may hold non-ASCII characters since December 2025; this one is the documented example.
-    Listing("１２３", "４５６", "0.15", "0.0001", "0.01", "0.01", "100000"),  # noqa: RUF001 - fullwidth on purpose
+    Listing("１２３", "４５６", "0.15", "0.0001", "0.01", "0.01", "100000"),
 )
 
 # What every account starts with: enough for ten thousand orders.
@@ -56,8 +56,8 @@ FUNDS: Mapping[str, Decimal] = {
         "SOL": 1_000_000,
         "DOGE": 500_000_000,
         "USDT": 1_000_000_000,
-        "１２３": 100_000_000,  # noqa: RUF001 - fullwidth on purpose
-        "４５６": 100_000_000,  # noqa: RUF001 - fullwidth on purpose
+        "１２３": 100_000_000,
+        "４５６": 100_000_000,
     }.items()
 }
 

@@ -1,0 +1,382 @@
+"""The exchange as a server: starting, stopping, who may ask, and what the outside sees."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from wire import OPEN_ORDERS, Client, now, sign
+
+from nbext.exchange import ApiKey, LocalExchange, Refusal, is_ours
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest_plugins = ["exchange_fixtures"]
+
+
+def pem(key: rsa.RSAPublicKey | ed25519.Ed25519PublicKey) -> bytes:
+    """Write a public key as PEM."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_stop_leaves_no_thread_and_no_socket() -> None:
+    """After stop, which may be called twice, nothing listens and no thread is left."""
+    before = threading.enumerate()
+    exchange = LocalExchange().start()
+    port = int(exchange.url.rpartition(":")[2])
+    with Client(exchange.url) as client:
+        assert client.public("/api/v3/ping").body == {}
+        exchange.stop()
+    exchange.stop()
+    assert threading.enumerate() == before
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = exchange.url
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_it_may_be_started_again() -> None:
+    """A stopped exchange keeps its orders and its keys."""
+    exchange = LocalExchange()
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
+    for _ in range(2):
+        with exchange, Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
+            assert len(client.signed("GET", OPEN_ORDERS).body) == 1
+
+
+def test_a_busy_port_raises_in_the_caller(exchange: LocalExchange) -> None:
+    """Two exchanges cannot have one port, and the second learns it at once."""
+    with pytest.raises(OSError, match="in use"):
+        LocalExchange(port=int(exchange.url.rpartition(":")[2])).start()
+
+
+def test_it_listens_on_loopback_only(exchange: LocalExchange) -> None:
+    """The address is 127.0.0.1, and no other."""
+    assert exchange.url.startswith("http://127.0.0.1:")
+
+
+def test_it_works_beside_a_running_event_loop() -> None:
+    """Starting inside a coroutine does no harm, as in a kernel."""
+
+    async def inside() -> int:
+        with LocalExchange() as exchange, Client(exchange.url) as client:
+            return (await asyncio.to_thread(client.public, "/api/v3/time")).status
+
+    assert asyncio.run(inside()) == 200
+
+
+def test_is_ours_knows_exactly_the_running_base_url() -> None:
+    """Only the base URL of a running exchange of this process is ours."""
+    with LocalExchange() as exchange:
+        url = exchange.url
+        port = url.rpartition(":")[2]
+        assert is_ours(url)
+        assert is_ours(f"http://localhost:{port}")
+        others = ["http://127.0.0.1", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port}/api", "", "http://x:y"]
+        others += [
+            f"http://a@127.0.0.1:{port}",
+            f"http://127.0.0.2:{port}",
+            "http://127.0.0.1:1",
+            f"{url}?a",
+            f"{url}#",
+        ]
+        assert [other for other in others if is_ours(other)] == []
+    assert not is_ours(url)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_does_not_inherit_it(exchange: LocalExchange) -> None:
+    """In a forked child the exchange is not ours, and stopping it there does the parent no harm."""
+    child = os.fork()
+    if not child:
+        bad = is_ours(f"http://127.0.0.1:{exchange._port_used}") or exchange.is_serving
+        exchange.stop()
+        os._exit(int(bad))
+    assert os.waitpid(child, 0)[1] == 0
+    with Client(exchange.url) as client:
+        assert client.public("/api/v3/ping").status == 200
+
+
+def test_representations_hide_secrets(exchange: LocalExchange) -> None:
+    """Neither the exchange nor an API key shows a secret key."""
+    extra = exchange.add_key()
+    assert extra.secret_key
+    assert exchange.secret_key not in repr(exchange)
+    assert extra.secret_key not in repr(extra)
+    assert len({exchange.api_key, exchange.secret_key, extra.api_key, extra.secret_key}) == 4
+    for text in (exchange.api_key, exchange.secret_key):
+        assert len(text) == 64
+        assert text.isalnum()
+
+
+def test_the_seed_fixes_ids_and_prices_but_no_key() -> None:
+    """Two exchanges of one seed agree on everything but keys and times; another seed differs."""
+
+    def run(seed: int) -> tuple[list[object], set[str]]:
+        exchange = LocalExchange(seed=seed)
+        exchange.seed_orders()
+        exchange.set_price("BTCUSDT", 58500)
+        times = {"time", "updateTime", "workingTime", "trailingTime"}
+        rows = [{name: value for name, value in row.items() if name not in times} for row in exchange.open_orders()]
+        return [*rows, exchange.last_price("ETHUSDT")], {exchange.api_key, exchange.secret_key}
+
+    (first, keys), (second, other_keys), (third, _) = run(5), run(5), run(6)
+    assert first == second
+    assert first != third
+    assert not keys & other_keys
+
+
+def test_reset_goes_back_to_the_seeded_start(client: Client, exchange: LocalExchange) -> None:
+    """After a reset ids and prices begin again, and the keys still work."""
+    start = exchange.last_price("BTCUSDT")
+    first = client.limit("BUY", 50000).body
+    exchange.set_price("BTCUSDT", 50000)
+    exchange.reset()
+    assert exchange.last_price("BTCUSDT") == start
+    assert exchange.open_orders() == []
+    again = client.limit("BUY", 50000).body
+    assert [again[name] for name in ("orderId", "clientOrderId")] == [
+        first[name] for name in ("orderId", "clientOrderId")
+    ]
+
+
+def test_errors_of_the_server_reach_the_caller() -> None:
+    """An error in a handler is answered 500 and raised by the next direct call, or by stop."""
+    exchange = LocalExchange().start()
+    with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
+        exchange._desk._calls["ping"] = lambda _: {"x": 1 // 0}
+        answer = client.public("/api/v3/ping")
+        assert (answer.status, answer.refusal[0]) == (500, -1000)
+        with pytest.raises(RuntimeError, match="error of the exchange") as caught:
+            exchange.open_orders()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        client.public("/api/v3/ping")
+    with pytest.raises(RuntimeError, match="error of the exchange"):
+        exchange.stop()
+    exchange.stop()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", "127.0.0.1.evil.example", ""])
+def test_foreign_hosts_are_turned_away(client: Client, host: str) -> None:
+    """A Host header that is not this server's is 403."""
+    assert client.send("GET", "/api/v3/ping", headers={"Host": host}).status == 403
+
+
+def test_own_hosts_are_let_in(client: Client, exchange: LocalExchange) -> None:
+    """The three loopback names pass, with and without the port."""
+    port = exchange.url.rpartition(":")[2]
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        for host in (name, f"{name}:{port}"):
+            assert client.send("GET", "/api/v3/ping", headers={"Host": host}).status == 200
+
+
+def test_unknown_paths_and_wrong_methods(client: Client) -> None:
+    """404 has a body for browsers only; 405 has none; neither allows other origins."""
+    assert (client.public("/api/v3/nope").status, client.public("/api/v3/nope").body) == (404, "")
+    page = client.send("GET", "/", headers={"Accept": "text/html"})
+    assert (page.status, page.body[:6]) == (404, "<html>")
+    wrong = client.send("OPTIONS", OPEN_ORDERS, headers={"Origin": "http://evil.example"})
+    assert (wrong.status, wrong.body) == (405, "")
+    assert not [name for name in wrong.headers if name.lower().startswith("access-control")]
+
+
+def test_bodies_and_headers_are_bounded(exchange: LocalExchange) -> None:
+    """A body over 64 KiB is refused, and so is a header of endless length."""
+    with Client(exchange.url, exchange.api_key) as client:
+        assert client.send("DELETE", OPEN_ORDERS, "x=" + "y" * 65_000).status == 400
+    port = int(exchange.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(b"DELETE /api/v3/openOrders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 20_000)
+        raw.settimeout(5)
+        with suppress(ConnectionResetError):
+            assert raw.recv(100) == b""
+
+
+def test_answers_carry_the_usual_headers(client: Client) -> None:
+    """Content type, used weight and an id come with every answer."""
+    answer = client.public("/api/v3/time")
+    assert answer.headers["Content-Type"] == "application/json;charset=UTF-8"
+    assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "1"
+    assert len(answer.headers["x-mbx-uuid"]) == 36
+    assert abs(answer.body["serverTime"] - now()) < 5_000
+
+
+def test_microseconds_on_request(client: Client) -> None:
+    """The header turns every time of the reply into microseconds, and -1 stays -1."""
+    header = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    assert client.send("GET", "/api/v3/time", headers=header).body["serverTime"] > 10**15
+    client.limit("BUY", 50000)
+    (row,) = client.signed("GET", OPEN_ORDERS, headers=header, symbol="BTCUSDT").body
+    assert min(row["time"], row["updateTime"], row["workingTime"]) > 10**15
+    (gone,) = client.signed("DELETE", OPEN_ORDERS, headers=header, symbol="BTCUSDT").body
+    assert gone["transactTime"] > 10**15
+
+
+def test_too_much_weight_is_429() -> None:
+    """Over the limit every call is refused with the seconds to wait."""
+    with LocalExchange(weight_limit=1) as small, Client(small.url) as client:
+        client.public("/api/v3/ping")
+        answer = client.public("/api/v3/ping")
+        assert (answer.status, answer.refusal[0]) == (429, -1003)
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "1"
+
+
+def test_refusals_of_the_gate_over_http(client: Client, exchange: LocalExchange) -> None:
+    """Wrong signature, old stamp, missing and unknown key have their code and status."""
+    query = f"symbol=BTCUSDT&timestamp={now()}"
+    assert client.send("DELETE", f"{OPEN_ORDERS}?{query}&signature={'0' * 64}").refusal[0] == -1022
+    old = client.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT", timestamp=now() - 6000)
+    assert (old.status, *old.refusal) == (400, -1021, "Timestamp for this request is outside of the recvWindow.")
+    for key, code in (("", -2014), ("A" * 64, -2015)):
+        answer = client.send(
+            "DELETE",
+            f"{OPEN_ORDERS}?{query}&signature={sign(exchange.secret_key, query)}",
+            headers={"X-MBX-APIKEY": key},
+        )
+        assert (answer.status, answer.refusal[0]) == (401, code)
+
+
+def test_public_queries(client: Client) -> None:
+    """Depth, tickers and exchangeInfo answer objects for one symbol and arrays for several."""
+    depth = client.public("/api/v3/depth", symbol="BTCUSDT", limit=3).body
+    bids, asks = ([float(price) for price, _ in depth[side]] for side in ("bids", "asks"))
+    assert bids == sorted(bids, reverse=True)
+    assert asks == sorted(asks)
+    assert bids[0] < asks[0]
+    assert len(bids) == len(asks) == 3
+    assert client.public("/api/v3/ticker/price", symbol="BTCUSDT").body["symbol"] == "BTCUSDT"
+    both = client.public("/api/v3/ticker/price", symbols='["BTCUSDT","ETHUSDT"]').body
+    assert [row["symbol"] for row in both] == ["BTCUSDT", "ETHUSDT"]
+    assert len(client.public("/api/v3/ticker/bookTicker").body) == 7
+    for params, code in [
+        ({"symbol": "BTCUSDT", "symbols": '["BTCUSDT"]'}, -1128),
+        ({"symbols": '["BTCUSDT","BTCUSDT"]'}, -1151),
+        ({"symbols": "[BTCUSDT"}, -1135),
+        ({"symbol": "NOSUCH"}, -1121),
+        ({"symbol": "BTCUSDT", "symbolStatus": "HALT"}, -1220),
+        ({"symbol": "BTCUSDT", "symbolStatus": "ASLEEP"}, -1122),
+    ]:
+        assert client.public("/api/v3/ticker/price", **params).refusal[0] == code
+    info = client.public("/api/v3/exchangeInfo", symbol="BTCUSDT").body
+    sample = {"timezone", "serverTime", "rateLimits", "exchangeFilters", "symbols"}
+    assert set(info) == sample
+    assert len(client.public("/api/v3/exchangeInfo").body["symbols"]) == 7
+
+
+def test_read_only_keys_and_unknown_accounts(exchange: LocalExchange) -> None:
+    """A key without the trade right reads and does not cancel; a made-up account name is an error."""
+    key = exchange.add_key(trade=False)
+    assert isinstance(key, ApiKey)
+    with Client(exchange.url, key.api_key, key.secret_key or "") as client:
+        assert client.signed("GET", OPEN_ORDERS).status == 200
+        assert client.cancel_all().refusal[0] == -2015
+    with pytest.raises(ValueError, match="no account"):
+        exchange.place("BTCUSDT", "BUY", "MARKET", account="mian", quantity="1")
+    with pytest.raises(Refusal, match="-1116"):
+        exchange.place("BTCUSDT", "BUY", "PERHAPS")
+
+
+def start_alone(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], Any]:
+    """Start ``python -m nbext.exchange`` and read its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "nbext.exchange", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert process.stdout
+    return process, json.loads(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_alone_it_greets_serves_and_leaves_quietly(tmp_path: Path, number: signal.Signals) -> None:
+    """Its first line says where and with which key; a signal ends it with 0 and no word."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    path = tmp_path / "public.pem"
+    path.write_bytes(pem(key.public_key()))
+    api_key, secret_key = "A" * 64, "b" * 64
+    process, greeting = start_alone(
+        "--public-key",
+        str(path),
+        "--seed-orders",
+        NBEXT_EXCHANGE_API_KEY=api_key,
+        NBEXT_EXCHANGE_SECRET_KEY=secret_key,
+    )
+    with process:
+        assert (greeting["apiKey"], greeting["secretKey"]) == (api_key, secret_key)
+        with Client(greeting["url"], api_key, secret_key) as client:
+            assert len(client.cancel_all().body) == 9
+            query = f"timestamp={now()}"
+            signature = key.sign(query.encode())
+            text = quote(base64.b64encode(signature).decode(), safe="")
+            assert client.send("GET", f"{OPEN_ORDERS}?{query}&signature={text}").status == 200
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=10)
+        assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_alone_it_says_in_one_line_why_it_cannot_start(exchange: LocalExchange, tmp_path: Path) -> None:
+    """A taken port and a file that is no public key end it with 2 and one line, no traceback."""
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for arguments in (["--port", exchange.url.rpartition(":")[2]], ["--public-key", str(nonsense)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nbext.exchange", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
+
+
+def test_a_script_that_forgets_to_stop_ends_promptly() -> None:
+    """An exchange that nobody stopped does not keep the interpreter alive, nor leave a word."""
+    code = "from nbext.exchange import LocalExchange; exchange = LocalExchange().start(); print(exchange.url)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_engine_stands_on_the_standard_library_alone() -> None:
+    """Importing the engine and the filters brings in neither tornado nor cryptography, nor the rest of nbext."""
+    code = (
+        "import sys, types, pathlib, nbext\n"
+        "before = set(sys.modules)\n"
+        "package = types.ModuleType('nbext.exchange')\n"
+        "package.__path__ = [str(pathlib.Path(nbext.__file__).parent / 'exchange')]\n"
+        "sys.modules['nbext.exchange'] = package\n"
+        "import nbext.exchange.engine\n"
+        "foreign = {'tornado', 'cryptography', 'asyncio'}\n"
+        "added = sorted(set(sys.modules) - before)\n"
+        "print(*[name for name in added if name.split('.')[0] in foreign or name.startswith('nbext.')\n"
+        "        and not name.startswith('nbext.exchange')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.strip() == ""
