@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 import time
 from decimal import Decimal
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
 from nbext import signing
@@ -151,7 +152,7 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     if isinstance(given, str):
         text = given
     # Bounded before it is written out: Decimal("1E+999999999") would be a gigabyte of zeros.
-    elif isinstance(given, Decimal) and given.is_finite() and abs(given) <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
+    elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
         text = format(given, "f")
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
         shown = str(given) if isinstance(given, Decimal) else repr(given)
@@ -213,11 +214,13 @@ class SpotClient:
         connect_timeout: float = CONNECT_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
     ) -> None:
+        self.profile, self.host = profile, ""
+        self._api_key: str | None = None
         self.base_url = parse_base_url(base_url)
-        self.profile = profile
         self.host = urlsplit(self.base_url).netloc
         self.used_weight: int | None = None
         self.clock_offset: float | None = None
+        self._heard = threading.local()
         self._hold_until = 0.0
         self._hold_status = 429
         credential = _credential(profile, api_key, secret_key, private_key, passphrase)
@@ -237,6 +240,9 @@ class SpotClient:
     def __repr__(self) -> str:
         key = "no key" if self._api_key is None else f"key ...{self.key_hint}"
         return f"<SpotClient {self.profile} {self.host}, {key}>"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a client is not pickled: it would carry its key with it")
 
     def __enter__(self) -> Self:
         return self
@@ -263,6 +269,20 @@ class SpotClient:
         """Seconds for which this host has asked not to be asked again (429 or 418); 0 when it has not."""
         return max(0.0, self._hold_until - time.monotonic())
 
+    def now(self) -> int:
+        """Give the exchange's time in milliseconds, as far as its clock has been measured."""
+        return time.time_ns() // 1_000_000 + round(self.clock_offset or 0)
+
+    def heard(self) -> tuple[int | None, bytes | None]:
+        """Status and body of the last answer on this thread, with secrets hidden; None where there was none."""
+        answer: Answer | None = getattr(self._heard, "answer", None)
+        if answer is None:
+            return None, None
+        if answer.body is None:
+            return answer.status, None
+        text = scrub(answer.body.decode("utf-8", "surrogateescape"), self._heard.secrets)
+        return answer.status, text.encode("utf-8", "surrogateescape")
+
     def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
         """Cancel every open order on a symbol, order lists included. Sent once, never again.
 
@@ -288,21 +308,50 @@ class SpotClient:
         OutcomeUnknownError
             The cancel may have been carried out, or may still be.
         """
-        params = {"symbol": parse_symbol(symbol), "recvWindow": recv_window}
+        return self.cancel("/api/v3/openOrders", {"symbol": parse_symbol(symbol)}, recv_window=recv_window)
+
+    def cancel(
+        self, path: str, params: Mapping[str, Value], *, recv_window: str | int | Decimal | None = None
+    ) -> list[Report]:
+        """Cancel through any of the endpoints that do. Sent once, never again.
+
+        Parameters
+        ----------
+        path : str
+            ``/api/v3/openOrders``, ``/api/v3/order`` or ``/api/v3/orderList`` (API docs, "Trading endpoints").
+        params : mapping
+            Wire parameters that name what to cancel.
+        recv_window : str, int or Decimal, optional
+            As in `cancel_open_orders`.
+
+        Returns
+        -------
+        list of dict
+            As `cancel_open_orders` gives. Empty when the exchange knew nothing to cancel.
+
+        Raises
+        ------
+        ConfigurationError, NotSentError, RejectedError, RateLimitedError
+            The orders are untouched.
+        OutcomeUnknownError
+            The cancel may have been carried out, or may still be.
+        """
+        params = {**params, "recvWindow": recv_window}
         try:
-            reports = self.request("DELETE", "/api/v3/openOrders", params)
+            answer = self.request("DELETE", path, params)
         except RejectedError as refused:
             # How the live service says that nothing was open.
             if refused.code == -2011 and refused.msg == UNKNOWN_ORDER:  # noqa: PLR2004 - the exchange's number
                 return []
             raise
-        if not _are_cancel_reports(reports):
-            del reports  # a traceback that shows local variables would show what a proxy echoed into it
-            raise OutcomeUnknownError(
-                f"{self._where('DELETE', '/api/v3/openOrders', params)}: the answer is not what is documented here; "
-                "what became of the orders is not known. Look with %open_orders before anything else."
-            )
-        return cast("list[Report]", reports)
+        reports = [answer] if isinstance(answer, dict) else answer  # one order, or one list, comes by itself
+        if _are_cancel_reports(reports) and (isinstance(answer, list) is (path == "/api/v3/openOrders")):
+            return cast("list[Report]", reports)
+        del answer, reports  # a traceback that shows local variables would show what a proxy echoed into it
+        raise OutcomeUnknownError(
+            f"{self._where('DELETE', path, params)}: the answer is not what is documented here; "
+            "what became of the orders is not known. Look with %open_orders before anything else."
+        )
 
     def request(
         self,
@@ -359,15 +408,18 @@ class SpotClient:
                     f"{where}: there is no key for profile {self.profile!r}; nothing was sent. "
                     "Set BINANCE_API_KEY with BINANCE_API_SECRET or BINANCE_PRIVATE_KEY."
                 )
-            stamp = f"timestamp={time.time_ns() // 1_000_000 + round(self.clock_offset or 0)}"
+            stamp = f"timestamp={self.now()}"
             query = f"{query}&{stamp}" if query else stamp
             signature = self._signing_key.sign(query.encode("ascii"))
             query = f"{query}&signature={quote(signature, safe='')}"
             headers = {"X-MBX-APIKEY": self._api_key}
+        secrets = (signature, self._api_key or "")
+        self._heard.answer, self._heard.secrets = None, secrets
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
         if isinstance(answer, NbextError):
             return answer
-        return self._classify(answer, method, where, secrets=(signature, self._api_key or ""))
+        self._heard.answer = answer
+        return self._classify(answer, method, where, secrets)
 
     def measure_clock_offset(self, samples: int = 5) -> float:
         """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.

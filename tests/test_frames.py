@@ -1,0 +1,688 @@
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import pickle
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FIXTURES, fixture_body
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nbext import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+IDS = {"orderId", "orderListId", "trailingDelta", "strategyId", "strategyType", "preventedMatchId", "tradeGroupId"}
+IDS |= {"pegOffsetValue"}
+NUMBERS = {"price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty"}
+NUMBERS |= {"preventedQuantity", "peggedPrice"}
+TIMES = {"transactTime", "transactionTime", "time", "updateTime", "workingTime", "trailingTime"}
+FLAGS = {"isWorking", "usedSor"}
+# DESIGN 3.4, written out here so that a change of the contract is seen.
+COLUMNS = [
+    *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
+    *("origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty", "status"),
+    *("origClientOrderId", "clientOrderId", "listClientOrderId", "listStatusType", "listOrderStatus", "transactTime"),
+    *("transactionTime", "selfTradePreventionMode", "outcome"),
+]
+CONDITIONAL = [
+    *("time", "updateTime", "isWorking", "workingTime", "trailingDelta", "trailingTime", "strategyId", "strategyType"),
+    *("preventedMatchId", "preventedQuantity", "tradeGroupId", "pegPriceType", "pegOffsetType", "pegOffsetValue"),
+    *("peggedPrice", "usedSor", "workingFloor", "expiryReason"),
+]
+TEXTS = {*COLUMNS, *CONDITIONAL} - IDS - NUMBERS - TIMES - FLAGS
+CANCELS = sorted(
+    path.stem
+    for path in FIXTURES.rglob("*.json")
+    if re.search(r"cancel_all_|cancel_order_l|ws_cancel_order_leg", path.stem)
+)
+OPENS = sorted(
+    path.stem
+    for path in FIXTURES.rglob("*.json")
+    if path.stem.endswith(("open_orders", "orders_mixed", "open_orders_result"))
+    and "cancel" not in path.stem
+    and "error" not in path.stem
+)
+
+
+def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFrame:  # noqa: ANN401 - as frame takes them
+    """Make the frame of a cancel's answer."""
+    return frames.frame(frames.from_reports(reports), **arguments)
+
+
+def dtype_of(name: str, *, exact: bool = False) -> str:
+    """Give the dtype that a documented column has to have."""
+    if name in NUMBERS:
+        return "object" if exact else "float64"
+    return "Int64" if name in IDS else "datetime64[ms, UTC]" if name in TIMES else "boolean" if name in FLAGS else "str"
+
+
+def require_columns(table: pd.DataFrame, *, exact: bool = False) -> None:
+    """Check columns, their order, dtypes and index."""
+    assert list(table.columns[:24]) == COLUMNS
+    rest = list(table.columns[24:])
+    documented = [name for name in rest if name in CONDITIONAL]
+    assert documented == [name for name in CONDITIONAL if name in rest]
+    assert rest[: len(documented)] == documented
+    assert table.columns.is_unique
+    for name in [*COLUMNS, *documented]:
+        assert str(table[name].dtype) == dtype_of(name, exact=exact), name
+    assert isinstance(table.index, pd.RangeIndex)
+    assert frames.is_frame(table)
+    json.dumps(table.attrs)
+
+
+def flattened(reports: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Give each order with its list, in the order sent."""
+    for report in reports:
+        for leg in report.get("orderReports", [report]):
+            yield leg, report if "orderReports" in report else None
+
+
+def same(cell: Any, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Whether a cell holds a JSON value, type and all."""
+    if isinstance(value, bool):
+        return isinstance(cell, bool | np.bool_) and bool(cell) is value
+    if isinstance(value, int):
+        return isinstance(cell, int | np.integer) and not isinstance(cell, bool) and int(cell) == value
+    return type(cell) is type(value) and bool(cell == value)
+
+
+def holds(name: str, cell: Any, value: Any, *, exact: bool) -> bool:  # noqa: ANN401, PLR0911 - any JSON value, a rule each
+    """Whether a cell of the column NAME shows the value, by the rules of that column."""
+    if name not in {*COLUMNS, *CONDITIONAL}:
+        return same(cell, value)
+    if name in NUMBERS and not isinstance(value, bool) and isinstance(value, str | int | float):
+        text = value if isinstance(value, str) else format(Decimal(repr(value)), "f")
+        if not re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
+            return False
+        if name == "cummulativeQuoteQty" and Decimal(text) < 0:
+            return bool(pd.isna(cell))
+        return same(cell, Decimal(text)) if exact else same(cell, float(text)) and not math.isinf(cell)
+    if name in TIMES and type(value) is int:
+        if value == -1:
+            return cell is pd.NaT
+        milliseconds = value if value < 10**14 else value // 1000
+        return cell is not pd.NaT and (cell - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, "ms") == milliseconds
+    return same(cell, value)
+
+
+def require_everything(reports: list[dict[str, Any]], table: pd.DataFrame, *, exact: bool = False) -> None:
+    """Check that each order has one row, and that every field of every report can be found by the written rules."""
+    orders = list(flattened(reports))
+    assert len(table) == len(orders)
+    columns = {name: table[name].tolist() for name in table.columns}
+
+    def found(row: int, value: object, *names: str) -> bool:
+        if value is None:
+            return True
+        return any(name in columns and holds(name, columns[name][row], value, exact=exact) for name in names)
+
+    for row, (order, order_list) in enumerate(orders):
+        for name, value in order.items():
+            plain = [] if name == "outcome" or name.startswith(("list.", "wire.")) else [name]
+            assert found(row, value, *plain, f"wire.{name}"), (name, value)
+        for name, value in (order_list or {}).items():
+            if name not in {"orders", "orderReports"}:
+                assert found(row, value, name, f"wire.{name}", f"list.{name}"), (name, value)
+        for leg in (order_list or {}).get("orders", []):
+            if leg["orderId"] == order["orderId"]:
+                for name, value in leg.items():
+                    column = "origClientOrderId" if name == "clientOrderId" else name
+                    assert found(row, value, column, f"wire.{column}", f"list.orders.{name}"), (name, value)
+    require_counts(orders, table, exact=exact)
+
+
+def require_counts(
+    orders: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]], table: pd.DataFrame, *, exact: bool
+) -> None:
+    """Check how many values of each column a float does not give back."""
+    for name in NUMBERS & set(table.columns):
+        values = [order.get(name) for order, _ in orders]
+        texts = [str(value) if type(value) is int and abs(value) < 10**30 else value for value in values]
+        counted = sum(
+            Decimal(repr(float(text))) != Decimal(text)
+            for text in texts
+            if isinstance(text, str) and re.fullmatch(r"-?\d{1,300}(\.\d+)?", text, re.ASCII)
+        )
+        assert table.attrs["nbext"]["inexact"].get(name, 0) == (0 if exact else counted), name
+
+
+# Documents
+
+
+def test_the_documented_sample_gives_four_rows() -> None:
+    """Two single orders and an OCO: ids, lists, prices and times stand where they belong."""
+    table = build(fixture_body("cancel_all_open_orders"))
+    require_columns(table)
+    assert table.shape == (4, 24)
+    assert table["orderId"].tolist() == [11, 13, 20, 21]
+    assert table["orderListId"].tolist() == [-1, -1, 1929, 1929]
+    assert table["stopPrice"].fillna(-1).tolist() == [-1, -1, 0.378131, -1]
+    assert table["icebergQty"].fillna(-1).tolist() == [-1, -1, 0.017083, 0.639962]
+    assert table["price"].tolist() == [0.089853, 0.090430, 0.668611, 0.008791]
+    assert table["contingencyType"].fillna("").tolist() == ["", "", "OCO", "OCO"]
+    assert table["listClientOrderId"].fillna("").tolist() == ["", "", *["2inzWQdDvZLHbbAmAozX2N"] * 2]
+    assert table["listStatusType"].fillna("").tolist() == ["", "", "ALL_DONE", "ALL_DONE"]
+    assert table["origClientOrderId"].tolist()[2:] == ["CwOOIPHSmYywx6jZX77TdL", "461cPg51vQjV3zIMOXNz39"]
+    assert table["clientOrderId"].unique().tolist() == ["pXLV6Hz6mprAcVYpVMTGgx"]
+    assert table["transactionTime"].isna().tolist() == [True, True, False, False]
+    assert table["transactionTime"].dt.date.astype(str).tolist()[2:] == ["2020-03-26"] * 2
+    assert table["transactionTime"][2] == pd.Timestamp("2020-03-26T13:55:48.299Z")
+    assert table["transactTime"][1] - table["transactTime"][0] == pd.Timedelta(1, "ms")
+    assert table["outcome"].tolist() == ["canceled"] * 4
+    assert table.attrs == {"nbext": {"inexact": {}}}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", CANCELS)
+def test_every_cancel_body_is_kept_whole(name: str, exact: bool) -> None:
+    """Each order of each documented or constructed body has its row, and every field can be named again."""
+    body = fixture_body(name)
+    reports = body if isinstance(body, list) else [body]
+    table = build(reports, exact=exact)
+    require_columns(table, exact=exact)
+    require_everything(reports, table, exact=exact)
+
+
+def test_there_are_bodies_to_read() -> None:
+    """The fixtures are found by their names, and none was overlooked."""
+    assert len(CANCELS) == 25
+    assert len(OPENS) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "more"),
+    [
+        ("constructed_cancel_all_iceberg", [101, 102, 103], []),
+        ("constructed_cancel_all_trailing_stop", [111, 112, 113], ["trailingDelta", "trailingTime"]),
+        ("constructed_cancel_all_strategy", [131, 132, 133], ["strategyId", "strategyType"]),
+        ("constructed_cancel_all_oto_pending_new", [151, 152], []),
+        ("constructed_cancel_all_oto_pending_expired", [153, 154], []),
+        ("constructed_cancel_all_opoco", [171, 172, 173], []),
+        (
+            "constructed_cancel_all_unknown_fields",
+            [181, 182, 183, 184],
+            ["futureFlag", "futureObject", "futureNull", "futureLegField", "futureListField"],
+        ),
+        (
+            "constructed_cancel_all_microseconds",
+            [191, 192, 193, 194, 195],
+            ["trailingDelta", "trailingTime", "wire.transactTime", "wire.transactionTime", "wire.trailingTime"],
+        ),
+        ("constructed_cancel_all_mixed", [201, 202, 203, 204, 205, 206, 207], ["strategyId", "strategyType"]),
+        ("constructed_cancel_all_surviving_leg", [211], []),
+        ("constructed_cancel_all_stp_decrement", [221], ["preventedQuantity"]),
+        ("constructed_cancel_all_zero_ids", [0, 1, 2], []),
+        ("constructed_cancel_all_distinct_cancel_ids", [241, 242], []),
+        ("constructed_cancel_all_empty_array", [], []),
+        (
+            "constructed_cancel_all_large_ids",
+            [9007199254740993, 9007199254740997, 9007199254740999],
+            [],
+        ),
+        ("constructed_cancel_all_unicode_symbol", [231], []),
+    ],
+)
+def test_constructed_bodies_have_these_orders_and_columns(name: str, ids: list[int], more: list[str]) -> None:
+    """Ids come in the order sent; conditional and unknown fields follow the 24 columns."""
+    table = build(fixture_body(name))
+    assert table["orderId"].tolist() == ids
+    assert list(table.columns[24:]) == more
+
+
+def test_particular_values_of_constructed_bodies() -> None:
+    """What is hard to keep is kept: large ids, missing quantities, -1 times, objects, expired legs."""
+    large = build(fixture_body("constructed_cancel_all_large_ids"))
+    assert large["orderListId"].tolist() == [-1, 9007199254740995, 9007199254740995]
+    opoco = build(fixture_body("constructed_cancel_all_opoco"))
+    assert opoco["origQty"].isna().tolist() == [False, True, True]
+    assert opoco["contingencyType"].tolist() == ["OTO"] * 3
+    trailing = build(fixture_body("constructed_cancel_all_trailing_stop"))
+    assert trailing["trailingTime"].isna().tolist() == [True, False, False]
+    assert trailing["trailingDelta"].tolist() == [250, 175, 500]
+    assert trailing["stopPrice"].tolist() == [58000, 65000, 0]
+    expired = build(fixture_body("constructed_cancel_all_oto_pending_expired"))
+    assert expired["outcome"].tolist() == ["canceled", "gone"]
+    strategy = build(fixture_body("constructed_cancel_all_strategy"))
+    assert strategy["strategyId"].tolist()[:2] == [37463720, 9007199254740993]
+    assert strategy["strategyType"].isna().tolist() == [False, True, True]
+    unknown = build(fixture_body("constructed_cancel_all_unknown_fields"))
+    assert unknown["futureObject"].tolist() == [{"a": [1, 2]}, None, None, None]
+    assert unknown["futureListField"].tolist() == [None, None, [], []]
+    assert unknown["contingencyType"].tolist()[2:] == ["FUTURE_CONTINGENCY"] * 2
+    assert str(unknown["futureFlag"].dtype) == "boolean"
+    micro = build(fixture_body("constructed_cancel_all_microseconds"))
+    assert micro["transactTime"].tolist() == [pd.Timestamp(1752500000000, unit="ms", tz="UTC")] * 5
+    assert micro["wire.transactTime"].tolist() == [1752500000000123] * 5
+    assert micro["trailingTime"].isna().tolist() == [True, True, False, True, True]
+    leg = build(fixture_body("constructed_cancel_all_surviving_leg"))
+    assert leg["orderListId"].tolist() == [29]
+    assert leg["contingencyType"].isna().all()
+
+
+def test_an_empty_result_has_the_same_columns_and_dtypes() -> None:
+    """Empty and full, exact or not."""
+    for exact in (False, True):
+        empty, full = build([], exact=exact), build(fixture_body("cancel_all_open_orders"), exact=exact)
+        require_columns(empty, exact=exact)
+        assert empty.shape == (0, 24)
+        assert empty.dtypes.equals(full.dtypes)
+        joined = pd.concat([empty, full])
+        assert joined.dtypes.equals(full.dtypes)
+
+
+# Names
+
+
+def report(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """Write a report with the fields that matter to a test."""
+    return {"symbol": "BTCUSDT", "orderId": 1, "status": "CANCELED", **fields}
+
+
+def test_a_value_that_its_column_cannot_hold_stands_beside_it() -> None:
+    """The column has it missing; wire.NAME has it as sent, and nothing for the other rows."""
+    table = build(
+        [
+            report(price="1.5", orderListId=2, isWorking=True, transactTime=0),
+            report(orderId=2**63, price="abc", orderListId="x", isWorking="yes", transactTime="soon", type=5),
+            report(orderId=2**63 - 1, price=True, orderListId=True, isWorking=1, transactTime=-2, side="\ud800"),
+            report(orderId=-(2**63), price=[], orderListId=1.0, isWorking=None, transactTime=True),
+            report(orderId=5, price="1e5", transactTime=10**18),
+            report(orderId=6, price=" 1", transactTime=-1.0),
+            report(orderId=7, price="\u0661", transactTime=1.5),
+            report(orderId=8, price="1" * 400, transactTime=10**14 * 17),
+            report(orderId=9, price="1" + "0" * 400),
+        ]
+    )
+    require_columns(table)
+    assert table["orderId"].isna().tolist() == [i == 1 for i in range(9)]
+    assert table["wire.orderId"].tolist() == [None, 2**63, *[None] * 7]
+    assert table["price"].isna().tolist() == [False, *[True] * 8]
+    wired: list[object] = [None, "abc", True, [], "1e5", " 1", "\u0661", "1" * 400, "1" + "0" * 400]
+    assert table["wire.price"].tolist() == wired
+    assert table["wire.orderListId"].tolist()[1:4] == ["x", True, 1.0]
+    assert table["wire.isWorking"].tolist()[1:3] == ["yes", 1]
+    assert table["wire.transactTime"].tolist()[:8] == [None, "soon", -2, True, 10**18, -1.0, 1.5, None]
+    assert table["transactTime"].notna().tolist() == [True, *[False] * 6, True, False]
+    assert table["transactTime"][0] == pd.Timestamp(0, tz="UTC")
+    assert table["wire.type"].tolist()[1] == 5
+    assert table["wire.side"].tolist()[2] == "\ud800"
+
+
+def test_names_that_would_clash_get_a_prefix() -> None:
+    """A field named like nbext's own column, or like a prefixed one, moves to wire.NAME."""
+    table = build(
+        [report(outcome="theirs", **{"wire.price": "x", "list.symbol": "y", "wire.wire.price": "z"}, price=[])]
+    )
+    assert table["outcome"].tolist() == ["canceled"]
+    assert table["wire.outcome"].tolist() == ["theirs"]
+    assert table["wire.wire.price"].tolist() == ["x"]
+    assert table["wire.list.symbol"].tolist() == ["y"]
+    assert table["wire.wire.wire.price"].tolist() == ["z"]
+    assert table["wire.price"].tolist() == [[]]
+
+
+def test_what_a_list_says_otherwise_than_its_order_stands_beside_it() -> None:
+    """list.NAME holds the list's word, list.orders.NAME that of its entry for the leg; equal words are not repeated."""
+    table = build(
+        [
+            {
+                "orderListId": 7,
+                "symbol": "ETHUSDT",
+                "outcome": "o",
+                "list.x": 1,
+                "contingencyType": "OCO",
+                "extra": 1,
+                "orders": [
+                    {"symbol": "BTCUSDT", "orderId": 1, "clientOrderId": "a"},
+                    {"symbol": "XRPUSDT", "orderId": 2, "clientOrderId": "c", "outcome": "p", "more": 5},
+                ],
+                "orderReports": [
+                    report(orderListId=7, origClientOrderId="a", extra=True),
+                    report(orderId=2, origClientOrderId="b", contingencyType=None),
+                ],
+            },
+            report(orderId=3),
+        ]
+    )
+    require_columns(table)
+    assert table["symbol"].tolist() == ["BTCUSDT"] * 3
+    assert table["list.symbol"].tolist()[:2] == ["ETHUSDT"] * 2
+    assert table["list.outcome"].tolist()[:2] == ["o"] * 2
+    assert table["list.list.x"].tolist()[:2] == [1, 1]
+    assert table["orderListId"].tolist()[:2] == [7, 7]
+    assert "list.orderListId" not in table
+    assert table["contingencyType"].fillna("").tolist() == ["OCO", "", ""]
+    assert table["list.contingencyType"].fillna("").tolist() == ["", "OCO", ""]
+    assert table["extra"].tolist() == [True, 1, None]
+    assert table["list.extra"].tolist()[0] == 1
+    assert table["list.orders.symbol"].fillna("").tolist() == ["", "XRPUSDT", ""]
+    assert table["list.orders.clientOrderId"].fillna("").tolist() == ["", "c", ""]
+    assert table["origClientOrderId"].fillna("").tolist() == ["a", "b", ""]
+    assert table["list.orders.outcome"].fillna("").tolist() == ["", "p", ""]
+    assert table["more"].fillna(0).tolist() == [0, 5, 0]
+
+
+def test_an_order_id_that_a_report_lacks_comes_from_the_list() -> None:
+    """The WebSocket list cancel reports no origClientOrderId, and its list names it."""
+    body = fixture_body("ws_cancel_order_list_result")
+    table = build([body])
+    assert table["origClientOrderId"].tolist() == [leg["clientOrderId"] for leg in body["orders"]]
+
+
+def test_a_name_that_no_column_can_have_is_escaped() -> None:
+    """Half of a surrogate pair in a field's name is written as its escape."""
+    assert build([report(**{"\ud800": 1, "é": 2})]).columns[24:].tolist() == [r"\ud800", "é"]
+
+
+# Numbers and times
+
+
+@pytest.mark.parametrize(
+    ("text", "inexact"),
+    [
+        ("0.00000000", False),
+        ("0.1", False),
+        ("123456.78901234", False),
+        ("-1.5", False),
+        ("1000000000000000000000000", False),
+        ("999999999999999", False),
+        ("9007199254740992", False),
+        ("9007199254740993", True),
+        ("9007199254740993.0", True),
+        ("9007199254740993000", False),
+        ("92233720368.54775807", True),
+        ("0.123456789012345678", True),
+        ("123456789.123456789", True),
+        ("0.123456789012345", False),
+        ("0.100000000000000000", False),
+        ("0." + "0" * 400 + "1", True),
+    ],
+)
+def test_values_that_a_float_does_not_give_back_are_counted(text: str, inexact: bool) -> None:
+    """The exchange's number is compared with what the float prints as, per column, each value once."""
+    table = build([report(price=text, origQty="1"), report(orderId=2, price=text), report(orderId=3, price="1")])
+    assert table["price"][0] == float(text)
+    assert table.attrs["nbext"]["inexact"] == ({"price": 2} if inexact else {})
+    exact = build([report(price=text)], exact=True)
+    assert exact["price"][0] == Decimal(text)
+    assert exact["price"][0].as_tuple() == Decimal(text).as_tuple()
+    assert exact.attrs["nbext"]["inexact"] == {}
+
+
+def test_exact_numbers_can_be_reckoned_with() -> None:
+    """Decimals add up and multiply without a rounding, and what is missing is None."""
+    table = build([report(price="0.1", origQty="3"), report(orderId=2, price="0.2", origQty="7")], exact=True)
+    assert table["price"].sum() == Decimal("0.3")
+    assert (table["price"] * table["origQty"]).tolist() == [Decimal("0.3"), Decimal("1.4")]
+    assert table["stopPrice"].tolist() == [None, None]
+    assert all(type(value) is Decimal for value in table["price"])
+
+
+def test_negative_quote_quantities_are_not_known() -> None:
+    """A negative cummulativeQuoteQty is missing; other columns keep their sign, and zero is zero."""
+    for exact in (False, True):
+        table = build(
+            [
+                report(cummulativeQuoteQty="-1.00000000", price="-1"),
+                report(orderId=2, cummulativeQuoteQty="0.00"),
+                report(orderId=3, cummulativeQuoteQty="2.5"),
+            ],
+            exact=exact,
+        )
+        assert table["cummulativeQuoteQty"].isna().tolist() == [True, False, False]
+        assert table["cummulativeQuoteQty"].tolist()[1:] == [0, 2.5]
+        assert table["price"][0] == -1
+        assert "wire.cummulativeQuoteQty" not in table
+
+
+def test_json_numbers_where_text_is_documented_are_numbers() -> None:
+    """An exchange that sends 1.5 rather than "1.5" is understood, up to what is absurd."""
+    table = build([report(price=1.5), report(orderId=2, price=3), report(orderId=3, price=1e300)])
+    assert table["price"].fillna(-1).tolist() == [1.5, 3, -1]
+    assert table["wire.price"].tolist() == [None, None, 1e300]
+    assert build([report(price=0.1)], exact=True)["price"][0] == Decimal("0.1")
+
+
+def test_times_are_told_by_their_size() -> None:
+    """13 digits are milliseconds, 16 are microseconds; whole milliseconds leave nothing beside."""
+    table = build([report(transactTime=1752500000000), report(orderId=2, transactTime=1752500000000000)])
+    assert table["transactTime"][0] == table["transactTime"][1] == pd.Timestamp(1752500000000, unit="ms", tz="UTC")
+    assert "wire.transactTime" not in table
+    assert table["transactTime"].dt.unit == "ms"
+    assert build([report(transactTime=-1)])["transactTime"].isna().all()
+    assert "wire.transactTime" not in build([report(transactTime=-1)])
+
+
+# Attributes
+
+
+def test_the_summary_stays_with_the_frame() -> None:
+    """Attrs hold only what JSON can, and survive copying, pickling, filtering and sorting."""
+    summary = {"profile": "local", "requested": ["BTCUSDT"], "elapsed": 0.5}
+    table = build([report(price="9007199254740993")], summary=summary)
+    wanted = {"nbext": {**summary, "inexact": {"price": 1}}}
+    assert table.attrs == json.loads(json.dumps(table.attrs)) == wanted
+    written = io.BytesIO(pickle.dumps(table))
+    for twin in (
+        pickle.load(written),  # noqa: S301 - written here
+        copy.copy(table),
+        copy.deepcopy(table),
+        table.head(1),
+        table.sort_values("price"),
+    ):
+        assert twin.attrs == wanted
+        assert twin.dtypes.equals(table.dtypes)
+    assert summary == {"profile": "local", "requested": ["BTCUSDT"], "elapsed": 0.5}
+
+
+def test_only_a_whole_frame_is_ours() -> None:
+    """A frame without a column, or with one in another dtype, is not."""
+    table = build(fixture_body("cancel_all_open_orders"))
+    assert frames.is_frame(table)
+    assert frames.is_frame(build([], exact=True))
+    assert frames.is_frame(table.assign(note="x"))
+    assert frames.is_frame(table.head(0))
+    for name in COLUMNS:
+        assert not frames.is_frame(table.drop(columns=name)), name
+    assert not frames.is_frame(table.astype({"orderId": "int64"}))
+    assert not frames.is_frame(table.astype({"orderId": "float64"}))
+    assert not frames.is_frame(table.astype({"price": "str"}))
+    assert not frames.is_frame(table.astype({"transactTime": "datetime64[ns, UTC]"}))
+    assert not frames.is_frame(table.astype({"symbol": "object"}))
+    assert not frames.is_frame(pd.DataFrame())
+
+
+# Outcomes and open orders
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("CANCELED", "canceled"),
+        ("FILLED", "filled"),
+        ("EXPIRED", "gone"),
+        ("EXPIRED_IN_MATCH", "gone"),
+        ("REJECTED", "gone"),
+        ("NEW", "unknown"),
+        ("PARTIALLY_FILLED", "unknown"),
+        ("PENDING_NEW", "unknown"),
+        ("PENDING_CANCEL", "unknown"),
+        ("canceled", "unknown"),
+        ("", "unknown"),
+        ("FUTURE", "unknown"),
+        (None, "unknown"),
+        (5, "unknown"),
+        (["CANCELED"], "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_a_status_proves_this_outcome(status: Any, outcome: str) -> None:  # noqa: ANN401 - any JSON value
+    """A row says canceled only where the exchange said CANCELED."""
+    assert frames.outcome({"status": status}) == outcome
+    assert build([report(status=status)])["outcome"].tolist() == [outcome]
+    assert frames.outcome({}) == "unknown"
+
+
+@pytest.mark.parametrize("name", OPENS)
+def test_open_orders_fill_the_same_columns(name: str) -> None:
+    """The order's own id is origClientOrderId; the cancel's id and time are missing; the query's fields follow."""
+    orders = fixture_body(name)
+    table = frames.frame(frames.from_open_orders(orders))
+    require_columns(table)
+    assert table["orderId"].tolist() == [order["orderId"] for order in orders]
+    assert table["origClientOrderId"].tolist() == [order["clientOrderId"] for order in orders]
+    assert table["clientOrderId"].isna().all()
+    assert table["transactTime"].isna().all()
+    assert table["outcome"].unique().tolist() == ["open"]
+    assert list(table.columns[24:28]) == ["time", "updateTime", "isWorking", "workingTime"]
+    assert table["isWorking"].tolist() == [order["isWorking"] for order in orders]
+    assert table["contingencyType"].isna().all()
+    renamed = [
+        {("origClientOrderId" if field == "clientOrderId" else field): value for field, value in order.items()}
+        for order in orders
+    ]
+    require_everything(renamed, table)
+    dry = frames.frame(frames.from_open_orders(orders, dry_run=True))
+    assert dry["outcome"].unique().tolist() == ["would_cancel"]
+    assert dry.drop(columns="outcome").equals(table.drop(columns="outcome"))
+
+
+def test_open_orders_take_their_lists_columns() -> None:
+    """A list that is known fills the list columns of its orders, and no others."""
+    orders = fixture_body("constructed_open_orders_mixed")
+    known = {
+        "orderListId": 27,
+        "contingencyType": "OCO",
+        "listStatusType": "EXEC_STARTED",
+        "listOrderStatus": "EXECUTING",
+        "listClientOrderId": "mix-oco",
+        "transactionTime": 1752500000000,
+        "symbol": "BTCUSDT",
+        "orders": [
+            {"symbol": "BTCUSDT", "orderId": 202, "clientOrderId": "mix-sl"},
+            {"symbol": "BTCUSDT", "orderId": 203, "clientOrderId": "mix-lm"},
+        ],
+    }
+    table = frames.frame(frames.from_open_orders(orders, [known, {**known, "orderListId": 99}]))
+    require_columns(table)
+    listed = table["orderId"].isin([202, 203])
+    for name in ("contingencyType", "listStatusType", "listOrderStatus", "listClientOrderId"):
+        assert (table.loc[listed, name] == known[name]).all()
+        assert table.loc[~listed, name].isna().all()
+    assert table.loc[listed, "transactionTime"].notna().all()
+    assert not [name for name in table.columns if name.startswith("list.")]
+    assert table["workingTime"].isna().tolist() == [order["workingTime"] == -1 for order in orders]
+
+
+def test_an_order_that_ended_is_neither_open_nor_would_it_be_canceled() -> None:
+    """A query may show terminal states, which keep their outcome in a dry run too."""
+    orders = [{"orderId": 1, "status": "FILLED"}, {"orderId": 2, "status": "NEW"}, {"orderId": 3, "status": "X"}]
+    for dry_run, open_ in ((False, "open"), (True, "would_cancel")):
+        rows = frames.from_open_orders(orders, dry_run=dry_run)
+        assert [row.outcome for row in rows] == ["filled", open_, "unknown"]
+
+
+def test_legs_that_have_no_report_are_counted() -> None:
+    """A leg that a list names only gets no row."""
+    body = copy.deepcopy(fixture_body("constructed_cancel_all_mixed"))
+    assert frames.legs_without_report(body) == 0
+    del body[1]["orderReports"][0]
+    del body[3]["orderReports"][1:]
+    assert frames.legs_without_report(body) == 3
+    assert build(body)["orderId"].tolist() == [201, 203, 204, 205]
+    assert frames.legs_without_report([{"orderListId": 1, "orderReports": [], "orders": None}, {"orderId": 5}]) == 0
+
+
+# Any document
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+    | st.sampled_from(["\ud800", "9" * 400, "0." + "1" * 30, "1e5", "-1", "NaN"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+DECIMALS = st.builds(
+    lambda sign, whole, part: f"{sign}{whole}{part}",
+    st.sampled_from(["", "", "-"]),
+    st.integers(0, 10**22),
+    st.just("") | st.integers(0, 10**20).map(".{}".format),
+)
+USUAL: dict[str, st.SearchStrategy[Any]] = {
+    **{name: st.sampled_from(["BTCUSDT", "OCO", "CANCELED", "NEW", "x"]) for name in sorted(TEXTS - {"outcome"})},
+    **{name: st.integers(-1, 2**63 - 1) for name in sorted(IDS - {"orderId"})},
+    **dict.fromkeys(sorted(NUMBERS), DECIMALS),
+    **dict.fromkeys(sorted(TIMES), st.sampled_from([-1, 0, 1752500000000, 1752500000000123, 1752500000000000])),
+    **dict.fromkeys(sorted(FLAGS), st.booleans()),
+}
+STRANGE = st.sampled_from(
+    ["outcome", "wire.price", "list.symbol", "wire.list.x", "list.orders.side", "a", "b", "é", ""]
+)
+
+
+@st.composite
+def fields(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
+    """Draw some of the named fields, with usual values or any others, and some fields of other names."""
+    known = draw(st.lists(st.sampled_from(names), max_size=7, unique=True))
+    other = draw(st.lists(STRANGE, max_size=2, unique=True))
+    return {**{name: draw(USUAL[name] | JSON) for name in known}, **{name: draw(JSON) for name in other}}
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw what a cancel-all could answer: single orders and lists mixed, each order id once."""
+    ids = draw(
+        st.lists(
+            st.integers(0, 2**63 - 1) | st.integers(2**53, 2**53 + 9) | st.integers(2**63, 2**66),
+            unique=True,
+            max_size=6,
+        )
+    )
+    orders = [{**draw(fields(sorted(USUAL))), "orderId": number} for number in ids]
+    document: list[dict[str, Any]] = []
+    while orders:
+        size = draw(st.integers(0, 3))
+        if size == 0:
+            document.append(orders.pop(0))
+            continue
+        legs, orders = orders[:size], orders[size:]
+        lists = [
+            "orderListId",
+            "contingencyType",
+            "listStatusType",
+            "listClientOrderId",
+            "transactionTime",
+            "symbol",
+            "side",
+        ]
+        named = [{**draw(fields(["symbol", "clientOrderId"])), "orderId": leg["orderId"]} for leg in legs]
+        document.append({**draw(fields(lists)), "orders": named, "orderReports": legs})
+    return document
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(documents(), st.booleans())
+def test_no_document_loses_a_field(document: list[dict[str, Any]], exact: bool) -> None:
+    """Each order id appears once with its own values, in the documented columns and dtypes, whatever was sent."""
+    sent = copy.deepcopy(document)
+    table = build(document, exact=exact)
+    assert document == sent
+    require_columns(table, exact=exact)
+    require_everything(document, table, exact=exact)
+    wired = table["wire.orderId"].tolist() if "wire.orderId" in table else [None] * len(table)
+    shown = [beside if pd.isna(number) else number for number, beside in zip(table["orderId"], wired, strict=True)]
+    assert shown == [order["orderId"] for order, _ in flattened(document)]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PlainServer, Request, answer
+
+from nbext.wire import LARGEST_BODY, Answer, Unanswered, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Serve = Callable[[Callable[[Request], bytes | Iterable[bytes]]], PlainServer]
+
+
+def wire(server: PlainServer, **settings: float) -> contextlib.closing[Wire]:
+    """Make a wire to a server, to be used in a with statement."""
+    return contextlib.closing(Wire(server.url, {"X-Always": "1"}, proxied=False, **settings))
+
+
+def test_each_thread_gets_its_own_answer(serve: Serve) -> None:
+    """Eight threads on one wire never see each other's answer, and share few connections."""
+
+    def respond(request: Request) -> bytes:
+        time.sleep(random.random() / 200)  # noqa: S311 - jitter
+        return answer(request.target)
+
+    server = serve(respond)
+    with wire(server) as line, ThreadPoolExecutor(8) as threads:
+        targets = [f"/{number}?x={number}" for number in range(200)]
+        answers = list(threads.map(lambda target: line.send("DELETE", target), targets))
+    assert [got.body for got in answers] == [target.encode() for target in targets]
+    assert sorted(request.target for request in server.requests) == sorted(targets)
+    assert 2 <= server.connections <= 8
+
+
+def test_more_threads_than_connections_are_all_served(serve: Serve) -> None:
+    """Beyond eight at once a call waits or opens one more connection, and no call is lost or warned about."""
+    gate = threading.Barrier(12)
+
+    def respond(request: Request) -> bytes:
+        gate.wait(5)
+        return answer(request.target)
+
+    server = serve(respond)
+    with wire(server) as line, ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(lambda number: line.send("GET", f"/{number}").body, range(12)))
+    assert answers == [f"/{number}".encode() for number in range(12)]
+
+
+def test_deadlines_of_threads_do_not_mix(serve: Serve) -> None:
+    """A body that drips is given up in time, however many calls other threads begin meanwhile."""
+
+    def respond(request: Request) -> bytes | Iterator[bytes]:
+        return drip() if request.target == "/slow" else answer(request.target)
+
+    def drip() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
+        for _ in range(40):
+            yield b"x"
+            time.sleep(0.04)
+
+    server = serve(respond)
+    with wire(server, answer_timeout=0.4) as line, ThreadPoolExecutor(1) as threads:
+        began = time.monotonic()
+        slow = threads.submit(line.send, "GET", "/slow")
+        while not slow.done():
+            assert line.send("GET", "/fast").body == b"/fast"
+        assert slow.result().body is None
+        assert time.monotonic() - began < 0.9
+
+
+def test_a_body_beyond_all_measure_is_given_up(serve: Serve) -> None:
+    """One byte more than the bound is no answer; what is within it comes whole."""
+
+    def respond(request: Request) -> Iterator[bytes]:
+        size = LARGEST_BODY + (request.target == "/more")
+        yield f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
+        yield from [b" " * 2**20] * (size // 2**20)
+        yield b" " * (size % 2**20)
+
+    server = serve(respond)
+    with wire(server) as line:
+        assert line.send("GET", "/more").body is None
+        whole = line.send("GET", "/").body
+    assert whole is not None
+    assert len(whole) == LARGEST_BODY
+
+
+def test_a_new_call_has_its_whole_time(serve: Serve) -> None:
+    """The deadline starts anew with each call, also on a kept connection."""
+
+    def respond(_: Request) -> bytes:
+        time.sleep(0.2)
+        return answer(b"ok")
+
+    server = serve(respond)
+    with wire(server, connect_timeout=0.2, answer_timeout=0.4) as line:
+        assert [line.send("GET", "/").body for _ in range(3)] == [b"ok"] * 3
+    assert server.connections == 1
+
+
+def test_an_answer_has_status_headers_and_body(serve: Serve) -> None:
+    """Header names are found in any case, and chunked bodies come whole."""
+
+    def respond(request: Request) -> bytes:
+        if request.target == "/chunked":
+            return b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+        return answer(b"body", 418, {"Retry-After": "7"})
+
+    server = serve(respond)
+    with wire(server) as line:
+        teapot, chunked = line.send("GET", "/"), line.send("POST", "/chunked", {"X-More": "2"})
+    assert (teapot.status, teapot.headers["RETRY-after"], teapot.body) == (418, "7", b"body")
+    assert (chunked.status, chunked.body) == (202, b"abc")
+    first, second = server.requests
+    assert first.headers["X-Always"] == second.headers["X-Always"] == "1"
+    assert "Content-Length" not in first.headers
+    assert "X-More" not in first.headers
+    assert (second.headers["X-More"], second.headers["Content-Length"]) == ("2", "0")
+    assert server.connections == 1
+
+
+def test_headers_of_one_call_do_not_stay(serve: Serve) -> None:
+    """A key that goes with one request is not sent with the next."""
+    server = serve(lambda _: answer(b""))
+    with wire(server) as line:
+        line.send("DELETE", "/", {"X-MBX-APIKEY": "k"})
+        line.send("GET", "/")
+    assert "X-MBX-APIKEY" in server.requests[0].headers
+    assert not {"X-MBX-APIKEY", "Content-Length"} & server.requests[1].headers.keys()
+
+
+def test_what_went_out_is_told_for_each_call(serve: Serve) -> None:
+    """Once a connection is kept, a lost answer still counts as written, and a refused connection never does."""
+    server = serve(lambda request: answer(b"") if request.target == "/fine" else iter(()))
+    with wire(server) as line:
+        assert line.send("GET", "/fine").status == 200
+        with pytest.raises(Unanswered) as lost:
+            line.send("GET", "/lost")
+        assert lost.value.written
+        assert lost.value.__cause__ is lost.value.__context__ is None
+        server.close()
+        server.close = lambda: None  # type: ignore[method-assign] # it is closed
+        with pytest.raises(Unanswered) as refused:
+            line.send("GET", "/refused")
+        assert (refused.value.written, refused.value.reason) == (False, "the connection was refused")
+
+
+def test_a_body_that_drips_is_given_up_with_its_status(serve: Serve) -> None:
+    """The status line came in time; the body did not, and is None."""
+
+    def respond(_: Request) -> Iterator[bytes]:
+        yield b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 99\r\n\r\n"
+        for _i in range(30):
+            yield b"x"
+            time.sleep(0.05)
+
+    server = serve(respond)
+    began = time.monotonic()
+    with wire(server, answer_timeout=0.3) as line:
+        got = line.send("GET", "/")
+    assert time.monotonic() - began < 0.9
+    assert got == Answer(429, got.headers, None)
+    assert got.headers["Retry-After"] == "3"
