@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 from nbext.exchange import refusals
 from nbext.exchange.orders import ZERO, Fill, Order, OrderList
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nbext.exchange.limits import OrderCount
+
+
+COMMISSION_GRID = Decimal("0.00000001")  # the commission precision of every asset
 
 
 @dataclass(slots=True)
@@ -68,6 +71,10 @@ class Account:
         self.update_time = -1
         self.maker_rate = ZERO
         self.taker_rate = ZERO
+        self.buyer_rate = ZERO
+        self.seller_rate = ZERO
+        self.bnb_discount: Decimal | None = None  # share taken off for paying in BNB; None when that is off
+        self.trade_group_id = -1
         self.balances = {asset: Balance(amount) for asset, amount in funds.items()}
         self.open: defaultdict[str, OpenOrders] = defaultdict(OpenOrders)
         self.orders: defaultdict[str, dict[int, Order]] = defaultdict(dict)
@@ -93,6 +100,13 @@ class Account:
         for order in orders:
             self.lock(order, order.lock_asset, order.need)
 
+    def rehold(self, orders: Sequence[Order]) -> None:
+        """Lock anew what an order needs now, or the dearer one of a pair; on refusal nothing stays locked."""
+        for order in orders:
+            self.release(order)
+        if orders:
+            self.hold([max(orders, key=lambda order: order.need)])
+
     def lock(self, order: Order, asset: str, amount: Decimal) -> None:
         """Move free funds into an order's hold."""
         balance = self.balances[asset]
@@ -107,6 +121,35 @@ class Account:
             balance.free += order.locked
             balance.locked -= order.locked
             order.locked = ZERO
+
+    def give_back(self, order: Order, quantity: Decimal) -> None:
+        """Free what an order held for a quantity that it will not trade."""
+        amount = min(order.locked, order.lock_price * quantity if order.side == "BUY" else quantity)
+        self.lock(order, order.lock_asset, -amount)
+
+    def trades_as(self, other: Account) -> bool:
+        """Tell whether a trade with the other account would be one with oneself (15.11)."""
+        return self is other or -1 != self.trade_group_id == other.trade_group_id
+
+    def commission(
+        self,
+        received: Decimal,
+        asset: str,
+        bnb_price: Callable[[str], Decimal | None],
+        *,
+        is_maker: bool,
+        is_buyer: bool,
+    ) -> tuple[Decimal, str]:
+        """Return the commission on a fill and the asset it is paid in (15.12)."""
+        rate = self.maker_rate if is_maker else self.taker_rate
+        rate += self.buyer_rate if is_buyer else self.seller_rate
+        if not rate:
+            return ZERO, asset
+        if self.bnb_discount is not None and (price := bnb_price(asset)):
+            in_bnb = (received * rate * (1 - self.bnb_discount) / price).quantize(COMMISSION_GRID, ROUND_HALF_UP)
+            if self.balances["BNB"].free >= in_bnb:
+                return in_bnb, "BNB"
+        return (received * rate).quantize(COMMISSION_GRID, ROUND_HALF_UP), asset
 
     def pay(self, order: Order, price: Decimal, quantity: Decimal) -> None:
         """Pay for a fill out of the order's hold; what the price was better is free again."""

@@ -22,29 +22,35 @@ class BookSide:
 
     def add(self, order: Order) -> None:
         """Put an order at the end of its level."""
-        level = self._levels.get(order.price)
+        level = self._levels.get(order.limit)
         if level is None:
-            self._levels[order.price] = {order.order_id: order}
-            insort(self._prices, order.price)
+            self._levels[order.limit] = {order.order_id: order}
+            insort(self._prices, order.limit)
         else:
             level[order.order_id] = order
 
     def remove(self, order: Order) -> None:
         """Take an order out, and its level when it was the last there."""
-        level = self._levels[order.price]
+        level = self._levels[order.limit]
         del level[order.order_id]
         if not level:
-            del self._levels[order.price]
-            del self._prices[bisect_left(self._prices, order.price)]
+            del self._levels[order.limit]
+            del self._prices[bisect_left(self._prices, order.limit)]
 
     def requeue(self, order: Order) -> None:
         """Send an order to the end of its level."""
-        level = self._levels[order.price]
+        level = self._levels[order.limit]
         level[order.order_id] = level.pop(order.order_id)
 
     def best_price(self) -> Decimal | None:
         """Return the price that trades first."""
         return self._prices[self._best] if self._prices else None
+
+    def price_at(self, depth: int) -> Decimal | None:
+        """Return the price so many levels deeper than the best one."""
+        if depth >= len(self._prices):
+            return None
+        return self._prices[-1 - depth] if self._best else self._prices[depth]
 
     def first(self) -> Order | None:
         """Return the order that trades first: best price, then earliest."""
@@ -53,7 +59,7 @@ class BookSide:
         return next(iter(self._levels[self._prices[self._best]].values()))
 
     def __contains__(self, order: Order) -> bool:
-        return order.order_id in self._levels.get(order.price, ())
+        return order.order_id in self._levels.get(order.limit, ())
 
     def __iter__(self) -> Iterator[Order]:
         """Walk the orders in the sequence in which they would trade."""

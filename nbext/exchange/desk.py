@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from nbext.exchange import refusals, reports, tickets
-from nbext.exchange.engine import MARKET_ACCOUNT
+from nbext.exchange.endpoints import MAX_DECIMAL
 from nbext.exchange.gate import to_microseconds
 from nbext.exchange.limits import DAY
-from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.maker import MARKET_ACCOUNT
+from nbext.exchange.orders import ZERO
+from nbext.exchange.refusals import Refusal, ReplaceFailed, TooMuch
 from nbext.exchange.symbols import text
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from nbext.exchange.endpoints import Value
     from nbext.exchange.engine import Engine
     from nbext.exchange.gate import Admission
-    from nbext.exchange.limits import Window
+    from nbext.exchange.limits import RequestLimits
     from nbext.exchange.orders import Order, OrderList, Ticket
     from nbext.exchange.reports import Report
     from nbext.exchange.symbols import Symbol
@@ -35,7 +37,16 @@ MILLISECOND = 1000
 DEFAULT_ROWS = 500
 DEFAULT_DEPTH = 100
 MAX_DEPTH = 5000
-LISTS = {"oco": tickets.oco, "oto": tickets.oto, "otoco": tickets.otoco}
+AVERAGE_MINUTES = 5
+ARCHIVE_AGE = 90 * DAY
+LISTS = {
+    "oco": tickets.oco,
+    "oco/deprecated": tickets.deprecated_oco,
+    "oto": tickets.oto,
+    "otoco": tickets.otoco,
+    "opo": tickets.opo,
+    "opoco": tickets.opoco,
+}
 
 
 class Desk:
@@ -45,30 +56,32 @@ class Desk:
     ----------
     engine : Engine
         The engine behind it.
-    weight : Window
-        The request weight limit, for ``exchangeInfo``.
+    limits : RequestLimits
+        What each address may ask for, which ``exchangeInfo`` says.
     """
 
-    def __init__(self, engine: Engine, weight: Window) -> None:
+    def __init__(self, engine: Engine, limits: RequestLimits) -> None:
         self._engine = engine
-        self._weight = weight
+        self._limits = limits
         self._calls: dict[str, Callable[[Admission], Answer]] = {
             "ping": lambda _: {},
             "time": lambda asked: {"serverTime": self._engine.now() // asked.unit},
             "exchangeInfo": self._exchange_info,
             "depth": self._depth,
+            "trades": self._public_trades,
+            "avgPrice": self._average_price,
+            "ticker/24hr": lambda asked: self._ticker(asked, lambda symbol: self._day(asked, symbol)),
             "ticker/price": lambda asked: self._ticker(asked, self._price),
             "ticker/bookTicker": lambda asked: self._ticker(asked, self._best),
             "order": self._place,
             "test": self._test,
+            "cancelReplace": self._replace,
             "cancel": self._cancel,
             "query": self._query,
             "cancelAll": self._cancel_all,
             "openOrders": self._open_orders,
             "allOrders": self._all_orders,
-            "oco": self._place_list,
-            "oto": self._place_list,
-            "otoco": self._place_list,
+            **dict.fromkeys(LISTS, self._place_list),
             "cancelList": self._cancel_list,
             "queryList": self._query_list,
             "openOrderList": self._open_lists,
@@ -112,10 +125,10 @@ class Desk:
             "specialCommissionForOrder": none,
             "taxCommissionForOrder": none,
             "discount": {
-                "enabledForAccount": False,
-                "enabledForSymbol": False,
+                "enabledForAccount": account.bnb_discount is not None,
+                "enabledForSymbol": account.bnb_discount is not None,
                 "discountAsset": "BNB",
-                "discount": reports.NOTHING,
+                "discount": text(account.bnb_discount or ZERO),
             },
         }
 
@@ -132,8 +145,50 @@ class Desk:
 
         return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
 
+    def _replace(self, asked: Admission) -> Report:
+        params = asked.params
+        symbol = self._symbol(params)
+        account = self._engine.account(asked.account)
+        order_id, client_id = _number(params, "cancelOrderId"), _word(params, "cancelOrigClientOrderId")
+        if order_id is None and client_id is None:
+            raise refusals.one_of("cancelOrigClientOrderId", "cancelOrderId")
+        cancel_id, restrictions = _word(params, "cancelNewClientOrderId"), _word(params, "cancelRestrictions")
+        kind = _word(params, "newOrderRespType")
+        ticket = _with_stp(params, symbol, tickets.single(params))
+
+        def cancel() -> Report:
+            row = self._engine.cancel(
+                account, symbol, order_id, client_id, cancel_id=cancel_id, restrictions=restrictions
+            )
+            return reports.canceled_row(row, asked.unit)
+
+        def place() -> Report:
+            self._check_room(asked)
+            return self._engine.place(account, symbol, ticket, lambda order: reports.placement(order, asked.unit, kind))
+
+        halves = self._engine.replace(
+            account, symbol, ticket, cancel, place, stop_on_failure=params["cancelReplaceMode"] == "STOP_ON_FAILURE"
+        )
+        canceled, placed = halves
+        data = {
+            "cancelResult": _outcome(canceled),
+            "newOrderResult": _outcome(placed),
+            "cancelResponse": canceled.body if isinstance(canceled, Refusal) else canceled,
+            "newOrderResponse": placed.body if isinstance(placed, Refusal) else placed,
+        }
+        successes = sum(isinstance(half, dict) for half in halves)
+        if successes == len(halves):
+            return data
+        if isinstance(placed, dict):
+            self.count_orders(asked)
+        raise ReplaceFailed(data, is_partial=successes > 0)
+
     def check_order_count(self, asked: Admission) -> None:
         """Refuse a placement that the unfilled order count has no room for (5.2)."""
+        if asked.params.get("orderRateLimitExceededMode") != "CANCEL_ONLY":
+            self._check_room(asked)
+
+    def _check_room(self, asked: Admission) -> None:
         account = self._engine.account(asked.account)
         now = self._engine.now()
         exhausted = account.order_count.exhausted(asked.endpoint.orders, now)
@@ -206,7 +261,14 @@ class Desk:
             raise Refusal(-2013, "Order does not exist.")
         if order_id is not None and client_id is not None and client_id not in {order.own_id, order.cancel_id}:
             raise Refusal(-2039, "Client order ID is not correct for this order ID.")
+        if self._is_archived(order):
+            says = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
+            raise Refusal(-2026, says)
         return reports.queried(order, asked.unit, with_reason=True)
+
+    def _is_archived(self, order: Order) -> bool:
+        """Tell whether an order ended without a fill so long ago that queries no longer find it (section 6)."""
+        return not order.is_live and not order.executed and self._engine.now() - order.update_time > ARCHIVE_AGE
 
     def _open_orders(self, asked: Admission) -> list[Report]:
         account = self._engine.account(asked.account)
@@ -219,14 +281,15 @@ class Desk:
 
     def _all_orders(self, asked: Admission) -> list[Report]:
         params = asked.params
-        orders = self._engine.account(asked.account).orders[self._symbol(params).name].values()
+        known = self._engine.account(asked.account).orders[self._symbol(params).name].values()
+        orders = [order for order in known if not self._is_archived(order)]
         first = _number(params, "orderId")
         if "startTime" in params or "endTime" in params:
-            rows = _in_span(params, list(orders), lambda order: order.update_time)
+            rows = _in_span(params, orders, lambda order: order.update_time)
         elif first is not None:
             rows = [order for order in orders if order.order_id >= first][: _rows(params)]
         else:
-            rows = list(orders)[-_rows(params) :]
+            rows = orders[-_rows(params) :]
         return [reports.queried(order, asked.unit, with_reason=True) for order in rows]
 
     def _query_list(self, asked: Admission) -> Report:
@@ -297,7 +360,13 @@ class Desk:
         if "symbolStatus" in params and ("symbol" in params or "symbols" in params):
             raise refusals.bad_combination()
         count = self._engine.account("main").order_count
-        entries = [symbol.info() for symbol in self._chosen(params)]
+        chosen = self._chosen(params)
+        if "permissions" in params:
+            if "symbol" in params or "symbols" in params:
+                raise refusals.bad_combination()  # 17 #37
+            wanted = set(cast("list[str]", params["permissions"]))
+            chosen = [symbol for symbol in chosen if not wanted.isdisjoint(symbol.permissions)]
+        entries = [symbol.info() for symbol in chosen]
         if params.get("showPermissionSets") is False:
             for entry in entries:
                 del entry["permissionSets"]
@@ -305,9 +374,10 @@ class Desk:
             "timezone": "UTC",
             "serverTime": self._engine.now() // asked.unit,
             "rateLimits": [
-                _limit("REQUEST_WEIGHT", "MINUTE", 1, self._weight.limit),
+                _limit("REQUEST_WEIGHT", "MINUTE", 1, self._limits.weight),
                 _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit),
                 _limit("ORDERS", "DAY", 1, count.day.limit),
+                _limit("RAW_REQUESTS", "MINUTE", 5, self._limits.raw_requests),
             ],
             "exchangeFilters": self._engine.filters.wire,
             "symbols": entries,
@@ -320,7 +390,11 @@ class Desk:
         wanted = _number(asked.params, "limit")
         limit = min(DEFAULT_DEPTH if wanted is None else wanted, MAX_DEPTH)
         sides = {
-            word: [[text(price), text(quantity)] for price, quantity in market.book.sides[side].levels(limit)]
+            word: [
+                # Quantities are capped at the largest 64-bit value for the precision (section 14).
+                [text(price), text(min(quantity, MAX_DECIMAL))]
+                for price, quantity in market.book.sides[side].levels(limit)
+            ]
             for word, side in (("bids", "BUY"), ("asks", "SELL"))
         }
         return {"lastUpdateId": market.update_id, **sides}
@@ -337,13 +411,24 @@ class Desk:
         return {"symbol": symbol.name, "price": reports.NOTHING if last is None else text(last)}
 
     def _best(self, symbol: Symbol) -> Report:
-        book = self._engine.markets[symbol.name].book
-        row: Report = {"symbol": symbol.name}
-        for word, side in (("bid", "BUY"), ("ask", "SELL")):
-            price, quantity = next(book.sides[side].levels(1), (None, None))
-            row[f"{word}Price"] = reports.NOTHING if price is None else text(price)
-            row[f"{word}Qty"] = reports.NOTHING if quantity is None else text(quantity)
-        return row
+        return {"symbol": symbol.name, **reports.best_prices(self._engine.markets[symbol.name])}
+
+    def _day(self, asked: Admission, symbol: Symbol) -> Report:
+        is_full = asked.params.get("type") != "MINI"
+        return reports.day_ticker(self._engine.markets[symbol.name], self._engine.now(), asked.unit, is_full=is_full)
+
+    def _public_trades(self, asked: Admission) -> list[Report]:
+        trades = self._engine.markets[self._symbol(asked.params).name].trades
+        return [reports.public_trade(trade, asked.unit) for trade in list(trades)[-_rows(asked.params) :]]
+
+    def _average_price(self, asked: Admission) -> Report:
+        market = self._engine.begin(self._symbol(asked.params))
+        price = market.average(AVERAGE_MINUTES)
+        return {
+            "mins": AVERAGE_MINUTES,
+            "price": reports.NOTHING if price is None else text(price),
+            "closeTime": reports.stamp(market.trades[-1].time, asked.unit) if market.trades else -1,
+        }
 
     def _chosen(self, params: Params) -> list[Symbol]:
         """Return the symbols that a public query is about: one, several, or all."""
@@ -358,6 +443,12 @@ class Desk:
 
     def _symbol(self, params: Params) -> Symbol:
         return self._engine.symbol(str(params["symbol"]))
+
+
+def _outcome(half: Report | Refusal | None) -> str:
+    if half is None:
+        return "NOT_ATTEMPTED"
+    return "FAILURE" if isinstance(half, Refusal) else "SUCCESS"
 
 
 def _word(params: Params, name: str) -> str | None:

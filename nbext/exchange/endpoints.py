@@ -26,6 +26,7 @@ _ID = (re.compile(r"[0-9]{1,20}", re.ASCII), r"^[0-9]{1,20}$")
 _DECIMAL = (re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII), r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
 _CLIENT_ID = (re.compile(r"[a-zA-Z0-9_-]{1,36}", re.ASCII), r"^[a-zA-Z0-9-_]{1,36}$")
 # Java's class intersection in the text; non-ASCII letters are symbols too (section 2).
+_PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}", re.ASCII)
 _SYMBOL = (re.compile(r"(?:(?![a-z])[\w.-]){1,50}"), r"^[\w\-._&&[^a-z]]{1,50}$")
 
 
@@ -91,6 +92,19 @@ def _word(allowed: tuple[str, ...], code: int = -1130, says: str | None = None) 
     return read
 
 
+def _permissions(name: str, value: str) -> list[str]:
+    """Read one permission, or a JSON array of them."""
+    try:
+        names = json.loads(value) if value.startswith("[") else [value]
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise Refusal(-1135, f"JSON sent for parameter '{name}' is not valid")
+    if not all(_PERMISSION.fullmatch(each) for each in names):
+        raise invalid(name)
+    return names
+
+
 def _symbols(name: str, value: str) -> list[str]:
     try:
         names = json.loads(value)
@@ -114,6 +128,9 @@ _RESTRICTIONS = _word(("ONLY_NEW", "ONLY_PARTIALLY_FILLED"), -1145, "Invalid can
 _STATUS = _word(("TRADING", "HALT", "BREAK"), -1122, "Invalid symbolStatus.")
 _PEG_PRICE = _word(("PRIMARY_PEG", "MARKET_PEG"), -1210, "Invalid pegPriceType.")
 _PEG_OFFSET = _word(("PRICE_LEVEL",), -1211, "Invalid pegOffsetType.")
+_REPLACE_MODE = _word(("STOP_ON_FAILURE", "ALLOW_FAILURE"))
+_LIMIT_MODE = _word(("DO_NOTHING", "CANCEL_ONLY"))
+_TICKER_TYPE = _word(("FULL", "MINI"))
 
 
 @dataclass(frozen=True)
@@ -183,7 +200,27 @@ _LIST: Readers = {
     "selfTradePreventionMode": _STP,
 }
 _WORKING_ORDER: Readers = {"workingType": _TYPE, "workingSide": _SIDE, "workingQuantity": _decimal, **_WORKING}
-_WORKING_NEEDS = ("workingType", "workingSide", "workingPrice", "workingQuantity")
+_WORKING_NEEDS = ("workingType", "workingSide", "workingQuantity")  # workingPrice unless pegged: read with the leg
+_OTO: Readers = {
+    **_LIST,
+    **_WORKING_ORDER,
+    "pendingType": _TYPE,
+    "pendingSide": _SIDE,
+    "pendingQuantity": _decimal,
+    **_leg("pending"),
+}
+_OTO_NEEDS = ("symbol", *_WORKING_NEEDS, "pendingType", "pendingSide")
+_OTOCO: Readers = {
+    **_LIST,
+    **_WORKING_ORDER,
+    "pendingSide": _SIDE,
+    "pendingQuantity": _decimal,
+    "pendingAboveType": _TYPE,
+    "pendingBelowType": _TYPE,
+    **_leg("pendingAbove"),
+    **_leg("pendingBelow"),
+}
+_OTOCO_NEEDS = ("symbol", *_WORKING_NEEDS, "pendingSide", "pendingAboveType")
 _ONE: Readers = {"symbol": _symbol, "orderId": _integer, "origClientOrderId": _client_id}
 _SPAN: Readers = {"startTime": _integer, "endTime": _integer}
 _TICKER: Readers = {"symbol": _symbol, "symbols": _symbols, "symbolStatus": _STATUS}
@@ -195,7 +232,13 @@ ENDPOINTS = (
         "exchangeInfo",
         "GET",
         "/api/v3/exchangeInfo",
-        {"symbol": _symbol, "symbols": _symbols, "showPermissionSets": _boolean, "symbolStatus": _STATUS},
+        {
+            "symbol": _symbol,
+            "symbols": _symbols,
+            "permissions": _permissions,
+            "showPermissionSets": _boolean,
+            "symbolStatus": _STATUS,
+        },
         weight=20,
     ),
     Endpoint(
@@ -206,6 +249,9 @@ ENDPOINTS = (
         ("symbol",),
         weight=5,
     ),
+    Endpoint("trades", "GET", "/api/v3/trades", {"symbol": _symbol, "limit": _limit(1000)}, ("symbol",), weight=25),
+    Endpoint("avgPrice", "GET", "/api/v3/avgPrice", {"symbol": _symbol}, ("symbol",), weight=2),
+    Endpoint("ticker/24hr", "GET", "/api/v3/ticker/24hr", {**_TICKER, "type": _TICKER_TYPE}, weight=2),
     Endpoint("ticker/price", "GET", "/api/v3/ticker/price", _TICKER, weight=2),
     Endpoint("ticker/bookTicker", "GET", "/api/v3/ticker/bookTicker", _TICKER, weight=2),
     Endpoint("order", "POST", "/api/v3/order", _ORDER, ("symbol", "side", "type"), "TRADE", orders=1),
@@ -216,6 +262,23 @@ ENDPOINTS = (
         {**_ORDER, "computeCommissionRates": _boolean},
         ("symbol", "side", "type"),
         "TRADE",
+    ),
+    Endpoint(
+        "cancelReplace",
+        "POST",
+        "/api/v3/order/cancelReplace",
+        {
+            **_ORDER,
+            "cancelReplaceMode": _REPLACE_MODE,
+            "cancelOrderId": _integer,
+            "cancelOrigClientOrderId": _client_id,
+            "cancelNewClientOrderId": _client_id,
+            "cancelRestrictions": _RESTRICTIONS,
+            "orderRateLimitExceededMode": _LIMIT_MODE,
+        },
+        ("symbol", "side", "type", "cancelReplaceMode"),
+        "TRADE",
+        orders=1,
     ),
     Endpoint(
         "cancel",
@@ -255,39 +318,36 @@ ENDPOINTS = (
         orders=2,
     ),
     Endpoint(
-        "oto",
+        "oco/deprecated",
         "POST",
-        "/api/v3/orderList/oto",
+        "/api/v3/order/oco",
         {
             **_LIST,
-            **_WORKING_ORDER,
-            "pendingType": _TYPE,
-            "pendingSide": _SIDE,
-            "pendingQuantity": _decimal,
-            **_leg("pending"),
+            "side": _SIDE,
+            "quantity": _decimal,
+            "price": _decimal,
+            "limitClientOrderId": _client_id,
+            "limitIcebergQty": _decimal,
+            "limitStrategyId": _integer,
+            "limitStrategyType": _integer,
+            "stopPrice": _decimal,
+            "stopClientOrderId": _client_id,
+            "stopLimitPrice": _decimal,
+            "stopLimitTimeInForce": _TIME_IN_FORCE,
+            "stopIcebergQty": _decimal,
+            "stopStrategyId": _integer,
+            "stopStrategyType": _integer,
+            "trailingDelta": _integer,
         },
-        ("symbol", *_WORKING_NEEDS, "pendingType", "pendingSide", "pendingQuantity"),
+        ("symbol", "side", "quantity", "price", "stopPrice"),
         "TRADE",
         orders=2,
     ),
-    Endpoint(
-        "otoco",
-        "POST",
-        "/api/v3/orderList/otoco",
-        {
-            **_LIST,
-            **_WORKING_ORDER,
-            "pendingSide": _SIDE,
-            "pendingQuantity": _decimal,
-            "pendingAboveType": _TYPE,
-            "pendingBelowType": _TYPE,
-            **_leg("pendingAbove"),
-            **_leg("pendingBelow"),
-        },
-        ("symbol", *_WORKING_NEEDS, "pendingSide", "pendingQuantity", "pendingAboveType"),
-        "TRADE",
-        orders=3,
-    ),
+    Endpoint("oto", "POST", "/api/v3/orderList/oto", _OTO, (*_OTO_NEEDS, "pendingQuantity"), "TRADE", orders=2),
+    Endpoint("otoco", "POST", "/api/v3/orderList/otoco", _OTOCO, (*_OTOCO_NEEDS, "pendingQuantity"), "TRADE", orders=3),
+    # The quantity that an OPO's pending legs must not have is known here so that its own refusal names it (-1225).
+    Endpoint("opo", "POST", "/api/v3/orderList/opo", _OTO, _OTO_NEEDS, "TRADE", orders=2),
+    Endpoint("opoco", "POST", "/api/v3/orderList/opoco", _OTOCO, _OTOCO_NEEDS, "TRADE", orders=3),
     Endpoint(
         "cancelList",
         "DELETE",

@@ -15,8 +15,9 @@ from nbext.exchange import refusals, tickets
 from nbext.exchange.accounts import Account
 from nbext.exchange.filters import Counts
 from nbext.exchange.limits import OrderCount
+from nbext.exchange.maker import MarketMaker
 from nbext.exchange.market import Market
-from nbext.exchange.orders import ZERO, Order, OrderList, Ticket, opposite
+from nbext.exchange.orders import ZERO, Order, OrderList, Ticket
 from nbext.exchange.refusals import Refusal
 from nbext.exchange.symbols import FUNDS, exchange_filters, list_symbols
 
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     from nbext.exchange.symbols import Symbol
     from nbext.exchange.tickets import ListTicket
 
+    Canceled = Order | tuple[OrderList, list[Order]]
+
 Reply = TypeVar("Reply")
 
-MARKET_ACCOUNT = "market"
-MARKET_WEALTH = 1_000  # how many times the funds of others the market has
-QUOTE_LEVELS = 10
-QUOTE_GAP = 5  # ticks from the price to the first quote, so that there is room between the quotes
-QUOTE_LEVEL_SHARE = Decimal("0.0005")  # distance of further levels, as a share of the price
+ONE = Decimal(1)
+BRIDGE = "USDT"
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 22
 
@@ -71,10 +71,9 @@ class Engine:
         self._next_list_id = self._random.randrange(1_000, 9_000)
         for symbol in self.symbols.values():
             self._next_order_id[symbol.name] = self._random.randrange(1_000_000, 9_000_000)
-            self.markets[symbol.name] = Market(symbol, self._random.randrange(10_000, 90_000))
-        market = self.account(MARKET_ACCOUNT)
-        for balance in market.balances.values():
-            balance.free *= MARKET_WEALTH
+            first_trade_id = self._random.randrange(10_000, 90_000)
+            self.markets[symbol.name] = Market(symbol, first_trade_id, lambda asset: self.worth("BNB", asset))
+        self.maker = MarketMaker(self, seed)
         for symbol in self.symbols.values():
             jitter = self._random.randint(-25, 25)
             price = symbol.listing_price * (10_000 + jitter) / 10_000
@@ -115,31 +114,57 @@ class Engine:
 
     def place_as_market(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
         """Place an order of the market account, whose quotes step aside so that it meets the others first."""
-        market = self._begin(symbol)
-        self._withdraw_quotes(symbol)
+        market = self.begin(symbol)
+        self.maker.withdraw(symbol)
         try:
-            return self._place(self.account(MARKET_ACCOUNT), symbol, ticket, write)
+            return self._place(self.maker.account, symbol, ticket, write)
         finally:
             # The quotes are back before anything is triggered, so that stops find a book.
-            self._lay_quotes(symbol, market.last_price or symbol.listing_price)
+            self.maker.lay(symbol, market.last_price or symbol.listing_price)
             market.settle()
 
     def _place(self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
         order = self.check(account, symbol, ticket)
         if order.type != "MARKET":
             account.hold([order])
-        self._accept(order, "NEW")
+        self.accept(order, "NEW")
         self.markets[symbol.name].enter(order)
         return write(order)
 
+    def replace(
+        self,
+        account: Account,
+        symbol: Symbol,
+        ticket: Ticket,
+        cancel: Callable[[], Reply],
+        place: Callable[[], Reply],
+        *,
+        stop_on_failure: bool,
+    ) -> tuple[Reply | Refusal, Reply | Refusal | None]:
+        """Cancel an order and place another one; return what became of either, None if it was not attempted.
+
+        Whatever the rules alone can refuse is refused before the cancel.
+        """
+        if "cancelReplace" not in symbol.features:
+            raise Refusal(-1020, "This operation is not supported.")
+        self._check_rules(account, symbol, [ticket], lists=0)
+        canceled: Reply | Refusal
+        try:
+            canceled = cancel()
+        except Refusal as refusal:
+            canceled = refusal
+            if stop_on_failure:
+                return canceled, None
+        try:
+            return canceled, place()
+        except Refusal as refusal:
+            return canceled, refusal
+
     def check(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
         """Refuse a single order as `place` would; return it as it would be, without accepting it."""
-        market = self._begin(symbol)
-        self._check_open(symbol)
-        symbol.filters.check(ticket, market.average)
-        self._check_counts(account, symbol, [ticket], lists=0)
+        market = self._check_rules(account, symbol, [ticket], lists=0)
         self._check_client_ids(account, symbol, [ticket])
-        order = self._order(account, symbol, ticket)
+        order = self.make(account, symbol, ticket)
         market.check_entry(order)
         if order.type == "MARKET":
             self._check_purse(account, order)
@@ -152,23 +177,19 @@ class Engine:
         self, account: Account, symbol: Symbol, ticket: ListTicket, write: Callable[[OrderList], Reply]
     ) -> Reply:
         """Accept an order list, whole or not at all."""
-        market = self._begin(symbol)
-        self._check_open(symbol)
-        for leg in ticket.legs:
-            symbol.filters.check(leg, market.average)
-        self._check_counts(account, symbol, ticket.legs, lists=1)
+        symbol.check_list(ticket.kind)
+        market = self._check_rules(account, symbol, ticket.legs, lists=1, starting=ticket.starting)
         self._check_client_ids(account, symbol, ticket.legs)
         if ticket.client_order_id is not None and account.is_open_list_id(ticket.client_order_id):
             raise refusals.duplicate_order()  # 17 #38
-        starting = [ticket.working] if ticket.working else list(ticket.pair or ())
         if ticket.working is None:
-            _check_against_last(starting, market.last_price)
-        for leg in starting:
-            market.check_entry(self._order(account, symbol, leg))
+            _check_against_last(ticket.starting, market.last_price)
+        for leg in ticket.starting:
+            market.check_entry(self.make(account, symbol, leg))
         order_list = self._build_list(account, symbol, ticket, market)
         for leg in order_list.legs:
             is_pending = order_list.working is not None and leg is not order_list.working
-            self._accept(leg, "PENDING_NEW" if is_pending else "NEW")
+            self.accept(leg, "PENDING_NEW" if is_pending else "NEW")
         account.admit_list(order_list)
         self._next_list_id += 1
         for leg in order_list.legs:
@@ -189,7 +210,7 @@ class Engine:
             time=market.now,
         )
         for leg_ticket in ticket.legs:
-            leg = self._order(account, symbol, leg_ticket)
+            leg = self.make(account, symbol, leg_ticket)
             leg.order_list = order_list
             leg.lock_price = market.lock_price(leg)
             order_list.legs.append(leg)
@@ -204,28 +225,62 @@ class Engine:
         account.hold(payers)
         return order_list
 
-    def _begin(self, symbol: Symbol) -> Market:
+    def begin(self, symbol: Symbol) -> Market:
+        """Return a symbol's market for a step that begins now."""
         market = self.markets[symbol.name]
         market.now = self._clock()
         return market
 
-    def _order(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
+    def make(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
         """Make an order of a ticket; it takes its ids when it is accepted."""
         fields = {name: getattr(ticket, name) for name in Ticket.__slots__}
         now = self.markets[symbol.name].now
-        return Order(**fields, symbol=symbol, account=account, time=now)
+        limit = ticket.price if ticket.pegged_price is None else ticket.pegged_price
+        return Order(**fields, symbol=symbol, account=account, time=now, limit=limit)
 
-    def _accept(self, order: Order, status: str) -> None:
+    def accept(self, order: Order, status: str) -> None:
+        """Give an order its ids and enter it into the records."""
         name = order.symbol.name
         order.order_id = self._next_order_id[name]
         order.own_id = order.client_order_id or self.client_id()
         self._next_order_id[name] += 1
-        order.note(status, order.time)
+        order.note(status, order.time, "place")
         order.account.admit(order)
 
-    def _check_open(self, symbol: Symbol) -> None:
+    def _check_rules(
+        self,
+        account: Account,
+        symbol: Symbol,
+        legs: list[Ticket],
+        *,
+        lists: int,
+        starting: list[Ticket] | None = None,
+    ) -> Market:
+        """Refuse what the symbol's status, its features, a filter or a count forbids; set the pegs that start now."""
+        market = self.begin(symbol)
         if symbol.status != "TRADING":
             raise Refusal(-1013, "Market is closed.")  # 17 #26
+        for leg in legs:
+            symbol.check_features(leg)
+        for leg in legs if starting is None else starting:
+            if leg.is_pegged and not leg.is_stop:
+                market.peg(leg)
+        for leg in legs:
+            if not leg.awaits_quantity:  # 15.10: checked on release
+                symbol.filters.check(leg, market.average)
+        self._check_position(account, symbol, legs)
+        self._check_counts(account, symbol, legs, lists=lists)
+        return market
+
+    @staticmethod
+    def _check_position(account: Account, symbol: Symbol, legs: list[Ticket]) -> None:
+        bought = max((leg.quantity for leg in legs if leg.side == "BUY"), default=ZERO)
+        if not bought or not symbol.filters.limits_position:
+            return
+        # The docs do not say whether the new order counts: a position that it would break is refused.
+        balance = account.balances[symbol.base]
+        open_buys = (order.remaining for order in account.open[symbol.name].values() if order.side == "BUY")
+        symbol.filters.check_position(sum(open_buys, start=balance.free + balance.locked + bought))
 
     def _check_counts(self, account: Account, symbol: Symbol, legs: Iterable[Ticket], *, lists: int) -> None:
         legs = list(legs)
@@ -272,7 +327,7 @@ class Engine:
         *,
         cancel_id: str | None = None,
         restrictions: str | None = None,
-    ) -> Order | tuple[OrderList, list[Order]]:
+    ) -> Canceled:
         """Cancel one order; for a leg of an unfinished list the whole list goes (10.1)."""
         order = account.find(symbol.name, order_id, client_order_id)
         if order is None or not order.is_live:
@@ -282,7 +337,7 @@ class Engine:
         wanted = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}.get(restrictions or "")
         if wanted is not None and order.status != wanted:
             raise Refusal(-2011, "Order was not canceled due to cancel restrictions.")
-        self._begin(symbol)
+        self.begin(symbol)
         return self._cancel_row(order, cancel_id or self.client_id())
 
     def cancel_list(
@@ -304,20 +359,20 @@ class Engine:
             or (both and order_list.client_order_id != client_order_id)
         ):
             raise refusals.unknown_order()  # 17 #13
-        self._begin(symbol)
+        self.begin(symbol)
         return self._cancel_legs(order_list, cancel_id or self.client_id())
 
-    def cancel_all(self, account: Account, symbol: Symbol) -> list[Order | tuple[OrderList, list[Order]]]:
+    def cancel_all(self, account: Account, symbol: Symbol) -> list[Canceled]:
         """Cancel every open order of the account on the symbol, lists whole."""
         orders = list(account.open[symbol.name].values())
         if not orders:
             raise refusals.unknown_order()  # 17 #1
-        self._begin(symbol)
+        self.begin(symbol)
         cancel_id = self.client_id()  # 17 #3: one id for all rows
         # 17 #2: ascending by order id, which is how open orders are kept. 17 #10: one step for all.
         return [self._cancel_row(order, cancel_id) for order in orders if order.is_live]
 
-    def _cancel_row(self, order: Order, cancel_id: str) -> Order | tuple[OrderList, list[Order]]:
+    def _cancel_row(self, order: Order, cancel_id: str) -> Canceled:
         if order.order_list is not None and not order.order_list.is_done:
             return self._cancel_legs(order.order_list, cancel_id)
         # 17 #7: the survivor of a finished list is a single order again.
@@ -340,45 +395,21 @@ class Engine:
 
     def set_price(self, name: str, price: Decimal) -> None:
         """Move the market to a price: it takes every order at or beyond it and quotes around it."""
-        symbol = self.symbol(name)
-        market = self._begin(symbol)
-        self._withdraw_quotes(symbol)
-        for side in ("BUY", "SELL"):
-            quantity = market.offered_to(side, price)
-            if quantity:
-                self._quote(symbol, side, price, quantity)
-        if market.last_price != price:
-            # The market's word for it: one small trade with itself, so that the last price is this one.
-            for side in ("SELL", "BUY"):
-                self._quote(symbol, side, price, symbol.room / 1000)
-        self._lay_quotes(symbol, price)
-        market.settle()
+        self.maker.set_price(self.symbol(name), price)
 
-    def _withdraw_quotes(self, symbol: Symbol) -> None:
-        market = self.markets[symbol.name]
-        for order in list(self.account(MARKET_ACCOUNT).open[symbol.name].values()):
-            if order.is_quote:
-                market.cancel(order, "")
-
-    def _lay_quotes(self, symbol: Symbol, price: Decimal) -> None:
-        """Quote both sides around a price, deeper and larger level by level, without trading."""
-        book = self.markets[symbol.name].book
-        for side, sign in (("BUY", -1), ("SELL", 1)):
-            best = book.sides[opposite(side)].best_price()
-            for level in range(QUOTE_LEVELS):
-                distance = symbol.tick * QUOTE_GAP + price * level * QUOTE_LEVEL_SHARE
-                at = (price + sign * distance).quantize(symbol.tick)
-                if at > ZERO and (best is None or (best - at) * sign < 0):
-                    self._quote(symbol, side, at, symbol.room * (level + 1) / QUOTE_LEVELS)
-
-    def _quote(self, symbol: Symbol, side: str, price: Decimal, quantity: Decimal) -> None:
-        ticket = Ticket(side=side, type="LIMIT", price=price, quantity=quantity)
-        order = self._order(self.account(MARKET_ACCOUNT), symbol, ticket)
-        order.is_quote = True
-        order.lock_price = price
-        order.account.hold([order])
-        self._accept(order, "NEW")
-        self.markets[symbol.name].enter(order)
+    def worth(self, asset: str, other: str) -> Decimal | None:
+        """Return what one unit of an asset costs in another one, by last trades; through USDT if need be."""
+        if asset == other:
+            return ONE
+        direct, inverse = self.markets.get(asset + other), self.markets.get(other + asset)
+        if direct is not None and direct.last_price:
+            return direct.last_price
+        if inverse is not None and inverse.last_price:
+            return 1 / inverse.last_price
+        if BRIDGE in {asset, other}:
+            return None
+        first, second = self.worth(asset, BRIDGE), self.worth(other, BRIDGE)
+        return first / second if first and second else None
 
 
 def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:

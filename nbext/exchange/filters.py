@@ -36,8 +36,17 @@ def _in_range(value: Decimal, low: Decimal, high: Decimal, step: Decimal) -> boo
     return value >= low and not (high and value > high) and not (step and value % step)
 
 
+def _limits(ticket: Ticket) -> list[Decimal]:
+    """Return the limit prices of an order: a peg's own as soon as it is known, and `price` if it was sent (15.8)."""
+    if not ticket.is_limit:
+        return []
+    if not ticket.is_pegged:
+        return [ticket.price]
+    return [price for price in (ticket.price, ticket.pegged_price) if price]
+
+
 def _price_filter(rule: Members, ticket: Ticket, _average: Average) -> bool:
-    prices = [ticket.price] if ticket.is_limit else []
+    prices = _limits(ticket)
     if ticket.stop_price is not None:
         prices.append(ticket.stop_price)
     return all(_in_range(price, rule["minPrice"], rule["maxPrice"], rule["tickSize"]) for price in prices)
@@ -53,10 +62,9 @@ def _percent_price_by_side(rule: Members, ticket: Ticket, average: Average) -> b
 
 
 def _within_percent(down: Decimal, up: Decimal, rule: Members, ticket: Ticket, average: Average) -> bool:
-    if not ticket.is_limit:
-        return True
-    reference = average(int(rule["avgPriceMins"]))
-    return reference is None or reference * down <= ticket.price <= reference * up
+    limits = _limits(ticket)
+    reference = average(int(rule["avgPriceMins"])) if limits else None
+    return reference is None or all(reference * down <= price <= reference * up for price in limits)
 
 
 def _lot_size(rule: Members, ticket: Ticket, _average: Average) -> bool:
@@ -70,35 +78,35 @@ def _market_lot_size(rule: Members, ticket: Ticket, average: Average) -> bool:
     return ticket.type != "MARKET" or _lot_size(rule, ticket, average)
 
 
-def _notional(ticket: Ticket, rule: Members, average: Average) -> Decimal | None:
-    """Return the money an order is about; unknown for a market order before any trade."""
+def _notionals(ticket: Ticket, rule: Members, average: Average) -> list[Decimal]:
+    """Return the money an order is about; unknown for a market order before any trade and for a peg to come."""
     if ticket.is_limit:
-        return ticket.price * ticket.quantity
+        return [price * ticket.quantity for price in _limits(ticket)]
     if ticket.quote_quantity:
-        return ticket.quote_quantity
+        return [ticket.quote_quantity]
     price = average(int(rule["avgPriceMins"]))
-    return None if price is None else price * ticket.quantity
+    return [] if price is None else [price * ticket.quantity]
 
 
 def _min_notional(rule: Members, ticket: Ticket, average: Average) -> bool:
     if not ticket.is_limit and not rule["applyToMarket"]:
         return True
-    value = _notional(ticket, rule, average)
-    return value is None or value >= rule["minNotional"]
+    return all(value >= rule["minNotional"] for value in _notionals(ticket, rule, average))
 
 
 def _notional_range(rule: Members, ticket: Ticket, average: Average) -> bool:
-    value = _notional(ticket, rule, average)
-    if value is None:
-        return True
-    too_small = value < rule["minNotional"] and (ticket.is_limit or rule["applyMinToMarket"])
-    too_big = value > rule["maxNotional"] and (ticket.is_limit or rule["applyMaxToMarket"])
-    return not too_small and not too_big
+    has_least = ticket.is_limit or rule["applyMinToMarket"]
+    has_most = ticket.is_limit or rule["applyMaxToMarket"]
+    return not any(
+        (has_least and value < rule["minNotional"]) or (has_most and value > rule["maxNotional"])
+        for value in _notionals(ticket, rule, average)
+    )
 
 
 def _iceberg_parts(rule: Members, ticket: Ticket, _average: Average) -> bool:
     iceberg = ticket.iceberg_quantity
-    return not iceberg or -(-ticket.quantity // iceberg) <= rule["limit"]
+    # ceil(quantity / iceberg) <= limit, without the division.
+    return not iceberg or ticket.quantity <= rule["limit"] * iceberg
 
 
 def _trailing_delta(rule: Members, ticket: Ticket, _average: Average) -> bool:
@@ -129,6 +137,9 @@ _COUNT_RULES = {
 }
 
 
+_WORDS = frozenset({"filterType", "asset"})  # members that are no numbers
+
+
 class Filters:
     """A set of filters, ready to be asked.
 
@@ -141,7 +152,7 @@ class Filters:
     def __init__(self, wire: Iterable[Wire]) -> None:
         self.wire = [dict(each) for each in wire]
         self._members = {
-            str(each["filterType"]): {key: Decimal(value) for key, value in each.items() if key != "filterType"}
+            str(each["filterType"]): {key: Decimal(value) for key, value in each.items() if key not in _WORDS}
             for each in self.wire
         }
         self._counted = [
@@ -158,6 +169,16 @@ class Filters:
             if members is not None and not passes(members, ticket, average):
                 raise Refusal(-1013, f"Filter failure: {name}")
 
+    @property
+    def limits_position(self) -> bool:
+        """Whether there is a MAX_POSITION to check."""
+        return "MAX_POSITION" in self._members
+
+    def check_position(self, position: Decimal) -> None:
+        """Refuse a BUY that would make the account's position in the base asset too large."""
+        if position > self._members["MAX_POSITION"]["maxPosition"]:
+            raise Refusal(-1013, "Filter failure: MAX_POSITION")
+
     def check_counts(self, now: Counts, added: Counts) -> None:
         """Refuse a placement that would leave too many orders or lists open."""
         for name, limit, what in self._counted:
@@ -169,7 +190,6 @@ class Filters:
         """Return ``minQty`` of a lot size filter, zero without one."""
         return self._members.get(name, {}).get("minQty", ZERO)
 
-    @property
-    def lot_step(self) -> Decimal:
-        """The grid of quantities."""
-        return self._members["LOT_SIZE"]["stepSize"]
+    def step(self, name: str) -> Decimal:
+        """Return ``stepSize`` of a lot size filter, zero without one."""
+        return self._members.get(name, {}).get("stepSize", ZERO)

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from nbext.exchange import refusals
-from nbext.exchange.endpoints import MAX_INTEGER
-from nbext.exchange.limits import MINUTE, SECOND, Window
-from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.endpoints import MAX_INTEGER, MAX_SYMBOLS
+from nbext.exchange.limits import SECOND, Caller, RequestLimits
+from nbext.exchange.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,8 @@ MILLISECOND = 1000
 TIMING_NAMES = ("recvWindow", "timestamp", "signature")
 DEFAULT_RECV_WINDOW = 5_000 * MILLISECOND
 MAX_RECV_WINDOW = 60_000
+MAX_PAIRS = 100  # no endpoint knows half as many; more are not even read
+MAX_CALLERS = 256
 # 17 #17: from here on a time parameter is read as microseconds.
 LEAST_MICROSECONDS = 10**14
 MICROSECOND_WORDS = frozenset({"MICROSECOND", "microsecond"})
@@ -53,6 +55,7 @@ class Request:
     query: bytes
     body: bytes
     headers: Mapping[str, str]
+    address: str = "127.0.0.1"
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Admission:
     can_trade: bool
     unit: int
     weight: int
+    caller: Caller | None = None
     timestamp: int = 0
     recv_window: int = 0
 
@@ -126,6 +130,8 @@ def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
     """
     values: dict[str, str] = {}
     signed = []
+    if raw.count(b"&") > MAX_PAIRS:
+        raise Refusal(-1101, f"Too many parameters; expected '{MAX_PAIRS}' and received '{raw.count(b'&') + 1}'.")
     for pair in raw.split(b"&") if raw else ():
         name_bytes, _, value_bytes = pair.partition(b"=")
         name = _decode(name_bytes)
@@ -153,14 +159,33 @@ class Gate:
     ----------
     clock : callable
         Returns the time in microseconds.
-    weight_limit : int
-        Request weight allowed in a minute.
+    limits : RequestLimits, optional
+        What each address may ask for.
     """
 
-    def __init__(self, clock: Callable[[], int], weight_limit: int = 6000) -> None:
+    def __init__(self, clock: Callable[[], int], limits: RequestLimits | None = None) -> None:
         self._clock = clock
+        self.limits = limits or RequestLimits()
         self.keys: dict[str, Key] = {}
-        self.weight = Window(MINUTE, weight_limit)
+        self._callers: dict[str, Caller] = {}
+
+    def caller(self, address: str) -> Caller:
+        """Return what is known of an address."""
+        caller = self._callers.get(address)
+        if caller is None:
+            if len(self._callers) == MAX_CALLERS:
+                # The whole of 127.0.0.0/8 is loopback: the address heard of first makes room.
+                del self._callers[next(iter(self._callers))]
+            caller = self._callers[address] = Caller(self.limits)
+        return caller
+
+    def forget_callers(self) -> None:
+        """Lift every ban and count from zero again."""
+        self._callers.clear()
+
+    def knock(self, address: str) -> None:
+        """Count a request against the limits of its address, whatever it asks for (17 #16: this comes first)."""
+        self.caller(address).knock(self._clock())
 
     def admit(self, endpoint: Endpoint, request: Request) -> Admission:
         """Check a request and read its parameters.
@@ -179,11 +204,12 @@ class Gate:
             body, body_signed = split_pairs(request.body)
         values = body | query
         weight = weigh(endpoint, values)
-        self._spend(weight, now)
+        caller = self.caller(request.address)
+        caller.spend(weight, now)
         unit = time_unit(request.headers.get("X-MBX-TIME-UNIT"))
         if not endpoint.is_signed:
             params = read(endpoint, values, is_signed=False)
-            return Admission(endpoint, params, "", can_trade=False, unit=unit, weight=weight)
+            return Admission(endpoint, params, "", can_trade=False, unit=unit, weight=weight, caller=caller)
         api_key = request.headers.get("X-MBX-APIKEY", "")
         key = self.keys.get(api_key)
         if key is None and not _KEY_FORM.fullmatch(api_key):
@@ -199,7 +225,7 @@ class Gate:
         signature = values["signature"]
         if not any(verify(payload, signature) for verify in key.verifiers):
             raise Refusal(-1022, "Signature for this request is not valid.")
-        return Admission(endpoint, params, key.account, key.can_trade, unit, weight, timestamp, recv_window)
+        return Admission(endpoint, params, key.account, key.can_trade, unit, weight, caller, timestamp, recv_window)
 
     def check_departure(self, admission: Admission) -> None:
         """Check the age of a signed request once more, just before the engine (3.5)."""
@@ -208,22 +234,12 @@ class Gate:
 
     def forgive(self, admission: Admission) -> None:
         """Take back the weight of a trade request that succeeded (5.4)."""
-        if admission.endpoint.is_free:
-            self.weight.add(-admission.weight, self._clock())
+        if admission.endpoint.is_free and admission.caller is not None:
+            admission.caller.weight.add(-admission.weight, self._clock())
 
-    def used_weight(self) -> int:
-        """Return the weight used in this minute."""
-        return self.weight.at(self._clock())
-
-    def _spend(self, weight: int, now: int) -> None:
-        if not self.weight.has_room(weight, now):
-            raise TooMuch(
-                -1003,
-                f"Too much request weight used; current limit is {self.weight.limit} request weight per 1 MINUTE. "
-                "Please use WebSocket Streams for live updates to avoid polling the API.",
-                self.weight.seconds_left(now),
-            )
-        self.weight.add(weight, now)
+    def used_weight(self, address: str) -> int:
+        """Return the weight that an address has used in this minute."""
+        return self.caller(address).weight.at(self._clock())
 
 
 def _is_form(headers: Mapping[str, str]) -> bool:
@@ -327,9 +343,17 @@ def _weigh_depth(values: Mapping[str, str]) -> int:
     return 250
 
 
+def _weigh_day_ticker(values: Mapping[str, str]) -> int:
+    if "symbol" in values:
+        return 2
+    wanted = values["symbols"].count(",") + 1 if "symbols" in values else MAX_SYMBOLS + 1
+    return 2 if wanted <= 20 else 40 if wanted <= MAX_SYMBOLS else 80  # noqa: PLR2004 - the documented brackets
+
+
 _WEIGHERS: dict[str, Callable[[Mapping[str, str]], int]] = {
     "openOrders": lambda values: 6 if "symbol" in values else 80,
     "depth": _weigh_depth,
+    "ticker/24hr": _weigh_day_ticker,
     "ticker/price": lambda values: 2 if "symbol" in values else 4,
     "ticker/bookTicker": lambda values: 2 if "symbol" in values else 4,
     "myTrades": lambda values: 5 if "orderId" in values else 20,

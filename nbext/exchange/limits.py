@@ -1,4 +1,4 @@
-"""Rate limits (section 5): request weight by address, unfilled order count by account.
+"""Rate limits (section 5): request weight and raw requests by address, unfilled order count by account.
 
 Intervals are aligned to the clock, not sliding: a minute starts at ``:00``.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nbext.exchange.refusals import TooMuch
+
+MILLISECOND = 1000
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
@@ -14,6 +17,40 @@ DAY = 86_400 * SECOND
 # 17 #34: what the first fill of an order takes off the unfilled order count.
 MAKER_RELIEF = 5
 TAKER_RELIEF = 1
+
+FIRST_BAN = 2 * MINUTE
+LONGEST_BAN = 3 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What one address may ask for (5.1).
+
+    Parameters
+    ----------
+    weight : int
+        Request weight in a minute.
+    raw_requests : int
+        Requests in five minutes, whatever they weigh.
+    patience : int
+        How many requests in an interval are told to wait before whoever goes on is banned. The documentation
+        names no number; it leaves room for requests that were under way together.
+    """
+
+    weight: int = 6_000
+    raw_requests: int = 300_000
+    patience: int = 10
+
+
+class Banned(TooMuch):
+    """The refusal of an address that went on after being told to wait (5.2)."""
+
+    def __init__(self, until: int, now: int) -> None:
+        text = (
+            f"Way too much request weight used; IP banned until {until // MILLISECOND}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        )
+        super().__init__(-1003, text, max(1, -(-(until - now) // SECOND)))
 
 
 @dataclass(slots=True)
@@ -45,6 +82,51 @@ class Window:
         return max(1, -(-(self.interval - now % self.interval) // SECOND))
 
 
+class Caller:
+    """One address, and what it has used. Limits go by address, not by key (5.2).
+
+    Parameters
+    ----------
+    limits : RequestLimits
+        What it may use.
+    """
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self.weight = Window(MINUTE, limits.weight)
+        self.raw = Window(5 * MINUTE, limits.raw_requests)
+        # Requests told to wait, by the shorter interval; no room for more of them means a ban.
+        self._told_to_wait = Window(MINUTE, limits.patience)
+        self._bans = 0
+        self._banned_until = 0
+
+    def knock(self, now: int) -> None:
+        """Count a request, before anything about it is looked at."""
+        if now < self._banned_until:
+            raise Banned(self._banned_until, now)
+        self.raw.add(1, now)
+        if self.raw.used > self.raw.limit:
+            self._refuse("Too many requests queued.", self.raw, now)
+
+    def spend(self, weight: int, now: int) -> None:
+        """Count what a request weighs. Refused ones count as well."""
+        self.weight.add(weight, now)
+        if self.weight.used > self.weight.limit:
+            text = (
+                f"Too much request weight used; current limit is {self.weight.limit} request weight per 1 MINUTE. "
+                "Please use WebSocket Streams for live updates to avoid polling the API."
+            )
+            self._refuse(text, self.weight, now)
+
+    def _refuse(self, text: str, window: Window, now: int) -> None:
+        if not self._told_to_wait.has_room(1, now):
+            # 5.2: two minutes, growing to three days for repeat offenders; that it doubles is a choice.
+            self._banned_until = now + min(FIRST_BAN << min(self._bans, 20), LONGEST_BAN)
+            self._bans += 1
+            raise Banned(self._banned_until, now)
+        self._told_to_wait.add(1, now)
+        raise TooMuch(-1003, text, window.seconds_left(now))
+
+
 class OrderCount:
     """Unfilled order count of one account over ten seconds and a day (5.3).
 
@@ -67,8 +149,9 @@ class OrderCount:
         return None
 
     def placed(self, orders: int, now: int) -> None:
-        """Count accepted orders."""
-        self.ten_seconds.add(orders, now)
+        """Count orders. When the day is exhausted, the shorter count is no longer raised (5.3)."""
+        if self.day.at(now) < self.day.limit:
+            self.ten_seconds.add(orders, now)
         self.day.add(orders, now)
 
     def first_fill(self, now: int, *, is_maker: bool) -> None:

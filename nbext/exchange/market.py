@@ -7,19 +7,33 @@ in a queue until the order that caused it has been dealt with and its reply has 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbext.exchange.book import Book
 from nbext.exchange.limits import MINUTE
-from nbext.exchange.orders import BASIS_POINTS, ZERO, Fill, Order, OrderList, opposite
+from nbext.exchange.orders import BASIS_POINTS, ZERO, Event, Fill, Order, OrderList, PreventedMatch, Ticket, opposite
 from nbext.exchange.refusals import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
 
     from nbext.exchange.symbols import Symbol
 
 RECENT_TRADES = 10_000
+# Self-trade prevention modes by what they take from the two sides (15.11).
+TAKER_EXPIRES = frozenset({"EXPIRE_TAKER", "EXPIRE_BOTH"})
+MAKER_EXPIRES = frozenset({"EXPIRE_MAKER", "EXPIRE_BOTH"})
+
+
+class Trade(NamedTuple):
+    """A trade as everybody sees it."""
+
+    trade_id: int
+    time: int
+    price: Decimal
+    quantity: Decimal
+    is_buyer_maker: bool
 
 
 class Market:
@@ -31,9 +45,11 @@ class Market:
         What is traded.
     first_trade_id : int
         Id of the first trade.
+    bnb_price : callable
+        Returns what one BNB costs in an asset, if that is known: commissions may be paid in it (15.12).
     """
 
-    def __init__(self, symbol: Symbol, first_trade_id: int) -> None:
+    def __init__(self, symbol: Symbol, first_trade_id: int, bnb_price: Callable[[str], Decimal | None]) -> None:
         self.symbol = symbol
         self.book = Book()
         self.last_price: Decimal | None = None
@@ -41,7 +57,9 @@ class Market:
         self.now = 0
         self._stops: dict[int, Order] = {}
         self._next_trade_id = first_trade_id
-        self._recent: deque[tuple[int, Decimal, Decimal]] = deque(maxlen=RECENT_TRADES)
+        self._next_prevented_id = 0
+        self._bnb_price = bnb_price
+        self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
         self._aftermath: deque[Decimal | OrderList] = deque()
 
     # What can be known about the market.
@@ -50,18 +68,18 @@ class Market:
         """Return the volume-weighted price of the last minutes, else the last price (section 16)."""
         since = self.now - minutes * MINUTE
         money = volume = ZERO
-        for time, price, quantity in reversed(self._recent):
-            if time < since or not minutes:
+        for trade in reversed(self.trades):
+            if trade.time < since or not minutes:
                 break
-            money += price * quantity
-            volume += quantity
+            money += trade.price * trade.quantity
+            volume += trade.quantity
         return money / volume if volume else self.last_price
 
     def offered_to(self, side: str, price: Decimal | None = None) -> Decimal:
         """Return what the other side holds, hidden parts included, down to a limit price."""
         total = ZERO
         for order in self.book.sides[opposite(side)]:
-            if price is not None and (order.price > price if side == "BUY" else order.price < price):
+            if price is not None and (order.limit > price if side == "BUY" else order.limit < price):
                 break
             total += order.remaining
         return total
@@ -69,9 +87,9 @@ class Market:
     def lock_price(self, order: Order) -> Decimal:
         """Return what a unit may cost at most, as far as that can be known beforehand."""
         # 17 #29: the limit; for a market-type stop its stop price. Without one, the level where a trailing
-        # stop that began now would trigger; for a pending market order the last price.
-        if order.is_limit:
-            return order.price
+        # stop that began now would trigger; for a pending market order, or a peg still to be set, the last price.
+        if order.limit:
+            return order.limit
         if order.stop_price is not None:
             return order.stop_price
         last = self.last_price or ZERO
@@ -99,6 +117,15 @@ class Market:
             if offered < filters.least_quantity(name):
                 raise Refusal(-2010, f"Order book liquidity is less than {name} filter minimum quantity.")
 
+    def peg(self, ticket: Ticket) -> Decimal:
+        """Let a pegged order pick its price from the book, once (15.8)."""
+        side = ticket.side if ticket.peg_price_type == "PRIMARY_PEG" else opposite(ticket.side)
+        price = self.book.sides[side].price_at(ticket.peg_offset_value or 0)
+        if price is None:
+            raise Refusal(-2010, "Order book liquidity is too low for this pegged order.")
+        ticket.pegged_price = price
+        return price
+
     # The life of an order.
 
     def enter(self, order: Order) -> None:
@@ -117,7 +144,7 @@ class Market:
         """Match an order, then let the rest stay in the book or expire (15.3, 15.4)."""
         order.working_time = self.now
         is_market = not order.is_limit
-        if order.time_in_force == "FOK" and self.offered_to(order.side, order.price) < order.remaining:
+        if order.time_in_force == "FOK" and self._fillable(order) < order.remaining:
             self.expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
             return
         self._match(order)
@@ -139,10 +166,15 @@ class Market:
 
     def _match(self, taker: Order) -> None:
         makers = self.book.sides[opposite(taker.side)]
-        while taker.remaining and (maker := makers.first()) is not None and taker.crosses(maker.price):
+        while (
+            taker.is_live and taker.remaining and (maker := makers.first()) is not None and taker.crosses(maker.limit)
+        ):
             quantity = min(taker.remaining, maker.visible)
-            self._trade(taker, maker, quantity)
-            if not maker.remaining:
+            if _would_prevent(taker, maker):
+                self._prevent(taker, maker, quantity)
+            else:
+                self._trade(taker, maker, quantity)
+            if not maker.is_live:
                 continue
             maker.visible -= quantity
             if not maker.visible:
@@ -151,7 +183,7 @@ class Market:
                 makers.requeue(maker)
 
     def _trade(self, taker: Order, maker: Order, quantity: Decimal) -> None:
-        price = maker.price
+        price = maker.limit
         trade_id = self._next_trade_id
         self._next_trade_id += 1
         self.update_id += 1
@@ -159,7 +191,7 @@ class Market:
         for order, is_maker in ((maker, True), (taker, False)):
             self._fill(order, trade_id, price, quantity, is_maker=is_maker)
         self.last_price = price
-        self._recent.append((self.now, price, quantity))
+        self.trades.append(Trade(trade_id, self.now, price, quantity, maker.side == "BUY"))
         self._aftermath.append(price)
         # 15.9: a touched limit leg trades first, and the stop leg is ended after.
         for partner in partners:
@@ -167,17 +199,66 @@ class Market:
                 self.expire(partner, "OCO_TRIGGER")
         for order in (maker, taker):
             if not order.remaining:
-                self._end(order, "FILLED")
+                self._end(order, "FILLED", "fill")
+
+    def _prevent(self, taker: Order, maker: Order, quantity: Decimal) -> None:
+        """Keep an account from trading with itself, as the taker's mode says (15.11)."""
+        mode = taker.stp_mode
+        decrement = quantity if mode == "DECREMENT" else None
+        taker_loses = taker.remaining if mode in TAKER_EXPIRES else decrement
+        maker_loses = maker.remaining if mode in MAKER_EXPIRES else decrement
+        match = PreventedMatch(self._next_prevented_id, maker, maker.limit, taker_loses, maker_loses)
+        self._next_prevented_id += 1
+        self.update_id += 1
+        taker.prevented_matches.append(match)
+        hit = [(order, loss) for order, loss in ((maker, maker_loses), (taker, taker_loses)) if loss is not None]
+        # The docs are silent about pairs: a prevented match touches a leg as a fill does, and ends the other one.
+        partners = [self._take_over(order) for order, _ in hit]
+        for order, loss in hit:
+            order.prevented += loss
+            order.prevented_match_id = match.prevented_match_id
+            order.account.give_back(order, loss)
+        for partner in partners:
+            if partner is not None:
+                self.expire(partner, "OCO_TRIGGER")
+        for order, _ in hit:
+            if order.remaining:
+                order.note(order.status, self.now, "prevent")
+            else:
+                self._end(order, "EXPIRED_IN_MATCH", "prevent")
+
+    def _fillable(self, order: Order) -> Decimal:
+        """Return what others offer down to an order's limit, before prevention would strike."""
+        # At the level of an own order only what is visible ahead of it comes first: refilled icebergs queue behind.
+        total = before = ahead = ZERO
+        level: Decimal | None = None
+        for maker in self.book.sides[opposite(order.side)]:
+            if not order.crosses(maker.limit):
+                break
+            if maker.limit != level:
+                level, before, ahead = maker.limit, total, ZERO
+            if not _would_prevent(order, maker):
+                total += maker.remaining
+                ahead += maker.visible
+            elif order.stp_mode != "EXPIRE_MAKER":
+                return before + ahead
+        return total
 
     def _fill(self, order: Order, trade_id: int, price: Decimal, quantity: Decimal, *, is_maker: bool) -> None:
         account, symbol = order.account, order.symbol
         if not order.fills:
             account.order_count.first_fill(self.now, is_maker=is_maker)
-        account.pay(order, price, quantity)
         received, asset = (quantity, symbol.base) if order.side == "BUY" else (price * quantity, symbol.quote)
-        commission = received * (account.maker_rate if is_maker else account.taker_rate)
+        commission, asset = account.commission(
+            received, asset, self._bnb_price, is_maker=is_maker, is_buyer=order.side == "BUY"
+        )
+        # 15.10: the commission on what an OPO buys comes out of other free funds if those suffice, unless it is BNB.
+        spared = asset != symbol.base or (asset != "BNB" and account.balances[asset].free >= commission)
+        account.pay(order, price, quantity)
         account.balances[asset].free -= commission
         account.update_time = self.now
+        if order.order_list is not None and order is order.order_list.working:
+            self._put_aside(order.order_list, quantity if spared else quantity - commission)
         order.executed += quantity
         order.quote_executed += price * quantity
         fill = Fill(trade_id, order, price, quantity, commission, asset, self.now, is_maker)
@@ -185,25 +266,25 @@ class Market:
             order.fills.append(fill)
             account.fills[symbol.name].append(fill)
         if order.remaining:
-            order.note("PARTIALLY_FILLED", self.now)
+            order.note("PARTIALLY_FILLED", self.now, "fill")
 
     def expire(self, order: Order, reason: str) -> None:
         """End an order by a rule."""
         order.expiry_reason = reason
-        self._end(order, "EXPIRED")
+        self._end(order, "EXPIRED", "expire")
 
     def cancel(self, order: Order, cancel_id: str) -> None:
         """End an order because its owner says so."""
         order.cancel_id = cancel_id
-        self._end(order, "CANCELED")
+        self._end(order, "CANCELED", "cancel")
 
-    def _end(self, order: Order, status: str) -> None:
+    def _end(self, order: Order, status: str, cause: str) -> None:
         self._stops.pop(order.order_id, None)
         if order.is_working and order.is_limit:
             self.book.remove(order)
             self.update_id += 1
         order.account.release(order)
-        order.note(status, self.now)
+        order.note(status, self.now, cause)
         order.account.dismiss(order)
         if order.order_list is not None:
             self._leg_ended(order, order.order_list)
@@ -214,7 +295,7 @@ class Market:
         if order is order_list.working:
             if order.status == "FILLED":
                 self._aftermath.append(order_list)
-            elif order.status == "EXPIRED":
+            elif order.status in {"EXPIRED", "EXPIRED_IN_MATCH"}:
                 for leg in order_list.pending:
                     self.expire(leg, "OTO_PHASE_ONE_EXPIRED")
         self._close_list(order_list)
@@ -243,15 +324,46 @@ class Market:
         pending = order_list.pending
         try:
             for leg in pending:
+                self._measure(leg)
+                if leg.is_pegged and not leg.is_stop:
+                    self._set_peg(leg)
+                self.symbol.filters.check(leg, self.average)
                 self.check_entry(leg)
+            order_list.account.rehold(pending)
         except Refusal:
             for leg in pending:
                 self.expire(leg, "REJECTED")
             return
         for leg in pending:
             if leg.is_live:
-                leg.note("NEW", self.now)
+                leg.note("NEW", self.now, "release")
                 self.enter(leg)
+
+    def _put_aside(self, order_list: OrderList, quantity: Decimal) -> None:
+        """Lock what the working order of an OPO has just bought, for its pending legs (15.10)."""
+        waiting = [leg for leg in order_list.pending if leg.awaits_quantity]
+        for leg in waiting:
+            leg.received += quantity
+        for leg in waiting[:1]:
+            leg.account.lock(leg, leg.lock_asset, quantity)
+
+    def _measure(self, leg: Order) -> None:
+        """Give the pending leg of an OPO its quantity: what was bought, in whole lots (15.10)."""
+        if not leg.awaits_quantity:
+            return
+        leg.awaits_quantity = False
+        leg.quantity = leg.received
+        for name in ("LOT_SIZE", "MARKET_LOT_SIZE") if leg.type == "MARKET" else ("LOT_SIZE",):
+            step = self.symbol.filters.step(name)
+            if step:
+                leg.quantity = leg.quantity // step * step
+        if leg.iceberg_quantity is not None and leg.iceberg_quantity >= leg.quantity:
+            raise Refusal(-2010, "IcebergQty exceeds QTY.")
+
+    def _set_peg(self, order: Order) -> None:
+        """Give a pegged order that has waited until now the price of this moment (15.8)."""
+        order.limit = order.lock_price = self.peg(order)
+        self.symbol.filters.check(order, self.average)
 
     # What trades set off.
 
@@ -271,16 +383,28 @@ class Market:
             if order.order_id not in self._stops:
                 continue
             del self._stops[order.order_id]
-            order.history.append((self.now, "TRIGGERED", order.executed))
+            order.history.append(Event(self.now, "TRIGGERED", order.executed, "trigger"))
             partner = self._take_over(order)
             if partner is not None:
                 # 15.9: a triggered stop first ends the limit leg, then executes.
                 self.expire(partner, "OCO_TRIGGER")
             if order.is_limit:
                 order.update_time = self.now
+                if order.is_pegged and not self._pegs_in_time(order):
+                    continue
                 self._work(order)
             else:
                 self._execute(order)
+
+    def _pegs_in_time(self, order: Order) -> bool:
+        """Peg a triggered order; without a level, or beyond a filter or the account's funds, it expires."""
+        try:
+            self._set_peg(order)
+            order.account.rehold([order])
+        except Refusal:
+            self.expire(order, "REJECTED")
+            return False
+        return True
 
     def _execute(self, order: Order) -> None:
         """Execute a market order, exchanging its estimated hold for what it really costs."""
@@ -299,22 +423,37 @@ class Market:
     def estimate(self, order: Order) -> tuple[Decimal, Decimal]:
         """Return quantity and money of a market order, were it executed now."""
         quantity = money = ZERO
-        for maker in self.book.sides[opposite(order.side)]:
-            left = self._lots(order, maker.price, money) if order.quote_quantity else order.remaining - quantity
+        for maker in self._counterparts(order):
+            left = self._lots(order, maker.limit, money) if order.quote_quantity else order.remaining - quantity
             part = min(left, maker.remaining)
             if not part:
                 break
             quantity += part
-            money += part * maker.price
+            if not _would_prevent(order, maker):
+                money += part * maker.limit
+            elif order.stp_mode != "DECREMENT":
+                break
         return quantity, money
+
+    def _counterparts(self, order: Order) -> Iterator[Order]:
+        """Walk the other side of the book without the orders that prevention would sweep aside."""
+        for maker in self.book.sides[opposite(order.side)]:
+            if order.stp_mode != "EXPIRE_MAKER" or not _would_prevent(order, maker):
+                yield maker
 
     def _unserved(self, order: Order, quantity: Decimal, money: Decimal) -> Decimal:
         """Return what the unspent money could still have bought, had the book not run dry (15.4)."""
-        if quantity < self.offered_to(order.side) or self.last_price is None:
+        offered = sum((maker.remaining for maker in self._counterparts(order)), start=ZERO)
+        if quantity < offered or self.last_price is None:
             return ZERO
         return self._lots(order, self.last_price, money)
 
     def _lots(self, order: Order, price: Decimal, spent: Decimal) -> Decimal:
         """Return how much the rest of a quote amount buys, in whole lots."""
-        step = self.symbol.filters.lot_step
+        step = self.symbol.filters.step("LOT_SIZE")
         return (order.quote_quantity - spent) / price // step * step
+
+
+def _would_prevent(taker: Order, maker: Order) -> bool:
+    """Tell whether a match of these two is prevented: the taker's mode decides (15.11)."""
+    return taker.stp_mode != "NONE" and taker.account.trades_as(maker.account)

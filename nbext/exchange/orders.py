@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from nbext.exchange.accounts import Account
@@ -44,6 +44,16 @@ class Ticket:
     strategy_id: int | None = None
     strategy_type: int | None = None
     stp_mode: str = "NONE"
+    peg_price_type: str | None = None
+    peg_offset_type: str | None = None
+    peg_offset_value: int | None = None
+    pegged_price: Decimal | None = None  # the level of the book that a peg has picked (15.8)
+    awaits_quantity: bool = False  # pending leg of an OPO: its quantity is what the working order buys (15.10)
+
+    @property
+    def is_pegged(self) -> bool:
+        """Whether the price comes from the book."""
+        return self.peg_price_type is not None
 
     @property
     def is_stop(self) -> bool:
@@ -87,6 +97,26 @@ class Fill:
         return self.price * self.quantity
 
 
+class Event(NamedTuple):
+    """One step in the life of an order, and what caused it."""
+
+    time: int
+    status: str
+    executed: Decimal
+    cause: str  # place, release, fill, prevent, trigger, cancel, expire
+
+
+@dataclass(frozen=True, slots=True)
+class PreventedMatch:
+    """A trade of an account with itself that did not happen (15.11); None where a side lost nothing."""
+
+    prevented_match_id: int
+    maker: Order
+    price: Decimal
+    taker_quantity: Decimal | None
+    maker_quantity: Decimal | None
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Order(Ticket):
     """An accepted order and its life (15.2). Times are microseconds; -1 is "not yet"."""
@@ -99,8 +129,12 @@ class Order(Ticket):
     order_list: OrderList | None = None
     cancel_id: str | None = None
     status: str = "NEW"
+    limit: Decimal = ZERO  # the worst price it trades at: `price`, or what its peg has picked
     executed: Decimal = ZERO
     quote_executed: Decimal = ZERO
+    prevented: Decimal = ZERO  # lost to self-trade prevention (15.11)
+    prevented_match_id: int | None = None  # the latest of them
+    received: Decimal = ZERO  # what the working order of an OPO has bought so far for this leg (15.10)
     update_time: int = -1
     working_time: int = -1
     trailing_time: int = -1
@@ -111,7 +145,8 @@ class Order(Ticket):
     expiry_reason: str | None = None
     is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
     fills: list[Fill] = field(default_factory=list)
-    history: list[tuple[int, str, Decimal]] = field(default_factory=list)
+    prevented_matches: list[PreventedMatch] = field(default_factory=list)  # as the taker
+    history: list[Event] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
@@ -131,7 +166,7 @@ class Order(Ticket):
     @property
     def remaining(self) -> Decimal:
         """What is left to trade."""
-        return self.quantity - self.executed
+        return self.quantity - self.executed - self.prevented
 
     @property
     def lock_asset(self) -> str:
@@ -142,13 +177,15 @@ class Order(Ticket):
     def need(self) -> Decimal:
         """Funds that the rest of the order may cost."""
         # 17 #29: price x rest in quote for a BUY, the rest in base for a SELL.
+        if self.awaits_quantity:
+            return self.received
         return self.lock_price * self.remaining if self.side == "BUY" else self.remaining
 
     def crosses(self, price: Decimal) -> bool:
         """Tell whether the order would trade at this price of the other side."""
         if self.type not in LIMIT_TYPES:
             return True
-        return self.price >= price if self.side == "BUY" else self.price <= price
+        return self.limit >= price if self.side == "BUY" else self.limit <= price
 
     def track(self, price: Decimal, now: int) -> bool:
         """Take note of a trade and tell whether it triggers this stop (15.5, 15.6)."""
@@ -165,23 +202,23 @@ class Order(Ticket):
         self.extreme = min(self.extreme, price)
         return price >= self.extreme * (1 + share)
 
-    def note(self, status: str, now: int) -> None:
+    def note(self, status: str, now: int, cause: str) -> None:
         """Move to a status and write it into the order's history."""
         self.status = status
         self.update_time = now
-        self.history.append((now, status, self.executed))
+        self.history.append(Event(now, status, self.executed, cause))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class OrderList:
     """Two or three orders that depend on each other (15.9).
 
-    `working` is the first order of an OTO; `pair` are two orders of which only one may execute.
+    `working` is the first order of an OTO or OPO; `pair` are two orders of which only one may execute.
     """
 
     order_list_id: int
     client_order_id: str
-    kind: str  # OCO, OTO, OTOCO
+    kind: str  # OCO, OTO, OTOCO, OPO, OPOCO
     symbol: Symbol
     account: Account
     time: int
@@ -193,7 +230,7 @@ class OrderList:
 
     @property
     def contingency_type(self) -> str:
-        """The wire word: an OTOCO says OTO as well (section 7)."""
+        """The wire word: all but an OCO say OTO (section 7)."""
         return "OCO" if self.kind == "OCO" else "OTO"
 
     @property

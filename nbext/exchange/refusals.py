@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """A documented refusal.
@@ -18,6 +23,35 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The answer's body."""
+        return {"code": self.code, "msg": self.text}
+
+
+class ReplaceFailed(Refusal):
+    """A cancel-replace of which one half failed (-2021) or both did (-2022).
+
+    Parameters
+    ----------
+    data : Mapping
+        What became of either half.
+    is_partial : bool
+        Whether one of them succeeded.
+    """
+
+    def __init__(self, data: Mapping[str, object], *, is_partial: bool) -> None:
+        if is_partial:
+            super().__init__(-2021, "Order cancel-replace partially failed.")
+        else:
+            super().__init__(-2022, "Order cancel-replace failed.")
+        self._data = data
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The answer's body, with both halves."""
+        return {**super().body, "data": self._data}
 
 
 def unknown_order() -> Refusal:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbext.exchange.limits import DAY
 from nbext.exchange.orders import ZERO, Order, OrderList
 from nbext.exchange.symbols import text
 
 if TYPE_CHECKING:
     from nbext.exchange.accounts import Account
-    from nbext.exchange.orders import Fill
+    from nbext.exchange.market import Market, Trade
+    from nbext.exchange.orders import Fill, PreventedMatch
 
     Report = dict[str, Any]
 
@@ -39,7 +41,8 @@ def placement(order: Order, unit: int, kind: str | None) -> Report:
         return report
     report |= {
         "price": text(order.price),
-        "origQty": text(order.quantity),
+        **_peg(order),
+        **_quantity(order),
         "executedQty": text(order.executed),
         "origQuoteOrderQty": text(order.quote_quantity),
         "cummulativeQuoteQty": text(order.quote_executed),
@@ -52,8 +55,15 @@ def placement(order: Order, unit: int, kind: str | None) -> Report:
     report["workingTime"] = stamp(order.working_time, unit)
     _add_iceberg_and_strategy(report, order)
     report["selfTradePreventionMode"] = order.stp_mode
+    if order.prevented_matches:
+        if order.prevented:
+            report["preventedQuantity"] = text(order.prevented)
+        if order.account.trade_group_id >= 0:
+            report["tradeGroupId"] = order.account.trade_group_id
     if order.expiry_reason is not None:
         report["expiryReason"] = order.expiry_reason
+    if kind == "FULL" and order.prevented_matches:
+        report["preventedMatches"] = [_prevented(match) for match in order.prevented_matches]
     if kind == "FULL":
         report["fills"] = [
             {
@@ -76,7 +86,8 @@ def queried(order: Order, unit: int, *, with_reason: bool = False) -> Report:
         "orderListId": list_id(order),
         "clientOrderId": order.current_id,
         "price": text(order.price),
-        "origQty": text(order.quantity),
+        **_peg(order),
+        **_quantity(order),
         "executedQty": text(order.executed),
         "cummulativeQuoteQty": text(order.quote_executed),
         "status": order.status,
@@ -98,6 +109,9 @@ def queried(order: Order, unit: int, *, with_reason: bool = False) -> Report:
     }
     _add_strategy(report, order)
     report["selfTradePreventionMode"] = order.stp_mode
+    if order.prevented_match_id is not None:
+        report["preventedMatchId"] = order.prevented_match_id
+    _add_prevented(report, order)
     if with_reason and order.expiry_reason is not None:
         report["expiryReason"] = order.expiry_reason
     return report
@@ -113,7 +127,8 @@ def canceled(order: Order, unit: int) -> Report:
         "clientOrderId": order.current_id,
         "transactTime": stamp(order.update_time, unit),
         "price": text(order.price),
-        "origQty": text(order.quantity),
+        **_peg(order),
+        **_quantity(order),
         "executedQty": text(order.executed) if order.executed else NOTHING,
         "origQuoteOrderQty": text(order.quote_quantity) if order.quote_quantity else NOTHING,
         "cummulativeQuoteQty": text(order.quote_executed) if order.quote_executed else NOTHING,
@@ -125,6 +140,7 @@ def canceled(order: Order, unit: int) -> Report:
     if order.is_stop:
         _add_stop(report, order, unit)
     _add_iceberg_and_strategy(report, order)
+    _add_prevented(report, order)
     report["selfTradePreventionMode"] = order.stp_mode
     return report
 
@@ -182,17 +198,18 @@ def trade(fill: Fill, unit: int) -> Report:
 
 def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bool) -> Report:
     """Write the state of an account (section 13)."""
+    group = {"tradeGroupId": account.trade_group_id} if account.trade_group_id >= 0 else {}
     basis_points = {"maker": int(account.maker_rate * 10_000), "taker": int(account.taker_rate * 10_000)}
     return {
         "makerCommission": basis_points["maker"],
         "takerCommission": basis_points["taker"],
-        "buyerCommission": 0,
-        "sellerCommission": 0,
+        "buyerCommission": int(account.buyer_rate * 10_000),
+        "sellerCommission": int(account.seller_rate * 10_000),
         "commissionRates": {
             "maker": text(account.maker_rate),
             "taker": text(account.taker_rate),
-            "buyer": NOTHING,
-            "seller": NOTHING,
+            "buyer": text(account.buyer_rate),
+            "seller": text(account.seller_rate),
         },
         "canTrade": can_trade,
         "canWithdraw": False,
@@ -209,12 +226,107 @@ def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bo
         ],
         "permissions": ["SPOT"],
         "uid": account.uid,
+        **group,
     }
+
+
+def public_trade(trade: Trade, unit: int) -> Report:
+    """Write a trade as ``GET /trades`` shows it to everybody."""
+    return {
+        "id": trade.trade_id,
+        "price": text(trade.price),
+        "qty": text(trade.quantity),
+        "quoteQty": text(trade.price * trade.quantity),
+        "time": stamp(trade.time, unit),
+        "isBuyerMaker": trade.is_buyer_maker,
+        "isBestMatch": True,
+    }
+
+
+def best_prices(market: Market) -> Report:
+    """Write the best level of either side, zero where there is none."""
+    row: Report = {}
+    for word, side in (("bid", "BUY"), ("ask", "SELL")):
+        price, quantity = next(market.book.sides[side].levels(1), (ZERO, ZERO))
+        row[f"{word}Price"], row[f"{word}Qty"] = text(price), text(quantity)
+    return row
+
+
+def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
+    """Write what happened on a symbol in the last 24 hours."""
+    day = [trade for trade in market.trades if trade.time > now - DAY]
+    prices = [trade.price for trade in day] or [market.last_price or ZERO]
+    volume = sum((trade.quantity for trade in day), start=ZERO)
+    money = sum((trade.price * trade.quantity for trade in day), start=ZERO)
+    earlier = [trade.price for trade in market.trades if trade.time <= now - DAY]
+    before = earlier[-1] if earlier else prices[0]
+    change = prices[-1] - prices[0]
+    span: Report = {
+        "openPrice": text(prices[0]),
+        "highPrice": text(max(prices)),
+        "lowPrice": text(min(prices)),
+        "lastPrice": text(prices[-1]),
+        "volume": text(volume),
+        "quoteVolume": text(money),
+        "openTime": stamp(now - DAY, unit),
+        "closeTime": stamp(now, unit),
+        "firstId": day[0].trade_id if day else -1,
+        "lastId": day[-1].trade_id if day else -1,
+        "count": len(day),
+    }
+    row: Report = {"symbol": market.symbol.name}
+    if is_full:
+        row |= {
+            "priceChange": text(change),
+            "priceChangePercent": f"{change / prices[0] * 100 if prices[0] else ZERO:.3f}",
+            "weightedAvgPrice": text(money / volume if volume else ZERO),
+            "prevClosePrice": text(before),
+            "lastPrice": text(prices[-1]),
+            "lastQty": text(day[-1].quantity if day else ZERO),
+            **best_prices(market),
+        }
+    return row | span
 
 
 def list_id(order: Order) -> int:
     """Return the id of the order's list, -1 for a single order."""
     return -1 if order.order_list is None else order.order_list.order_list_id
+
+
+def _peg(order: Order) -> Report:
+    """Return the fields of a peg, which stand after the price (8.5)."""
+    fields: Report = {}
+    if order.peg_price_type is not None:
+        fields["pegPriceType"] = order.peg_price_type
+        if order.peg_offset_type is not None:
+            fields |= {"pegOffsetType": order.peg_offset_type, "pegOffsetValue": order.peg_offset_value}
+        if order.pegged_price is not None:
+            fields["peggedPrice"] = text(order.pegged_price)
+    return fields
+
+
+def _quantity(order: Order) -> Report:
+    """Return the ordered quantity, which the pending leg of an OPO may never have had (8.5)."""
+    return {} if order.awaits_quantity else {"origQty": text(order.quantity)}
+
+
+def _prevented(match: PreventedMatch) -> Report:
+    report: Report = {
+        "preventedMatchId": match.prevented_match_id,
+        "makerSymbol": match.maker.symbol.name,
+        "makerOrderId": match.maker.order_id,
+        "price": text(match.price),
+    }
+    if match.taker_quantity is not None:
+        report["takerPreventedQuantity"] = text(match.taker_quantity)
+    if match.maker_quantity is not None:
+        report["makerPreventedQuantity"] = text(match.maker_quantity)
+    return report
+
+
+def _add_prevented(report: Report, order: Order) -> None:
+    if order.prevented:
+        report["preventedQuantity"] = text(order.prevented)
 
 
 def _add_stop(report: Report, order: Order, unit: int) -> None:

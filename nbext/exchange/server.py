@@ -1,59 +1,39 @@
-"""`LocalExchange`: the exchange over HTTP on loopback, served by a thread of its own."""
+"""`LocalExchange`: the exchange as one starts it and talks to it directly, served by a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import json
 import os
 import secrets
-import socket
 import string
 import threading
-import time
-import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, ResponseStartLine
-
 from nbext.exchange import gate, reports
-from nbext.exchange.desk import Desk
-from nbext.exchange.endpoints import BY_NAME, BY_PATH
-from nbext.exchange.engine import Engine
-from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.endpoints import BY_NAME
+from nbext.exchange.limits import SECOND, RequestLimits
+from nbext.exchange.listener import HOST, Listener
 from nbext.exchange.seeding import seed_orders
+from nbext.exchange.symbols import STATUSES
+from nbext.exchange.venue import Venue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tornado.httputil import HTTPServerRequest
-
-    from nbext.exchange.endpoints import Endpoint
+    from nbext.exchange.desk import Desk
+    from nbext.exchange.engine import Engine
+    from nbext.exchange.faults import Faults
     from nbext.exchange.reports import Report
 
-HOST = "127.0.0.1"
 KEY_ALPHABET = string.ascii_letters + string.digits
 KEY_LENGTH = 64
-BACKLOG = 1024
-MAX_BODY = 64 * 1024
-MAX_HEADERS = 16 * 1024
-JSON_TYPE = "application/json;charset=UTF-8"
-# Prices and quantities have up to 19 digits each: their products stay exact.
-EXACT = Context(prec=60)
-
-# 17 #15: 400 unless named here; broken limits are 429.
-_STATUS = {-2014: 401, -2015: 401}
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"} | {
-    405: "Method Not Allowed",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-}
-_NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
+LEAST_PACE = 0.001  # seconds between two steps of a market
+MAX_COMMISSION = Decimal("0.1")
 
 _running: dict[int, LocalExchange] = {}  # by port
 
@@ -80,7 +60,11 @@ class LocalExchange:
     max_num_orders : int
         MAX_NUM_ORDERS of each symbol; the other counting filters keep their proportion to it.
     weight_limit : int
-        Request weight allowed in a minute.
+        Request weight allowed in a minute, by address.
+    raw_request_limit : int
+        Requests allowed in five minutes, by address.
+    patience : int
+        How many requests in a minute are told to wait (429) before whoever goes on is banned (418).
     order_limits : tuple of int
         Unfilled order count allowed in ten seconds and in a day. Higher than on the live exchange, so that
         a test may place its orders in one go.
@@ -102,26 +86,25 @@ class LocalExchange:
         secret_key: str | None = None,
         max_num_orders: int = 200,
         weight_limit: int = 6_000,
+        raw_request_limit: int = 300_000,
+        patience: int = 10,
         order_limits: tuple[int, int] = (10_000, 160_000),
     ) -> None:
-        self._seed = seed
         self._port = port
-        self._port_used = 0
-        self._max_num_orders = max_num_orders
-        self._order_limits = order_limits
         self.api_key = api_key or _made_up()
         self.secret_key = secret_key or _made_up()
-        self._lock = threading.RLock()
-        self._faults: list[Exception] = []
+        self._venue = Venue(
+            seed=seed,
+            max_num_orders=max_num_orders,
+            request_limits=RequestLimits(weight_limit, raw_request_limit, patience),
+            order_limits=order_limits,
+        )
+        self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
         self._pid = 0
+        self._port_used = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._hosts: frozenset[str] = frozenset()
-        self._gate = gate.Gate(_clock, weight_limit)
-        self._gate.keys[self.api_key] = gate.Key("main", can_trade=True)
-        self._gate.keys[self.api_key].verifiers.append(gate.hmac_verifier(self.secret_key))
-        self._open()
 
     def __repr__(self) -> str:
         where = self.url if self.is_serving else "not started"
@@ -156,14 +139,11 @@ class LocalExchange:
         """
         if self.is_serving:
             return self
-        listening = socket.create_server((HOST, self._port), backlog=BACKLOG)
-        listening.setblocking(False)
-        self._port_used = listening.getsockname()[1]
-        names = (HOST, "localhost", "[::1]")
-        self._hosts = frozenset(names) | {f"{name}:{self._port_used}" for name in names}
+        listener = Listener(self._venue, self._port)
+        self._port_used = listener.port
         started = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listening, started)), name="nbext-exchange", daemon=True
+            target=lambda: asyncio.run(self._serve(listener, started)), name="nbext-exchange", daemon=True
         )
         self._thread.start()
         started.wait()
@@ -187,7 +167,7 @@ class LocalExchange:
             if self._thread is not None:
                 self._thread.join()
         self._thread = self._loop = self._stopping = None
-        self._report_faults()
+        self._report_errors()
 
     def add_key(
         self,
@@ -220,10 +200,8 @@ class LocalExchange:
         else:
             secret_key = secret_key or _made_up()
             verifier = gate.hmac_verifier(secret_key)
-        with self._step():
-            self._engine.account(account)
-            key = self._gate.keys.setdefault(api_key, gate.Key(account, can_trade=trade))
-            key.verifiers.append(verifier)
+        self._report_errors()
+        self._venue.add_key(api_key, account, verifier, can_trade=trade)
         return ApiKey(api_key, secret_key)
 
     def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> Report:  # noqa: A002 - the wire's word
@@ -251,7 +229,7 @@ class LocalExchange:
         Parameters
         ----------
         kind : str
-            ``oco``, ``oto`` or ``otoco``.
+            ``oco``, ``oto``, ``otoco``, ``opo`` or ``opoco``.
         symbol : str
             As on the wire.
         account : str
@@ -259,27 +237,109 @@ class LocalExchange:
         **params
             Further parameters under their wire names.
         """
-        if kind not in {"oco", "oto", "otoco"}:
-            raise ValueError("kind must be oco, oto or otoco")
+        if kind not in {"oco", "oto", "otoco", "opo", "opoco"}:
+            raise ValueError("kind must be oco, oto, otoco, opo or opoco")
         return self._direct(kind, account, {"symbol": symbol, **params})
 
     def seed_orders(self) -> None:
         """Place a realistic mixture of orders on BTCUSDT and ETHUSDT, one of them partly filled."""
-        with self._step():
+        with self._step("seed_orders()"):
             seed_orders(self)
 
     def set_price(self, symbol: str, price: Decimal | str | float) -> None:
         """Move the market to a price: it takes the orders on its way, and what that triggers follows."""
-        with self._step():
+        with self._step("set_price()"):
             wanted = Decimal(str(price))
             if wanted <= 0 or wanted % self._engine.symbol(symbol).tick:
                 raise ValueError(f"a price of {symbol} is a positive multiple of {self._engine.symbol(symbol).tick}")
             self._engine.set_price(symbol, wanted)
 
+    def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001) -> None:
+        """Let a price walk: `advance` then moves the market as well as the clock, the same way for the same seed.
+
+        Parameters
+        ----------
+        symbol : str
+            Symbol that moves.
+        every : float
+            Seconds between two steps.
+        swing : float
+            Typical size of a step, as a share of the price.
+        """
+        with self._step("start_market()"):
+            if not (every >= LEAST_PACE and 0 < swing <= 1):
+                raise ValueError(f"every must be at least {LEAST_PACE} (seconds), and swing between 0 and 1")
+            share = Decimal(str(swing))
+            self._engine.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
+
+    def stop_market(self, symbol: str) -> None:
+        """Let a price rest where it is."""
+        with self._step("stop_market()"):
+            self._engine.maker.stop(self._engine.symbol(symbol))
+
+    def advance(self, seconds: float) -> None:
+        """Move the exchange's clock forward, and with it every market that was started."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
+        with self._step("advance()"):
+            engine = self._engine
+            until = engine.now() + round(seconds * SECOND)
+            engine.maker.walk(until, lambda moment: self._venue.advance(max(0, moment - engine.now())))
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Open or halt a symbol: in any status but ``TRADING`` nothing trades, and cancels still work.
+
+        Parameters
+        ----------
+        symbol : str
+            As on the wire.
+        status : str
+            ``TRADING``, ``HALT``, ``BREAK``, ``CANCEL_ONLY`` or ``END_OF_DAY``.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}")
+        with self._step("set_status()"):
+            self._engine.symbol(symbol).status = status
+
+    def set_commission(
+        self,
+        *,
+        maker: Decimal | str | float = 0,
+        taker: Decimal | str | float = 0,
+        buyer: Decimal | str | float = 0,
+        seller: Decimal | str | float = 0,
+        bnb_discount: Decimal | str | float | None = None,
+        account: str = "main",
+    ) -> None:
+        """Charge commission from now on; until this is called nobody pays any.
+
+        Parameters
+        ----------
+        maker, taker, buyer, seller : Decimal, str or float
+            Shares of what a fill brings; one of the first two and one of the last two add up.
+        bnb_discount : Decimal, str or float, optional
+            Pay in BNB as long as there is enough, at so much less; None for the asset received.
+        account : str
+            Account that pays.
+        """
+        rates = [Decimal(str(rate)) for rate in (maker, taker, buyer, seller)]
+        discount = None if bnb_discount is None else Decimal(str(bnb_discount))
+        if not all(0 <= rate <= MAX_COMMISSION for rate in rates) or not 0 <= (discount or 0) <= 1:
+            raise ValueError(f"rates lie between 0 and {MAX_COMMISSION}, and a discount between 0 and 1")
+        with self._step("set_commission()"):
+            charged = self._engine.account(account)
+            charged.maker_rate, charged.taker_rate, charged.buyer_rate, charged.seller_rate = rates
+            charged.bnb_discount = discount
+
+    def set_trade_group(self, group: int, account: str = "main") -> None:
+        """Put an account into a trade group: self-trade prevention sees a group as one; -1 is no group."""
+        with self._step("set_trade_group()"):
+            self._engine.account(account).trade_group_id = group
+
     def reset(self) -> None:
-        """Go back to the seeded start: same ids, same prices, no orders. Keys and their accounts stay."""
-        with self._step():
-            self._open()
+        """Go back to the seeded start: same ids, same prices, no orders, no faults. Keys and their accounts stay."""
+        with self._step("reset()"):
+            self._venue.open()
 
     def last_price(self, symbol: str) -> Decimal:
         """Return the price of the last trade."""
@@ -296,48 +356,52 @@ class LocalExchange:
             rows = self._desk.answer(admission)
             return rows if isinstance(rows, list) else [rows]
 
+    @property
+    def faults(self) -> Faults:
+        """What is made to go wrong; see `Faults`."""
+        return self._venue.faults
+
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
         """Return what happened to an order, in sequence, whatever was answered.
+
+        Each event has ``time`` (milliseconds), ``status``, ``executedQty``, ``cause`` (place, release, fill,
+        prevent, trigger, cancel or expire), ``by`` (the call that led to it) and ``request`` (that call's number
+        in `requests`, None for a direct one).
 
         Raises
         ------
         LookupError
             If no account has such an order.
         """
-        with self._step():
-            for account in self._engine.accounts.values():
-                order = account.orders[symbol].get(order_id)
-                if order is not None:
-                    return [
-                        {"time": time // reports.MILLISECOND, "status": status, "executedQty": str(executed)}
-                        for time, status, executed in order.history
-                    ]
-        raise LookupError(f"no order {order_id} on {symbol}")
+        self._report_errors()
+        return self._venue.history(order_id, symbol)
 
-    def _open(self) -> None:
-        """Open the exchange for the first time, or anew."""
-        with localcontext(EXACT):
-            self._engine = Engine(
-                seed=self._seed,
-                clock=_clock,
-                max_num_orders=self._max_num_orders,
-                order_limits=self._order_limits,
-            )
-            for key in self._gate.keys.values():
-                self._engine.account(key.account)
-        self._gate.weight.used = 0
-        self._desk = Desk(self._engine, self._gate.weight)
+    def requests(
+        self, method: str | None = None, path: str | None = None, symbol: str | None = None
+    ) -> list[dict[str, object]]:
+        """Return the requests that arrived below ``/api``, oldest first; of very many, the latest 100,000.
+
+        Each has ``number``, ``time`` (milliseconds), ``method``, ``path``, ``symbol``, ``status`` (None: no answer was
+        sent, or not yet), ``executed`` (whether the engine carried it out) and ``fault`` (the kind it met).
+
+        Parameters
+        ----------
+        method, path, symbol : str, optional
+            Only requests like this; ``"openOrders"`` is short for its whole path.
+        """
+        self._report_errors()
+        return self._venue.requests(method, path, symbol)
 
     @contextmanager
-    def _step(self) -> Iterator[None]:
+    def _step(self, cause: str = "a direct call") -> Iterator[None]:
         """Hold the engine for one direct call; errors of earlier requests come out here."""
-        self._report_faults()
-        with self._lock, localcontext(EXACT):
+        self._report_errors()
+        with self._venue.step(cause):
             yield
 
     def _direct(self, name: str, account: str, params: dict[str, object]) -> Report:
         endpoint = BY_NAME[name]
-        with self._step():
+        with self._step(f"place_list({name})" if endpoint.orders > 1 else "place()"):
             if account not in self._engine.accounts:
                 raise ValueError(f"there is no account {account!r}; a key of it opens it (add_key)")
             texts = {key: _wire_text(value) for key, value in params.items()}
@@ -354,11 +418,20 @@ class LocalExchange:
             raise TypeError(f"{name} answers with rows")
         return reply
 
-    def _report_faults(self) -> None:
-        if self._faults:
-            first = self._faults[0]
-            self._faults.clear()
+    def _report_errors(self) -> None:
+        errors = self._venue.errors
+        if errors:
+            first = errors[0]
+            errors.clear()
             raise RuntimeError("a request met an error of the exchange itself") from first
+
+    @property
+    def _engine(self) -> Engine:
+        return self._venue.engine
+
+    @property
+    def _desk(self) -> Desk:
+        return self._venue.desk
 
     @property
     def is_serving(self) -> bool:
@@ -366,68 +439,12 @@ class LocalExchange:
         # A forked child inherits the object, but neither its thread nor the right to stop it.
         return self._thread is not None and self._pid == os.getpid()
 
-    # What runs on the server's thread.
-
-    async def _serve(self, listening: socket.socket, started: threading.Event) -> None:
-        server = HTTPServer(self._handle, max_body_size=MAX_BODY, max_header_size=MAX_HEADERS)
-        server.add_socket(listening)
+    async def _serve(self, listener: Listener, started: threading.Event) -> None:
+        """Run the listener on the thread of its own."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         started.set()
-        await self._stopping.wait()
-        server.stop()
-        await server.close_all_connections()
-
-    def _handle(self, request: HTTPServerRequest) -> None:
-        status, headers, body = self._respond(request)
-        connection = request.connection
-        if connection is None:
-            return
-        headers["Content-Length"] = str(len(body))
-        connection.write_headers(ResponseStartLine("HTTP/1.1", status, _REASONS[status]), HTTPHeaders(headers), body)
-        connection.finish()
-
-    def _respond(self, request: HTTPServerRequest) -> tuple[int, dict[str, str], bytes]:
-        """Answer a request; an error of the exchange itself is answered and kept for the caller."""
-        headers = {"x-mbx-uuid": str(uuid.uuid4())}
-        if request.headers.get("Host", "").lower() not in self._hosts:
-            # A page that rebinds its name to loopback must get nowhere.
-            return 403, headers, b""
-        endpoints = BY_PATH.get(request.path)
-        if endpoints is None:
-            wants_html = "text/html" in request.headers.get("Accept", "")
-            body = _NOT_FOUND if wants_html else b""
-            status = 404
-        elif request.method not in endpoints:
-            body, status = b"", 405  # 17 #24
-        else:
-            headers["Content-Type"] = JSON_TYPE
-            arrived = gate.Request(request.query.encode("latin-1", "replace"), request.body, request.headers)
-            with self._lock, localcontext(EXACT):
-                status, body = self._call(endpoints[request.method], arrived, headers)
-        used = str(self._gate.used_weight())
-        headers["X-MBX-USED-WEIGHT"] = headers["X-MBX-USED-WEIGHT-1M"] = used
-        return status, headers, body
-
-    def _call(self, endpoint: Endpoint, arrived: gate.Request, headers: dict[str, str]) -> tuple[int, bytes]:
-        try:
-            admission = self._gate.admit(endpoint, arrived)
-            if endpoint.orders:
-                self._desk.check_order_count(admission)
-            self._gate.check_departure(admission)
-            body = _json(self._desk.answer(admission))
-            self._gate.forgive(admission)
-            if endpoint.orders:
-                headers |= self._desk.count_orders(admission)
-        except TooMuch as refusal:
-            headers["Retry-After"] = str(refusal.retry_after)
-            return 429, _error(refusal.code, refusal.text)
-        except Refusal as refusal:
-            return _STATUS.get(refusal.code, 400), _error(refusal.code, refusal.text)
-        except Exception as fault:  # noqa: BLE001 - kept, and raised where the caller is
-            self._faults.append(fault)
-            return 500, _error(-1000, "An unknown error occurred while processing the request.")
-        return 200, body
+        await listener.serve(self._stopping)
 
 
 def _wire_text(value: object) -> str:
@@ -435,14 +452,6 @@ def _wire_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{Decimal(str(value)):f}" if isinstance(value, (float, Decimal)) else str(value)
-
-
-def _json(reply: object) -> bytes:
-    return json.dumps(reply, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _error(code: int, text: str) -> bytes:
-    return _json({"code": code, "msg": text})
 
 
 def is_ours(url: str) -> bool:
@@ -462,7 +471,3 @@ def is_ours(url: str) -> bool:
 
 def _made_up() -> str:
     return "".join(secrets.choice(KEY_ALPHABET) for _ in range(KEY_LENGTH))
-
-
-def _clock() -> int:
-    return time.time_ns() // 1000

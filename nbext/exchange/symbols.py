@@ -7,13 +7,50 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nbext.exchange.filters import Filters
+from nbext.exchange.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nbext.exchange.orders import Ticket
+
 ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 PRECISION = 8  # decimals of every asset, and of every amount in a reply (17 #36)
-STP_MODES = ("NONE",)
+STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
+# All but TRANSFER, which needs a partner who asked for it as well (15.11). The first is the default (17 #28).
+STP_MODES = ("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
+# What a symbol may allow, by the flag of exchangeInfo that says so.
+FEATURES = {
+    "icebergAllowed": "iceberg",
+    "ocoAllowed": "oco",
+    "otoAllowed": "oto",
+    "opoAllowed": "opo",
+    "quoteOrderQtyMarketAllowed": "quoteOrderQty",
+    "allowTrailingStop": "trailing",
+    "cancelReplaceAllowed": "cancelReplace",
+    "amendAllowed": "amend",
+    "pegInstructionsAllowed": "peg",
+}
+# Which of them each kind of list stands on (section 12).
+_LIST_FEATURES = {
+    "OCO": ("oco",),
+    "OTO": ("oto",),
+    "OTOCO": ("oto", "oco"),
+    "OPO": ("opo", "oto"),
+    "OPOCO": ("opo", "oto", "oco"),
+}
+_UNSUPPORTED_LISTS = {
+    "oco": "OCO orders are not supported for this symbol",  # the documented text has no full stop
+    "oto": "OTO orders are not supported for this symbol.",
+    "opo": "OPO orders are not supported for this symbol.",
+}
+_UNSUPPORTED_TYPES = {
+    "MARKET": "Market orders are not supported for this symbol.",
+    "STOP_LOSS": "Stop loss orders are not supported for this symbol.",
+    "STOP_LOSS_LIMIT": "Stop loss limit orders are not supported for this symbol.",
+    "TAKE_PROFIT": "Take profit orders are not supported for this symbol.",
+    "TAKE_PROFIT_LIMIT": "Take profit limit orders are not supported for this symbol.",
+}
 PRICE_CEILING = 1000  # maxPrice as a multiple of the listing price
 
 
@@ -33,6 +70,7 @@ class Listing:
     step: str
     least_money: str
     room: str  # how much of the base asset the market offers at its best prices
+    has_older_filters: bool = False  # PERCENT_PRICE, MIN_NOTIONAL and MAX_POSITION, as some symbols still have
 
 
 LISTINGS = (
@@ -41,7 +79,7 @@ LISTINGS = (
     Listing("BNB", "USDT", "600", "0.01", "0.001", "5", "150"),
     Listing("ETH", "BTC", "0.04166", "0.00001", "0.001", "0.0001", "40"),
     Listing("SOL", "USDT", "150", "0.01", "0.001", "5", "600"),
-    Listing("DOGE", "USDT", "0.2", "0.00001", "1", "1", "500000"),
+    Listing("DOGE", "USDT", "0.2", "0.00001", "1", "1", "500000", has_older_filters=True),
     # Symbols may hold non-ASCII characters since December 2025; this one is the documented example.
     Listing("１２３", "４５６", "0.15", "0.0001", "0.01", "0.01", "100000"),
 )
@@ -81,7 +119,10 @@ class Symbol:
         self.tick = Decimal(listing.tick)
         self.room = Decimal(listing.room)
         self.status = "TRADING"
-        self.stp_modes = STP_MODES
+        self.order_types: tuple[str, ...] = ORDER_TYPES
+        self.features = frozenset(FEATURES.values()) - {"amend"}
+        self.stp_modes: tuple[str, ...] = STP_MODES
+        self.permissions: tuple[str, ...] = ("SPOT",)
         self.filters = Filters(_symbol_filters(listing, max_num_orders))
 
     def info(self) -> dict[str, object]:
@@ -96,24 +137,35 @@ class Symbol:
             "quoteAssetPrecision": PRECISION,
             "baseCommissionPrecision": PRECISION,
             "quoteCommissionPrecision": PRECISION,
-            "orderTypes": list(ORDER_TYPES),
-            "icebergAllowed": True,
-            "ocoAllowed": True,
-            "otoAllowed": True,
-            "opoAllowed": False,
-            "quoteOrderQtyMarketAllowed": True,
-            "allowTrailingStop": True,
-            "cancelReplaceAllowed": False,
-            "amendAllowed": False,
-            "pegInstructionsAllowed": False,
+            "orderTypes": list(self.order_types),
+            **{flag: feature in self.features for flag, feature in FEATURES.items()},
             "isSpotTradingAllowed": True,
-            "isMarginTradingAllowed": False,
+            "isMarginTradingAllowed": "MARGIN" in self.permissions,
             "filters": self.filters.wire,
             "permissions": [],
-            "permissionSets": [["SPOT"]],
+            "permissionSets": [list(self.permissions)],
             "defaultSelfTradePreventionMode": self.stp_modes[0],  # 17 #28
             "allowedSelfTradePreventionModes": list(self.stp_modes),
         }
+
+    def check_features(self, ticket: Ticket) -> None:
+        """Refuse an order of a kind that the symbol does not have."""
+        if ticket.type not in self.order_types:
+            raise Refusal(-1013, _UNSUPPORTED_TYPES.get(ticket.type, "Unsupported order combination"))
+        for feature, is_used, says in (
+            ("iceberg", ticket.iceberg_quantity, "Iceberg orders are not supported for this symbol."),
+            ("quoteOrderQty", ticket.quote_quantity, "Quote order qty market orders are not support for this symbol."),
+            ("trailing", ticket.trailing_delta, "Trailing stop orders are not supported for this symbol."),
+            ("peg", ticket.is_pegged, "Pegged orders are not supported for this symbol."),
+        ):
+            if is_used and feature not in self.features:
+                raise Refusal(-1013, says)
+
+    def check_list(self, kind: str) -> None:
+        """Refuse a kind of order list that the symbol does not have."""
+        for feature in _LIST_FEATURES[kind]:
+            if feature not in self.features:
+                raise Refusal(-1013, _UNSUPPORTED_LISTS[feature])
 
 
 def list_symbols(max_num_orders: int) -> dict[str, Symbol]:
@@ -164,8 +216,17 @@ def _symbol_filters(listing: Listing, max_num_orders: int) -> list[dict[str, str
             "minTrailingBelowDelta": 10,
             "maxTrailingBelowDelta": 2000,
         },
+        *(_older_filters(listing) if listing.has_older_filters else _price_and_money_filters(listing)),
+        *_counting_filters(max_num_orders),
+    ]
+
+
+# Zero minutes in these filters: the reference is the last price, since a price set by hand jumps.
+
+
+def _price_and_money_filters(listing: Listing) -> list[dict[str, str | int | bool]]:
+    return [
         {
-            # Zero minutes: the reference is the last price, since a price set by hand jumps.
             "filterType": "PERCENT_PRICE_BY_SIDE",
             "bidMultiplierUp": "10",
             "bidMultiplierDown": "0.1",
@@ -181,5 +242,17 @@ def _symbol_filters(listing: Listing, max_num_orders: int) -> list[dict[str, str
             "applyMaxToMarket": False,
             "avgPriceMins": 0,
         },
-        *_counting_filters(max_num_orders),
+    ]
+
+
+def _older_filters(listing: Listing) -> list[dict[str, str | int | bool]]:
+    return [
+        {"filterType": "PERCENT_PRICE", "multiplierUp": "10", "multiplierDown": "0.1", "avgPriceMins": 0},
+        {
+            "filterType": "MIN_NOTIONAL",
+            "minNotional": text(Decimal(listing.least_money)),
+            "applyToMarket": True,
+            "avgPriceMins": 0,
+        },
+        {"filterType": "MAX_POSITION", "maxPosition": text(FUNDS[listing.base] * 2)},
     ]

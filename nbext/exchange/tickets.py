@@ -38,6 +38,25 @@ _TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 _SOMETIMES = ("TimeInForce", "Price", *_STOP, "IcebergQty")
 _PEG = ("PegPriceType", "PegOffsetType", "PegOffsetValue")
+MAX_PEG_OFFSET = 100
+# The parameters of the deprecated OCO by the names that a pair's legs have today.
+_OLD_LIMIT_LEG = {
+    "price": "Price",
+    "limitClientOrderId": "ClientOrderId",
+    "limitIcebergQty": "IcebergQty",
+    "limitStrategyId": "StrategyId",
+    "limitStrategyType": "StrategyType",
+}
+_OLD_STOP_LEG = {
+    "stopPrice": "StopPrice",
+    "stopLimitPrice": "Price",
+    "stopLimitTimeInForce": "TimeInForce",
+    "stopClientOrderId": "ClientOrderId",
+    "stopIcebergQty": "IcebergQty",
+    "stopStrategyId": "StrategyId",
+    "stopStrategyType": "StrategyType",
+    "trailingDelta": "TrailingDelta",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,11 @@ class ListTicket:
     pair: tuple[Ticket, Ticket] | None = None
 
     @property
+    def starting(self) -> list[Ticket]:
+        """The legs that do not wait for another one."""
+        return [self.working] if self.working else list(self.pair or ())
+
+    @property
     def legs(self) -> list[Ticket]:
         """All legs, working order first."""
         return [leg for leg in (self.working, self.pending, *(self.pair or ())) if leg is not None]
@@ -59,12 +83,15 @@ class ListTicket:
 class _Leg:
     """The parameters of one leg, under their prefix."""
 
-    def __init__(self, params: Params, prefix: str = "") -> None:
+    def __init__(self, params: Params, prefix: str = "", names: Mapping[str, str] | None = None) -> None:
         self._params = params
         self._prefix = prefix
+        self._names = {field: name for name, field in names.items()} if names is not None else None
 
     def name(self, field: str) -> str:
         """Return the wire name of a field of this leg."""
+        if self._names is not None:
+            return self._names.get(field, "")
         return self._prefix + field if self._prefix else field[0].lower() + field[1:]
 
     def has(self, field: str) -> bool:
@@ -120,6 +147,48 @@ def oto(params: Params) -> ListTicket:
     return ListTicket("OTO", _list_id(params), working=_working(params), pending=pending)
 
 
+def opo(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /orderList/opo``: the pending order sells what the working one buys."""
+    _check_opo(params)
+    leg = _Leg(params, "pending")
+    pending = _ticket(leg, str(params["pendingType"]), str(params["pendingSide"]), None, awaits_quantity=True)
+    return ListTicket("OPO", _list_id(params), working=_working(params), pending=pending)
+
+
+def opoco(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /orderList/opoco``."""
+    _check_opo(params)
+    if "pendingBelowType" not in params:
+        raise refusals.mandatory("pendingBelowType")
+    side = str(params["pendingSide"])
+    pair = _pair(params, "pendingAbove", "pendingBelow", side, None, awaits_quantity=True)
+    return ListTicket("OPOCO", _list_id(params), working=_working(params), pair=pair)
+
+
+def _check_opo(params: Params) -> None:
+    if "pendingQuantity" in params:
+        raise Refusal(-1225, "Pending orders should not include the 'pendingQuantity' tag.")
+    if params["workingSide"] != "BUY":
+        raise Refusal(-1222, "Working order in an OPO list must be a bid.")
+    if params["pendingSide"] != "SELL":
+        raise Refusal(-1223, "Pending orders in an OPO list must be asks.")
+
+
+def deprecated_oco(params: Params) -> ListTicket:
+    """Read the tickets of ``POST /order/oco``: a LIMIT_MAKER, and a STOP_LOSS or STOP_LOSS_LIMIT."""
+    has_limit = "stopLimitPrice" in params
+    if has_limit and "stopLimitTimeInForce" not in params:
+        text = "Combination of optional parameters invalid. Recommendation: 'stopLimitTimeInForce' should also be sent."
+        raise Refusal(-1128, text)
+    side = str(params["side"])
+    quantity = _Leg(params).amount("Quantity")
+    stop_kind = "STOP_LOSS_LIMIT" if has_limit else "STOP_LOSS"
+    stop = _ticket(_Leg(params, names=_OLD_STOP_LEG), stop_kind, side, quantity)
+    limit = _ticket(_Leg(params, names=_OLD_LIMIT_LEG), "LIMIT_MAKER", side, quantity)
+    _check_relation(stop, limit)
+    return ListTicket("OCO", _list_id(params), pair=(stop, limit))
+
+
 def otoco(params: Params) -> ListTicket:
     """Read the tickets of ``POST /orderList/otoco``."""
     if "pendingBelowType" not in params:
@@ -142,7 +211,9 @@ def _working(params: Params) -> Ticket:
     return _ticket(leg, kind, str(params["workingSide"]), leg.amount("Quantity"))
 
 
-def _pair(params: Params, above: str, below: str, side: str, quantity: Decimal | None) -> tuple[Ticket, Ticket]:
+def _pair(
+    params: Params, above: str, below: str, side: str, quantity: Decimal | None, *, awaits_quantity: bool = False
+) -> tuple[Ticket, Ticket]:
     """Read two orders of which one may execute; the stop-loss leg comes first, as in all examples."""
     kinds = {prefix: str(params[f"{prefix}Type"]) for prefix in (above, below)}
     for kind in kinds.values():
@@ -159,7 +230,7 @@ def _pair(params: Params, above: str, below: str, side: str, quantity: Decimal |
             raise Refusal(
                 -1160, f"Parameter '{name}' is not supported if aboveTimeInForce/belowTimeInForce is not GTC."
             )
-        legs.append(_ticket(leg, kind, side, quantity))
+        legs.append(_ticket(leg, kind, side, quantity, awaits_quantity=awaits_quantity))
     stop, limit = sorted(legs, key=lambda ticket: not ticket.type.startswith("STOP_LOSS"))
     _check_relation(stop, limit)
     return stop, limit
@@ -179,8 +250,10 @@ def _check_places(side: str, above: str, below: str) -> None:
 
 
 def anchor(ticket: Ticket) -> Decimal | None:
-    """Return the price that places a leg: its stop price, or the limit of a LIMIT_MAKER."""
-    return ticket.stop_price if ticket.is_stop else ticket.price
+    """Return the price that places a leg: its stop price, or the limit of a LIMIT_MAKER; a peg's once it is set."""
+    if ticket.is_stop:
+        return ticket.stop_price
+    return ticket.pegged_price if ticket.is_pegged else ticket.price
 
 
 def bad_relation() -> Refusal:
@@ -204,14 +277,15 @@ def _ticket(  # noqa: C901 - one refusal after the other, in the order of the pa
     *,
     id_field: str = "ClientOrderId",
     money: Decimal | None = None,
+    awaits_quantity: bool = False,
 ) -> Ticket:
     if kind not in ORDER_TYPES:
         raise Refusal(-1116, "Invalid orderType.")
-    if any(leg.has(field) for field in _PEG):
-        raise Refusal(-1013, "Pegged orders are not supported for this symbol.")
+    _check_peg(leg, kind)
+    is_pegged = leg.has("PegPriceType")
     needed, allowed = _TAKES[kind]
     for field in needed:
-        if not leg.has(field):
+        if not leg.has(field) and not (is_pegged and field == "Price"):
             raise refusals.mandatory(leg.name(field))
     for field in _SOMETIMES:
         if leg.has(field) and field not in needed and field not in allowed:
@@ -224,9 +298,11 @@ def _ticket(  # noqa: C901 - one refusal after the other, in the order of the pa
     time_in_force = leg.word("TimeInForce") or "GTC"
     if iceberg is not None and time_in_force != "GTC":
         raise Refusal(-1014, "Unsupported order combination.")
-    if (kind in LIMIT_TYPES and not price * quantity) or not (quantity or money):
+    if kind in LIMIT_TYPES and not price and (leg.has("Price") or not is_pegged):
         raise Refusal(-1013, "Price * QTY is zero or less.")
-    if iceberg is not None and iceberg >= quantity:
+    if not (quantity or money or awaits_quantity):
+        raise Refusal(-1013, "Price * QTY is zero or less.")
+    if iceberg is not None and iceberg >= quantity and not awaits_quantity:
         raise Refusal(-1013, "IcebergQty exceeds QTY.")
     strategy_type = leg.number("StrategyType")
     if strategy_type is not None and strategy_type < LEAST_STRATEGY_TYPE:
@@ -244,4 +320,27 @@ def _ticket(  # noqa: C901 - one refusal after the other, in the order of the pa
         client_order_id=leg.word(id_field),
         strategy_id=leg.number("StrategyId"),
         strategy_type=strategy_type,
+        peg_price_type=leg.word("PegPriceType"),
+        peg_offset_type=leg.word("PegOffsetType"),
+        peg_offset_value=leg.number("PegOffsetValue"),
+        awaits_quantity=awaits_quantity,
     )
+
+
+def _check_peg(leg: _Leg, kind: str) -> None:
+    """Refuse pegs that 15.8 does not know."""
+    if not any(leg.has(field) for field in _PEG):
+        return
+    offset_type, offset_value = leg.name("PegOffsetType"), leg.name("PegOffsetValue")
+    if leg.has("PegOffsetType") != leg.has("PegOffsetValue"):
+        raise Refusal(-1128, f"Fields ['{offset_type}', '{offset_value}'] must be sent together or omitted entirely.")
+    if not leg.has("PegPriceType"):
+        raise refusals.bad_combination()
+    if (leg.number("PegOffsetValue") or 0) > MAX_PEG_OFFSET:
+        raise Refusal(-1102, f"'{offset_value}' contains unexpected value. Cannot be greater than {MAX_PEG_OFFSET}.")
+    if kind not in LIMIT_TYPES:
+        raise Refusal(-1013, "This order type may not use pegged price.")
+    is_primary = leg.word("PegPriceType") == "PRIMARY_PEG"
+    waits = leg.word("TimeInForce") in {"IOC", "FOK"}
+    if (kind == "LIMIT_MAKER" and not is_primary) or (kind == "LIMIT" and is_primary and waits):
+        raise Refusal(-1013, "This price peg cannot be used with this order type.")

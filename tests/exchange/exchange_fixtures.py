@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 from wire import Client
 
-from nbext.exchange import LocalExchange
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nbext.exchange import LocalExchange
+
+pytest_plugins = ["nbext.exchange.testing"]
+
 
 @pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange that ends with the test."""
-    with LocalExchange() as started:
-        yield started
+def exchange(local_exchange: LocalExchange) -> LocalExchange:
+    """Give the exchange of this test run, as it was at its start. Tests that stop it start one of their own."""
+    return local_exchange
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from wire import sign
 
 from nbext.exchange.endpoints import BY_NAME
 from nbext.exchange.gate import Gate, Key, Request, hmac_verifier, public_key_verifier
-from nbext.exchange.limits import OrderCount
+from nbext.exchange.limits import OrderCount, RequestLimits
 from nbext.exchange.refusals import Refusal, TooMuch
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ def test_weights_by_parameters(gate: Gate) -> None:
 def test_weight_limit_counts_by_the_minute_of_the_clock(gate: Gate, clock: HandClock) -> None:
     """Over the limit the gate names the seconds to the end of the minute, and opens again with the next."""
     clock.milliseconds = STAMP // 60_000 * 60_000 + 45_500
-    gate.weight.limit = 40
+    gate.limits = RequestLimits(weight=40)
     admit(gate, "exchangeInfo")
     admit(gate, "exchangeInfo")
     with pytest.raises(TooMuch) as caught:

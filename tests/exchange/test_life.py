@@ -237,7 +237,7 @@ def test_too_much_weight_is_429() -> None:
         answer = client.public("/api/v3/ping")
         assert (answer.status, answer.refusal[0]) == (429, -1003)
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
-        assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "1"
+        assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "2"
 
 
 def test_refusals_of_the_gate_over_http(client: Client, exchange: LocalExchange) -> None:

@@ -268,8 +268,8 @@ def test_market_order_on_a_book_that_runs_dry(client: Client, size: dict[str, st
         ({"quantity": "10000", "side": "SELL", "price": "90000", "newClientOrderId": "x"}, 0, ""),
         ({"symbol": "NOSUCH"}, -1121, "Invalid symbol."),
         ({"strategyType": "999999"}, -1134, "strategyType was less than 1000000."),
-        ({"selfTradePreventionMode": "EXPIRE_BOTH"}, -1013, "This symbol does not allow the specified self-trade"),
-        ({"pegPriceType": "PRIMARY_PEG"}, -1013, "Pegged orders are not supported for this symbol."),
+        ({"selfTradePreventionMode": "TRANSFER"}, -1013, "This symbol does not allow the specified self-trade"),
+        ({"pegPriceType": "BEST_PEG"}, -1210, "Invalid pegPriceType."),
     ],
 )
 def test_refused_placements(client: Client, order: dict[str, str], code: int, text: str) -> None:

@@ -72,7 +72,9 @@ class Client:
         """Ask without a signature."""
         return self.send("GET", f"{path}?{urlencode(params)}" if params else path)
 
-    def signed(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **params: object) -> Answer:
+    def signed(
+        self, method: str, path: str, /, *, headers: Mapping[str, str] | None = None, **params: object
+    ) -> Answer:
         """Send a stamped and signed request, all parameters in the query."""
         query = urlencode({"timestamp": now(), **params})
         return self.send(method, f"{path}?{query}&signature={sign(self.secret_key, query)}", headers=headers)

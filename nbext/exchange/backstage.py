@@ -1,0 +1,194 @@
+"""Faults and truth over HTTP, for a second process: ``/nbext/faults``, ``/nbext/history``, ``/nbext/requests``.
+
+They stand outside ``/api`` and ask for the same as a trade request there: the main account's API key, a
+timestamp, and a signature. Its clock is never skewed, so that a skew can be taken back. What can be asked:
+
+- ``POST /nbext/faults``: ``kind`` is a method of `Faults`, such as ``lose_answer``; its arguments follow in the wire's
+  spelling (``afterExecuting=false&times=2``, ``times=all``). ``lag`` and ``skew`` may be set alone or along with it.
+- ``GET /nbext/faults`` and ``DELETE /nbext/faults``: what is wrong now; let everything go right again.
+- ``GET /nbext/history`` (``symbol``, ``orderId``) and ``GET /nbext/requests`` (``method``, ``path``, ``symbol``): the
+  same as `LocalExchange.history` and `LocalExchange.requests`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from nbext.exchange import gate
+from nbext.exchange.endpoints import BY_NAME, Endpoint
+from nbext.exchange.faults import JSON_TYPE, Reply
+from nbext.exchange.refusals import Refusal, invalid, mandatory
+from nbext.exchange.venue import refused, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbext.exchange.endpoints import Readers, Value
+    from nbext.exchange.faults import Faults
+    from nbext.exchange.venue import Venue
+
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_ALL = "all"
+
+
+def _number(name: str, value: str) -> str:
+    if not _NUMBER.fullmatch(value):
+        raise invalid(name)
+    return value
+
+
+def _whole(name: str, value: str) -> str:
+    if not _WHOLE.fullmatch(value):
+        raise invalid(name)
+    return value
+
+
+def _count(name: str, value: str) -> str:
+    return value if value == _ALL else _whole(name, value)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise invalid(name)
+    return value == "true"
+
+
+def _text(_name: str, value: str) -> str:
+    return value
+
+
+_symbol = BY_NAME["cancelAll"].readers["symbol"]
+_order_id = BY_NAME["query"].readers["orderId"]
+_WHICH: Readers = {"method": _text, "path": _text, "symbol": _symbol}
+# Python's name of each option of a fault, by the name on the wire, with how it is read and made.
+_OPTIONS: dict[str, tuple[str, Callable[[str, str], Value], Callable[[str], object] | None]] = {
+    "times": ("times", _count, lambda value: None if value == _ALL else int(value)),
+    "seconds": ("seconds", _number, float),
+    "delay": ("delay", _number, float),
+    "late": ("late", _number, float),
+    "size": ("size", _whole, int),
+    "code": ("code", _whole, int),
+    "status": ("status", _whole, int),
+    "retryAfter": ("retry_after", _whole, int),
+    "body": ("body", _text, None),
+    "afterExecuting": ("after_executing", _flag, None),
+    "reset": ("reset", _flag, None),
+    "echo": ("echo", _flag, None),
+}
+KINDS = (
+    "answer_late",
+    "execute_late",
+    "lose_answer",
+    "fail",
+    "truncate",
+    "drip",
+    "firewall",
+    "limit",
+    "ban",
+    "unavailable",
+)
+_ASKED: Readers = {
+    "kind": _text,
+    "lag": _number,
+    "skew": _number,
+    **_WHICH,
+    **{name: reader for name, (_, reader, _) in _OPTIONS.items()},
+}
+
+ENDPOINTS = {
+    (each.method, each.path): each
+    for each in (
+        Endpoint("addFault", "POST", "/nbext/faults", _ASKED, (), "TRADE", 0),
+        Endpoint("faults", "GET", "/nbext/faults", {}, (), "TRADE", 0),
+        Endpoint("clearFaults", "DELETE", "/nbext/faults", {}, (), "TRADE", 0),
+        Endpoint(
+            "history",
+            "GET",
+            "/nbext/history",
+            {"symbol": _symbol, "orderId": _order_id},
+            ("symbol", "orderId"),
+            "TRADE",
+            0,
+        ),
+        Endpoint("requests", "GET", "/nbext/requests", _WHICH, (), "TRADE", 0),
+    )
+}
+
+
+class Backstage:
+    """Answers what a second process asks about faults and truth.
+
+    Parameters
+    ----------
+    venue : Venue
+        The venue that it belongs to.
+    """
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._gate = gate.Gate(venue.steady_clock)
+        self._gate.keys = venue.gate.keys
+        self._calls: dict[str, Callable[[Mapping[str, Value]], object]] = {
+            "addFault": self._add,
+            "faults": lambda _: self._state(),
+            "clearFaults": self._clear,
+            "history": lambda params: venue.history(_int(params["orderId"]), str(params["symbol"])),
+            "requests": lambda params: venue.requests(**{name: str(value) for name, value in params.items()}),
+        }
+
+    def answer(self, method: str, path: str, request: gate.Request) -> Reply:
+        """Check the key and the signature, then answer."""
+        endpoint = ENDPOINTS.get((method, path))
+        if endpoint is None:
+            return Reply(404)
+        try:
+            with self._venue.lock:
+                admission = self._gate.admit(endpoint, request)
+            if admission.account != "main":
+                return refused(Refusal(-2015, "Invalid API-key, IP, or permissions for action."))
+            body = self._calls[endpoint.name](admission.params)
+        except Refusal as refusal:
+            return refused(refusal)
+        except LookupError:
+            return refused(Refusal(-2013, "Order does not exist."))
+        except (TypeError, ValueError) as error:
+            return refused(Refusal(-1130, str(error)))
+        return Reply(200, to_json(body), {"Content-Type": JSON_TYPE})
+
+    def _add(self, params: Mapping[str, Value]) -> object:
+        faults = self._venue.faults
+        kind = params.get("kind")
+        if kind is not None:
+            if kind not in KINDS:
+                raise invalid("kind")
+            getattr(faults, str(kind))(**_arguments(params))
+        elif not {"lag", "skew"} & params.keys():
+            raise mandatory("kind")
+        if "lag" in params:
+            faults.lag = float(str(params["lag"]))
+        if "skew" in params:
+            faults.skew = float(str(params["skew"]))
+        return self._state()
+
+    def _clear(self, _: Mapping[str, Value]) -> object:
+        self._venue.faults.clear()
+        return self._state()
+
+    def _state(self) -> object:
+        faults: Faults = self._venue.faults
+        return {"lag": faults.lag, "skew": faults.skew, "faults": faults.pending()}
+
+
+def _arguments(params: Mapping[str, Value]) -> dict[str, object]:
+    """Return a fault's arguments under Python's names."""
+    found: dict[str, object] = {name: params[name] for name in _WHICH if name in params}
+    for name, (argument, _, make) in _OPTIONS.items():
+        if name in params:
+            found[argument] = params[name] if make is None else make(str(params[name]))
+    return found
+
+
+def _int(value: Value) -> int:
+    return int(str(value))

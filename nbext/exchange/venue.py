@@ -1,0 +1,360 @@
+"""The venue: everything behind the HTTP face, and the way of a request through it.
+
+It owns the clock, the engine, the gate, the faults and the record of what was asked. A request comes in by
+`enter`, where the gate looks at it, and reaches the engine by `execute`; between the two, time may pass.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import asdict, dataclass
+from decimal import Context, localcontext
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from nbext.exchange import gate
+from nbext.exchange.desk import Desk
+from nbext.exchange.endpoints import BY_PATH
+from nbext.exchange.engine import Engine
+from nbext.exchange.faults import JSON_TYPE, LAGGING, UNKNOWN_OUTCOMES, Faults, Past, Reply, full_path
+from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
+from nbext.exchange.maker import MARKET_ACCOUNT
+from nbext.exchange.refusals import Refusal, TooMuch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbext.exchange.endpoints import Endpoint
+    from nbext.exchange.orders import Event
+
+# Prices and quantities have up to 19 digits each: their products stay exact.
+EXACT = Context(prec=60)
+MAX_ENTRIES = 100_000
+NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
+# 17 #15: 400 unless named here.
+STATUS = {-2014: 401, -2015: 401, -2021: 409}
+
+
+@dataclass(slots=True)
+class Entry:
+    """What was asked and what came of it: one line of the record."""
+
+    number: int
+    time: int
+    method: str
+    path: str
+    symbol: str | None = None
+    status: int | None = None  # None: no answer was sent, or not yet
+    executed: bool = False  # the engine carried it out
+    fault: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How histories refer to it."""
+        return f"{self.method} {self.path}".strip()
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request on its way through the venue."""
+
+    entry: Entry
+    request: gate.Request
+    engine: Engine
+    wants_html: bool = False
+    admission: gate.Admission | None = None
+    refusal: Reply | None = None
+
+    def symbol(self) -> str | None:
+        """Return the symbol it is about, as far as it can be read."""
+        for raw in (self.request.query, self.request.body):
+            named = parse_qs(raw.decode("utf-8", "replace"), errors="replace").get("symbol")
+            if named:
+                return named[0]
+        return None
+
+
+class Venue:
+    """An exchange without its HTTP face.
+
+    Parameters
+    ----------
+    seed : int
+        Fixes ids and starting prices.
+    max_num_orders : int
+        MAX_NUM_ORDERS of each symbol.
+    request_limits : RequestLimits
+        What each address may ask for.
+    order_limits : tuple of int
+        Unfilled order count allowed in ten seconds and in a day.
+    """
+
+    def __init__(
+        self, *, seed: int, max_num_orders: int, request_limits: RequestLimits, order_limits: tuple[int, int]
+    ) -> None:
+        self._seed = seed
+        self._max_num_orders = max_num_orders
+        self._order_limits = order_limits
+        self._ahead = 0
+        self._skew = 0
+        self._moment: int | None = None
+        self._causes: dict[int, Entry] = {}
+        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._asked = 0
+        self._past: Past | None = None
+        self.lock = threading.RLock()
+        self.errors: list[Exception] = []
+        self.faults = Faults(self.lock, self._faults_changed)
+        self.gate = gate.Gate(self.clock, request_limits)
+        self.open()
+
+    def open(self) -> None:
+        """Open for the first time, or anew: same ids, same prices; keys and their accounts stay."""
+        self._ahead = self._asked = 0
+        self.faults.clear()
+        cause = self._causes.get(self._moment or 0)
+        self._causes.clear()
+        if cause is not None:
+            # The step that asked for this began when the clock was still ahead.
+            self._moment = self.clock()
+            self._causes[self._moment] = cause
+        self._entries.clear()
+        self.gate.forget_callers()
+        with localcontext(EXACT):
+            self.engine = Engine(
+                seed=self._seed,
+                clock=self._step_clock,
+                max_num_orders=self._max_num_orders,
+                order_limits=self._order_limits,
+            )
+            for key in self.gate.keys.values():
+                self.engine.account(key.account)
+        self.desk = Desk(self.engine, self.gate.limits)
+
+    def add_key(self, api_key: str, account: str, verifier: gate.Verifier, *, can_trade: bool) -> None:
+        """Let an API key act for an account, which is opened when it is new, with one more kind of signature."""
+        with self.lock:
+            self.engine.account(account)
+            self.gate.keys.setdefault(api_key, gate.Key(account, can_trade=can_trade)).verifiers.append(verifier)
+
+    # Time. It stands still within a step, and no two steps that change something share a moment: the moment
+    # of an event says which request caused it.
+
+    def clock(self) -> int:
+        """Return the exchange's time in microseconds."""
+        return self.steady_clock() + self._skew
+
+    def steady_clock(self) -> int:
+        """Return the time in microseconds as it would be with a clock that is right."""
+        return time.time_ns() // 1000 + self._ahead
+
+    def advance(self, microseconds: int) -> None:
+        """Move the clock forward, within a step too."""
+        with self.lock:
+            self._ahead += microseconds
+            if self._moment is not None:
+                cause = self._causes[self._moment]
+                self._moment = self._free_moment(self._moment + microseconds)
+                self._causes[self._moment] = cause
+
+    def _step_clock(self) -> int:
+        return self.clock() if self._moment is None else self._moment
+
+    def _free_moment(self, moment: int) -> int:
+        while moment in self._causes:
+            moment += 1
+        return moment
+
+    @contextmanager
+    def step(self, cause: Entry | str) -> Iterator[None]:
+        """Hold the engine for one step that may change something; say what causes it."""
+        with self.lock, localcontext(EXACT):
+            outer = self._moment
+            moment = self._free_moment(self.clock())
+            if isinstance(cause, str):
+                cause = Entry(0, moment // MILLISECOND, "", cause)
+            if len(self._causes) >= MAX_ENTRIES:
+                del self._causes[next(iter(self._causes))]
+            self._causes[moment] = cause
+            self._moment = moment
+            try:
+                yield
+            finally:
+                self._moment = outer
+                if outer is None and self._past is not None:
+                    self._remember(self._past, self.steady_clock())
+
+    # The way of a request.
+
+    def arrive(self, method: str, path: str, request: gate.Request, *, wants_html: bool = False) -> Visit:
+        """Write a request into the record."""
+        with self.lock:
+            self._asked += 1
+            entry = Entry(self._asked, self.clock() // MILLISECOND, method, path)
+            self._entries.append(entry)
+            return Visit(entry, request, self.engine, wants_html)
+
+    def enter(self, visit: Visit) -> None:
+        """Let the gate look at a request, in the order of 17 #16."""
+        entry = visit.entry
+        with self.lock:
+            try:
+                self.gate.knock(visit.request.address)
+                endpoints = BY_PATH.get(entry.path)
+                if endpoints is None:
+                    page = Reply(404, NOT_FOUND, {"Content-Type": "text/html"})
+                    visit.refusal = page if visit.wants_html else Reply(404)
+                elif entry.method not in endpoints:
+                    visit.refusal = Reply(405)  # 17 #24
+                else:
+                    visit.admission = self._admit(endpoints[entry.method], visit.request)
+            except Refusal as refusal:
+                visit.refusal = refused(refusal)
+            except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
+                visit.refusal = self._broken(error)
+        entry.symbol = _symbol_of(visit)
+
+    def _admit(self, endpoint: Endpoint, request: gate.Request) -> gate.Admission:
+        admission = self.gate.admit(endpoint, request)
+        if endpoint.orders:
+            self.desk.check_order_count(admission)
+        return admission
+
+    def execute(self, visit: Visit) -> Reply:
+        """Carry out what the gate has let in, and answer; an error of the venue itself is kept for the caller."""
+        admission = visit.admission
+        if admission is None:
+            return visit.refusal or Reply(500)
+        with self.lock, localcontext(EXACT):
+            if visit.engine is not self.engine:
+                # It was under way when everything began anew: nothing of before reaches what comes after.
+                return unknown_outcome(-1007)
+            headers = {"Content-Type": JSON_TYPE}
+            answer: object
+            try:
+                if admission.endpoint.method == "GET":
+                    answer = self._desk_for(admission.endpoint).answer(admission)
+                else:
+                    with self.step(visit.entry):
+                        answer = self._change(admission, headers)
+                reply = Reply(200, to_json(answer), headers)
+            except Refusal as refusal:
+                return refused(refusal)
+            except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
+                return self._broken(error)
+        visit.entry.executed = True
+        return reply
+
+    def _change(self, admission: gate.Admission, headers: dict[str, str]) -> object:
+        orders = admission.endpoint.orders
+        try:
+            self.gate.check_departure(admission)
+        except Refusal:
+            if orders:
+                self.desk.count_orders(admission)  # 17 #35: this check is late enough to count
+            raise
+        answer = self.desk.answer(admission)
+        self.gate.forgive(admission)
+        if orders:
+            headers |= self.desk.count_orders(admission)
+        return answer
+
+    def limit_headers(self, address: str) -> dict[str, str]:
+        """Return the headers that every reply carries (5.2)."""
+        used = str(self.gate.used_weight(address))
+        return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+
+    def _broken(self, error: Exception) -> Reply:
+        self.errors.append(error)
+        return unknown_outcome(-1000)
+
+    # Queries that lag.
+
+    def _faults_changed(self) -> None:
+        self._skew = int(self.faults.skew * SECOND)
+        if not self.faults.lag:
+            self._past = None
+        elif self._past is None:
+            self._past = Past([*self.engine.symbols.values(), self.engine.account(MARKET_ACCOUNT)])
+            self._remember(self._past, 0)
+
+    def _remember(self, past: Past, moment: int) -> None:
+        accounts = {name: account for name, account in self.engine.accounts.items() if name != MARKET_ACCOUNT}
+        past.note(accounts, moment)
+
+    def _desk_for(self, endpoint: Endpoint) -> Desk:
+        """Return the desk that serves a query: with a lag, one that knows the accounts as they were."""
+        if self._past is None or endpoint.name not in LAGGING:
+            return self.desk
+        engine = copy(self.engine)
+        known = self._past.as_of(self.steady_clock() - int(self.faults.lag * SECOND))
+        engine.accounts = self.engine.accounts | known
+        return Desk(engine, self.gate.limits)
+
+    # The truth.
+
+    def requests(
+        self, method: str | None = None, path: str | None = None, symbol: str | None = None
+    ) -> list[dict[str, object]]:
+        """Return the record of requests, oldest first."""
+        with self.lock:
+            entries = list(self._entries)
+        wanted = {"method": method, "path": None if path is None else full_path(path), "symbol": symbol}
+        return [
+            asdict(entry)
+            for entry in entries
+            if all(value is None or getattr(entry, name) == value for name, value in wanted.items())
+        ]
+
+    def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
+        """Return what happened to an order, in sequence."""
+        with self.lock:
+            for account in self.engine.accounts.values():
+                order = account.orders[symbol].get(order_id)
+                if order is not None:
+                    return [self._event(event) for event in order.history]
+        raise LookupError(f"no order {order_id} on {symbol}")
+
+    def _event(self, event: Event) -> dict[str, object]:
+        cause = self._causes.get(event.time)
+        return {
+            "time": event.time // MILLISECOND,
+            "status": event.status,
+            "executedQty": str(event.executed),
+            "cause": event.cause,
+            "by": None if cause is None else cause.name,
+            "request": None if cause is None else cause.number or None,
+        }
+
+
+def refused(refusal: Refusal) -> Reply:
+    """Answer a refusal with its documented status and body."""
+    headers = {"Content-Type": JSON_TYPE}
+    status = STATUS.get(refusal.code, 400)
+    if isinstance(refusal, TooMuch):
+        headers["Retry-After"] = str(refusal.retry_after)
+        status = 418 if isinstance(refusal, Banned) else 429
+    return Reply(status, to_json(refusal.body), headers)
+
+
+def unknown_outcome(code: int) -> Reply:
+    """Answer that the exchange itself does not know, or has failed."""
+    status, text = UNKNOWN_OUTCOMES[code]
+    return Reply(status, to_json({"code": code, "msg": text}), {"Content-Type": JSON_TYPE})
+
+
+def to_json(reply: object) -> bytes:
+    """Write a JSON document as the wire has it."""
+    return json.dumps(reply, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _symbol_of(visit: Visit) -> str | None:
+    if visit.admission is None:
+        return visit.symbol()
+    symbol = visit.admission.params.get("symbol")
+    return symbol if isinstance(symbol, str) else None

@@ -1,0 +1,443 @@
+"""What can be made to go wrong, and what the exchange then says about what really happened."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+from wire import OPEN_ORDERS, ORDER, Client, now, sign
+
+from nbext.exchange import LocalExchange
+
+pytest_plugins = ["exchange_fixtures"]
+
+
+def cancels(exchange: LocalExchange) -> list[tuple[object, object]]:
+    """Return status and execution of each cancel-all that arrived."""
+    return [(each["status"], each["executed"]) for each in exchange.requests("DELETE", "openOrders")]
+
+
+def backstage(client: Client, method: str, name: str, /, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+    """Ask for faults or truth over HTTP."""
+    answer = client.signed(method, f"/nbext/{name}", headers=None, **params)
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+@pytest.mark.parametrize(("reset", "error"), [(False, http.client.RemoteDisconnected), (True, ConnectionResetError)])
+@pytest.mark.parametrize("executed", [True, False])
+def test_lost_answers(
+    exchange: LocalExchange, client: Client, reset: bool, error: type[Exception], executed: bool
+) -> None:
+    """The connection is closed or reset without a word; the engine has or has not carried the cancel out."""
+    client.limit("BUY", 50000)
+    exchange.faults.lose_answer("DELETE", OPEN_ORDERS, after_executing=executed, reset=reset)
+    with pytest.raises(error) as caught:
+        client.cancel_all()
+    assert type(caught.value) is error
+    assert len(exchange.open_orders("BTCUSDT")) == (not executed)
+    assert cancels(exchange) == [(None, executed)]
+    assert client.cancel_all().status == (400 if executed else 200)
+
+
+@pytest.mark.parametrize(("code", "status"), [(-1000, 500), (-1001, 500), (-1006, 500), (-1007, 504), (-1008, 503)])
+@pytest.mark.parametrize("executed", [True, False])
+def test_unknown_outcomes(exchange: LocalExchange, client: Client, code: int, status: int, executed: bool) -> None:
+    """A 5XX has its documented code and says nothing about whether the request was carried out."""
+    client.limit("BUY", 50000)
+    exchange.faults.fail("DELETE", "openOrders", code=code, after_executing=executed)
+    answer = client.cancel_all()
+    assert (answer.status, answer.refusal[0]) == (status, code)
+    assert len(exchange.open_orders("BTCUSDT")) == (not executed)
+    assert cancels(exchange) == [(status, executed)]
+
+
+@pytest.mark.parametrize("body", ["", "<html><body>Bad Gateway</body></html>"])
+def test_any_status_and_body_can_take_the_place_of_an_answer(
+    exchange: LocalExchange, client: Client, body: str
+) -> None:
+    """A gateway's 599 with an empty or an HTML body, while the orders are gone."""
+    client.limit("BUY", 50000)
+    exchange.faults.fail("DELETE", "openOrders", status=599, body=body)
+    answer = client.cancel_all()
+    assert (answer.status, answer.body, exchange.open_orders()) == (599, body, [])
+
+
+def test_late_answers_hold_up_nobody_else(exchange: LocalExchange, client: Client) -> None:
+    """While one answer is on its way, others are served and the book changes."""
+    client.limit("BUY", 50000)
+    exchange.faults.answer_late("DELETE", "openOrders", seconds=1)
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(client.cancel_all()))
+    begun = time.monotonic()
+    waiting.start()
+    with Client(exchange.url, exchange.api_key, exchange.secret_key) as other:
+        while not cancels(exchange):
+            time.sleep(0.01)
+        assert cancels(exchange) == [(None, True)]
+        placed = other.limit("BUY", 40000).body["orderId"]
+        assert [row["orderId"] for row in other.signed("GET", OPEN_ORDERS).body] == [placed]
+        assert cancels(exchange) == [(None, True)]
+    waiting.join()
+    assert time.monotonic() - begun > 1
+    assert (answers[0].status, len(answers[0].body)) == (200, 1)
+    assert cancels(exchange) == [(200, True)]
+
+
+def test_late_executions_reach_the_engine_later(exchange: LocalExchange, client: Client) -> None:
+    """An order placed meanwhile is canceled too, although the client has long hung up."""
+    client.limit("BUY", 50000)
+    exchange.faults.execute_late("DELETE", "openOrders", seconds=0.6)
+    query = f"symbol=BTCUSDT&timestamp={now()}"
+    target = f"{OPEN_ORDERS}?{query}&signature={sign(exchange.secret_key, query)}"
+    with closing(http.client.HTTPConnection(exchange.url[len("http://") :])) as hasty:
+        hasty.request("DELETE", target, headers={"X-MBX-APIKEY": exchange.api_key})
+        while not exchange.requests("DELETE"):
+            time.sleep(0.01)
+    client.limit("BUY", 40000)
+    assert len(exchange.open_orders()) == 2
+    while not exchange.requests("DELETE")[0]["executed"]:
+        time.sleep(0.01)
+    assert exchange.open_orders() == []
+
+
+def test_nothing_late_outlives_a_reset(exchange: LocalExchange, client: Client) -> None:
+    """What was under way when everything began anew does not reach what comes after."""
+    exchange.faults.execute_late("DELETE", "openOrders", seconds=0.6)
+    waiting = threading.Thread(target=client.cancel_all)
+    waiting.start()
+    while not exchange.requests():
+        time.sleep(0.01)
+    exchange.reset()
+    exchange.seed_orders()
+    waiting.join()
+    assert len(exchange.open_orders("BTCUSDT")) == 13
+    assert exchange.requests() == []
+
+
+def test_late_executions_meet_the_third_timing_check(exchange: LocalExchange, client: Client) -> None:
+    """What has outlived its window on the way is -1021, and counts when it is a placement (17 #35)."""
+    exchange.faults.execute_late("*", "*", seconds=0.3, times=2)
+    client.limit("BUY", 50000, recvWindow=10000)
+    late = client.limit("BUY", 50000, recvWindow=200)
+    assert late.refusal == (-1021, "Timestamp for this request is outside of the recvWindow.")
+    counts = {row["interval"]: row["count"] for row in client.signed("GET", "/api/v3/rateLimit/order").body}
+    assert counts["DAY"] == 2
+    assert len(exchange.open_orders()) == 1
+
+
+def test_truncated_bodies(exchange: LocalExchange, client: Client) -> None:
+    """The head promises the whole body; a part of it comes; the orders are gone."""
+    client.limit("BUY", 50000)
+    exchange.faults.truncate("DELETE", "openOrders", size=17)
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        client.cancel_all()
+    assert caught.value.partial == b'[{"symbol":"BTCUS'
+    assert cancels(exchange) == [(200, True)]
+
+
+def test_dripping_bodies(exchange: LocalExchange, client: Client) -> None:
+    """A body comes in pieces, slowly, and whole in the end."""
+    exchange.faults.drip("GET", "time", seconds=0.05, size=8)
+    begun = time.monotonic()
+    assert "serverTime" in client.public("/api/v3/time").body
+    assert time.monotonic() - begun > 0.15
+
+
+def test_firewalls_quote_what_they_block(exchange: LocalExchange, client: Client) -> None:
+    """403 with HTML; with echo, signature and key stand in it; nothing is carried out."""
+    client.limit("BUY", 50000)
+    exchange.faults.firewall("DELETE", "openOrders")
+    plain = client.cancel_all()
+    exchange.faults.firewall("DELETE", "openOrders", echo=True)
+    echoing = client.cancel_all()
+    assert plain.status == echoing.status == 403
+    assert plain.headers["Content-Type"] == "text/html"
+    assert exchange.api_key not in plain.body
+    assert exchange.api_key in echoing.body
+    assert "signature=" in echoing.body
+    assert exchange.url in echoing.body
+    assert cancels(exchange) == [(403, False)] * 2
+    assert len(exchange.open_orders()) == 1
+
+
+def test_limits_bans_and_borders(exchange: LocalExchange, client: Client) -> None:
+    """429 and 418 say how long to wait, if asked to; 451 does not; none of them carries anything out."""
+    client.limit("BUY", 50000)
+    exchange.faults.limit("DELETE", retry_after=7)
+    exchange.faults.limit("DELETE", retry_after=None)
+    exchange.faults.ban("DELETE", retry_after=120)
+    exchange.faults.unavailable("DELETE")
+    answers = [client.cancel_all() for _ in range(4)]
+    assert [answer.status for answer in answers] == [429, 429, 418, 451]
+    assert [answer.headers["Retry-After"] for answer in answers] == ["7", None, "120", None]
+    assert [answer.refusal[0] for answer in answers] == [-1003, -1003, -1003, 0]
+    assert abs(int(answers[2].refusal[1].split("until ")[1].split(".")[0]) - now() - 120_000) < 10_000
+    assert len(exchange.open_orders()) == 1
+
+
+def test_faults_hit_what_they_wait_for(exchange: LocalExchange, client: Client) -> None:
+    """Method, path and symbol must match; each counts down; None goes on until cleared; the first asked for wins."""
+    faults = exchange.faults
+    faults.limit("DELETE", "/api/v3/open*", symbol="ETHUSDT", times=2)
+    faults.unavailable("DELETE", "openOrders", symbol="ETHUSDT", times=None)
+    assert client.cancel_all("BTCUSDT").status == 400
+    assert client.signed("GET", OPEN_ORDERS, symbol="ETHUSDT").status == 200
+    assert client.signed("DELETE", ORDER, symbol="ETHUSDT", orderId=1).status == 400
+    statuses = [client.cancel_all("ETHUSDT").status for _ in range(4)]
+    in_body = client.send("DELETE", OPEN_ORDERS, "symbol=ETHUSDT")
+    assert [*statuses, in_body.status] == [429, 429, 451, 451, 451]
+    assert [(each["kind"], each["times"]) for each in faults.pending()] == [("unavailable", None)]
+    faults.clear()
+    assert client.cancel_all("ETHUSDT").status == 400
+    assert [each["fault"] for each in exchange.requests(symbol="ETHUSDT")][-2:] == ["unavailable", None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("fail", {"code": -2011}),
+        ("fail", {"status": 100}),
+        ("fail", {"body": "x" * 20_000}),
+        ("limit", {"retry_after": -1}),
+        ("limit", {"times": 0}),
+        ("limit", {"times": -1}),
+        ("answer_late", {"seconds": -1}),
+        ("answer_late", {"seconds": 10**9}),
+        ("execute_late", {"seconds": float("nan")}),
+        ("truncate", {"size": -1}),
+    ],
+)
+def test_faults_that_make_no_sense(exchange: LocalExchange, kind: str, options: dict[str, Any]) -> None:
+    """Nonsense is refused where it is asked for, and nothing waits afterwards."""
+    with pytest.raises(ValueError, match=r"must|at most"):
+        getattr(exchange.faults, kind)(**options)
+    assert exchange.faults.pending() == []
+
+
+def test_a_hundred_faults_are_enough(exchange: LocalExchange) -> None:
+    """Faults that wait are bounded, and so are lag and skew."""
+    for _ in range(100):
+        exchange.faults.limit()
+    with pytest.raises(ValueError, match="clear"):
+        exchange.faults.limit()
+    for name in ("lag", "skew"):
+        for seconds in (-(10**6), 10**6):
+            with pytest.raises(ValueError, match="must"):
+                setattr(exchange.faults, name, seconds)
+
+
+@pytest.mark.parametrize("skew", [90, -90])
+def test_a_skewed_clock(exchange: LocalExchange, client: Client, skew: float) -> None:
+    """Stamps of a right clock are refused, and every time in a reply is off."""
+    exchange.faults.skew = skew
+    assert client.limit("BUY", 50000).refusal[0] == -1021
+    stamp = client.public("/api/v3/time").body["serverTime"]
+    assert abs(stamp - now() - skew * 1000) < 2_000
+    placed = client.limit("BUY", 50000, timestamp=stamp).body
+    assert abs(placed["transactTime"] - stamp) < 2_000
+    exchange.faults.skew = 0
+    assert client.cancel_all().status == 200
+
+
+def test_lagging_queries(exchange: LocalExchange, client: Client) -> None:
+    """Queries show what was, all from the same moment; what was done before the lag is known; replies are live."""
+    first = client.limit("BUY", 50000).body["orderId"]
+    exchange.faults.lag = 20
+    second = client.limit("BUY", 40000).body["orderId"]
+    client.signed("DELETE", ORDER, symbol="BTCUSDT", orderId=first)
+    bought = client.signed("POST", ORDER, symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01").body
+    oco = {"aboveType": "LIMIT_MAKER", "abovePrice": 70000, "belowType": "STOP_LOSS", "belowStopPrice": 50000}
+    listed = client.signed(
+        "POST", "/api/v3/orderList/oco", headers=None, symbol="BTCUSDT", side="SELL", quantity="0.1", **oco
+    ).body["orderListId"]
+
+    def ask(path: str, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+        return client.signed("GET", f"/api/v3/{path}", headers=None, recvWindow=60_000, **params).body
+
+    def seen() -> dict[str, object]:
+        return {
+            "open": [row["orderId"] for row in ask("openOrders")],
+            "first": ask("order", symbol="BTCUSDT", orderId=first).get("status"),
+            "second": ask("order", symbol="BTCUSDT", orderId=second).get("code"),
+            "all": len(ask("allOrders", symbol="BTCUSDT")),
+            "trades": len(ask("myTrades", symbol="BTCUSDT")),
+            "lists": len(ask("openOrderList")),
+            "list": ask("orderList", orderListId=listed).get("code"),
+            "locked": sum(float(each["locked"]) > 0 for each in ask("account")["balances"]),
+        }
+
+    before = {"open": [first], "first": "NEW", "second": -2013, "all": 1, "trades": 0, "lists": 0, "list": -2013}
+    assert seen() == before | {"locked": 1}
+    exchange.faults.lag = 30
+    assert seen() == before | {"locked": 1}
+    assert bought["status"] == "FILLED"
+    assert exchange.open_orders("BTCUSDT")[0]["orderId"] == second
+    exchange.advance(31)
+    after = seen()
+    assert after == {
+        "open": [second, second + 2, second + 3],
+        "first": "CANCELED",
+        "second": None,
+        "all": 5,
+        "trades": 1,
+        "lists": 1,
+        "list": None,
+        "locked": 2,
+    }
+    assert client.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT", recvWindow=60_000).status == 200
+    assert seen() == after
+    exchange.faults.lag = 0
+    assert ask("openOrders") == []
+
+
+def test_history_names_causes(exchange: LocalExchange, client: Client) -> None:
+    """Each event says what happened and which request, or which direct call, led to it."""
+    placed = client.limit("BUY", 50000, 1).body["orderId"]
+    exchange.place("BTCUSDT", "SELL", "LIMIT", account="market", quantity="0.4", price="50000", timeInForce="IOC")
+    exchange.faults.lose_answer("DELETE", "openOrders")
+    with pytest.raises(http.client.RemoteDisconnected):
+        client.cancel_all()
+    events = exchange.history(placed, "BTCUSDT")
+    assert [(each["status"], each["executedQty"], each["cause"], each["by"], each["request"]) for each in events] == [
+        ("NEW", "0", "place", "POST /api/v3/order", 1),
+        ("PARTIALLY_FILLED", "0.4", "fill", "place()", None),
+        ("CANCELED", "0.4", "cancel", "DELETE /api/v3/openOrders", 2),
+    ]
+    assert all(abs(float(str(each["time"])) - now()) < 10_000 for each in events)
+    assert exchange.requests()[1]["number"] == 2
+    moved = exchange.place("BTCUSDT", "BUY", "LIMIT", quantity="0.1", price="49000", timeInForce="GTC")["orderId"]
+    exchange.set_price("BTCUSDT", 48000)
+    assert [each["by"] for each in exchange.history(int(str(moved)), "BTCUSDT")] == ["place()", "set_price()"]
+    with pytest.raises(LookupError):
+        exchange.history(1, "BTCUSDT")
+
+
+def test_a_second_process_can_ask_for_faults_and_truth(exchange: LocalExchange, client: Client) -> None:
+    """Over HTTP the same can be asked for; the exchange's own troubles do not touch it."""
+    placed = client.limit("BUY", 50000).body["orderId"]
+    state = backstage(
+        client,
+        "POST",
+        "faults",
+        kind="lose_answer",
+        method="DELETE",
+        path="openOrders",
+        symbol="BTCUSDT",
+        times="1",
+        afterExecuting="true",
+        reset="true",
+        skew="-30.5",
+        lag="2",
+    )
+    fault = {"kind": "lose_answer", "method": "DELETE", "path": OPEN_ORDERS, "symbol": "BTCUSDT", "times": 1}
+    assert state == {"lag": 2.0, "skew": -30.5, "faults": [fault]}
+    backstage(client, "POST", "faults", skew=0)
+    with pytest.raises(ConnectionResetError):
+        client.cancel_all()
+    assert backstage(client, "GET", "faults")["faults"] == []
+    assert backstage(client, "GET", "history", symbol="BTCUSDT", orderId=placed) == exchange.history(placed, "BTCUSDT")
+    assert backstage(client, "GET", "requests", method="DELETE") == exchange.requests("DELETE")
+    assert len(exchange.requests()) == 2
+    backstage(client, "POST", "faults", kind="limit", times="all", retryAfter="3")
+    assert client.public("/api/v3/ping").headers["Retry-After"] == "3"
+    assert backstage(client, "DELETE", "faults") == {"lag": 0.0, "skew": 0.0, "faults": []}
+    assert client.public("/api/v3/ping").status == 200
+
+
+KINDS: list[dict[str, Any]] = [
+    {"kind": "answer_late", "seconds": "0.001"},
+    {"kind": "execute_late", "seconds": "0.001"},
+    {"kind": "lose_answer", "delay": "0", "late": "0"},
+    {"kind": "fail", "code": "-1006", "status": "502", "body": "x"},
+    {"kind": "truncate", "size": "3"},
+    {"kind": "drip", "size": "3", "seconds": "0"},
+    {"kind": "firewall", "echo": "true"},
+    {"kind": "limit", "retryAfter": "1"},
+    {"kind": "ban"},
+    {"kind": "unavailable"},
+]
+
+
+@pytest.mark.parametrize("asked", KINDS, ids=lambda asked: str(asked["kind"]))
+def test_every_kind_can_be_asked_for_over_http(exchange: LocalExchange, client: Client, asked: dict[str, Any]) -> None:
+    """Each kind takes its own options, and meets the next request."""
+    backstage(client, "POST", "faults", **asked)
+    with suppress(http.client.HTTPException, ValueError):
+        client.public("/api/v3/ping")
+    assert exchange.requests()[0]["fault"] == asked["kind"]
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({}, -1102),
+        ({"kind": "meltdown"}, -1130),
+        ({"kind": "clear"}, -1130),
+        ({"kind": "drip", "seconds": "x"}, -1130),
+        ({"kind": "drip", "seconds": "nan"}, -1130),
+        ({"kind": "limit", "seconds": "1"}, -1130),
+        ({"kind": "answer_late"}, -1130),
+        ({"kind": "limit", "times": "0"}, -1130),
+        ({"kind": "limit", "times": "1.5"}, -1130),
+        ({"kind": "lose_answer", "reset": "perhaps"}, -1130),
+        ({"kind": "limit", "colour": "red"}, -1104),
+        ({"lag": "-1"}, -1130),
+        ({"skew": "999999999"}, -1130),
+        ({"kind": "limit", "symbol": "btcusdt"}, -1100),
+    ],
+)
+def test_backstage_refuses_nonsense(exchange: LocalExchange, client: Client, params: dict[str, Any], code: int) -> None:
+    """What cannot be meant is a refusal, never a 500, and changes nothing."""
+    answer = client.signed("POST", "/nbext/faults", headers=None, **params)
+    assert (answer.status, answer.refusal[0]) == (400, code)
+    assert (exchange.faults.pending(), exchange.faults.lag, exchange.faults.skew) == ([], 0, 0)
+
+
+def test_backstage_asks_for_the_key(exchange: LocalExchange, client: Client) -> None:
+    """Without key, with a wrong signature, with a key that may not trade or of another account nothing is told."""
+    placed = client.limit("BUY", 50000).body["orderId"]
+    asked = [("POST", "faults"), ("GET", "faults"), ("DELETE", "faults"), ("GET", "requests")]
+    for method, path in asked:
+        assert client.send(method, f"/nbext/{path}").refusal[0] == -1102
+        assert client.send(method, f"/nbext/{path}", headers={"X-MBX-APIKEY": ""}).refusal[0] == -2014
+        forged = f"/nbext/{path}?timestamp={now()}&signature={'0' * 64}"
+        assert client.send(method, forged).refusal[0] == -1022
+    for key in (exchange.add_key(trade=False), exchange.add_key(account="other")):
+        with Client(exchange.url, key.api_key, key.secret_key or "") as other:
+            answers = [
+                other.signed("GET", "/nbext/history", symbol="BTCUSDT", orderId=placed),
+                other.signed("POST", "/nbext/faults", kind="limit"),
+                *(other.signed(method, f"/nbext/{path}") for method, path in asked[1:]),
+            ]
+            assert [(answer.status, answer.refusal[0]) for answer in answers] == [(401, -2015)] * 5
+    old = client.signed("GET", "/nbext/requests", timestamp=now() - 6_000)
+    assert old.refusal[0] == -1021
+    assert client.signed("GET", "/nbext/history", symbol="BTCUSDT", orderId=1).refusal[0] == -2013
+    assert client.signed("PUT", "/nbext/faults").status == 404
+    assert client.signed("GET", "/nbext/keys").status == 404
+
+
+def test_stopping_does_not_wait_for_late_answers() -> None:
+    """An exchange that stops drops what it still owes."""
+    exchange = LocalExchange().start()
+    exchange.faults.answer_late("GET", "ping", seconds=60)
+    exchange.faults.drip("GET", "time", seconds=60)
+    port = int(exchange.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port)) as first,
+        socket.create_connection(("127.0.0.1", port)) as second,
+    ):
+        for raw, name in ((first, b"ping"), (second, b"time")):
+            raw.sendall(b"GET /api/v3/" + name + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while len(exchange.requests()) < 2:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        exchange.stop()
+        assert time.monotonic() - begun < 5
+        assert first.recv(10) == b""

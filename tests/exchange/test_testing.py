@@ -1,0 +1,48 @@
+"""The fixture for other people's tests, used as they would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from wire import OPEN_ORDERS, Client
+
+from nbext.exchange import LocalExchange
+
+pytest_plugins = ["nbext.exchange.testing"]
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_each_test_finds_the_seeded_start(local_exchange: LocalExchange, turn: int) -> None:
+    """What one test leaves behind, orders, faults, limits and log, the next one does not find."""
+    gtc = {"timeInForce": "GTC", "quantity": "0.1", "price": "50000"}
+    first = LocalExchange().place("BTCUSDT", "BUY", "LIMIT", **gtc)["orderId"]
+    with Client(local_exchange.url, local_exchange.api_key, local_exchange.secret_key) as client:
+        assert local_exchange.open_orders() == local_exchange.requests() == local_exchange.faults.pending() == []
+        placed = [client.limit("BUY", 50000) for _ in range(turn)]
+        assert placed[0].body["orderId"] == first
+        assert placed[-1].headers["X-MBX-ORDER-COUNT-1D"] == str(turn)
+    local_exchange.faults.fail("GET", OPEN_ORDERS, times=None)
+    local_exchange.faults.skew = 500
+    local_exchange.faults.lag = 5
+
+
+@pytest.fixture
+def seen_url(local_exchange_server: LocalExchange) -> str:
+    """Give the server's URL without resetting it."""
+    return local_exchange_server.url
+
+
+def test_one_server_serves_all_tests(seen_url: str, local_exchange: LocalExchange) -> None:
+    """The server stays the same; only what is in it starts anew."""
+    assert local_exchange.url == seen_url
+
+
+def test_nobody_gets_the_fixture_unasked() -> None:
+    """No entry point loads the plugin, and the exchange alone does not import pytest."""
+    code = "import sys, nbext.exchange; print('pytest' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.strip() == "False"
+    assert not [each for each in entry_points(group="pytest11") if each.value.startswith("nbext")]
