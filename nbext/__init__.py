@@ -6,8 +6,8 @@ In a notebook or an IPython shell::
     %cancel_all BTCUSDT
 
 works at once, without an account or a network, on the exchange that nbext brings along; other profiles reach the
-testnet, the demo and the live exchange. The same as Python calls: `cancel_all`, `open_orders`, `connect`,
-`SpotClient`, `local`, `LocalExchange`, and `last`, the last frame.
+testnet, the demo and the live exchange. The same as Python calls: `cancel_all`, `cancel_orders`, `open_orders`,
+`connect`, `SpotClient`, `local`, `LocalExchange`, and `last`, the last frame.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from nbext.errors import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from decimal import Decimal
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from nbext.cancel import Ask, connect
     from nbext.exchange import LocalExchange
+    from nbext.guarding import Guard
     from nbext.profiles import local
     from nbext.spot import SpotClient
 
@@ -52,7 +54,10 @@ __all__ = [
     "RejectedError",
     "SpotClient",
     "cancel_all",
+    "cancel_log",
+    "cancel_orders",
     "connect",
+    "guard",
     "last",
     "local",
     "open_orders",
@@ -83,16 +88,24 @@ def cancel_all(
     all: bool = False,  # noqa: A002 - reads as what it does
     client: SpotClient | None = None,
     profile: str | None = None,
+    side: str | None = None,
+    type: str | None = None,  # noqa: A002 - the wire's word
+    prefix: str | None = None,
+    older_than: str | timedelta | None = None,
     recv_window: str | int | Decimal | None = None,
     exact: bool = False,
     dry_run: bool = False,
     yes: bool = False,
     check: bool = False,
+    max_wait: float = 10,
+    settle: float = 20,
 ) -> DataFrame:
-    """Cancel every open order on the symbols, order lists included, each symbol with one request.
+    """Cancel every open order on the symbols, order lists included.
 
-    ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open Orders on a Symbol"; weight 1, TRADE). Sent once per
-    symbol, never again.
+    Without `side`, `type`, `prefix` and `older_than`: ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open Orders
+    on a Symbol"; weight 1, TRADE), one for each symbol. With any of them: the open orders are read, and those that
+    match are canceled singly, an order list as a whole. Each request is sent once; again only after an answer that
+    proves that the matching engine never saw it (-1021, after the clock has been measured, and 429).
 
     Parameters
     ----------
@@ -104,6 +117,14 @@ def cancel_all(
         From `connect`; else the one that is kept for the profile.
     profile : str, optional
         As in `connect`; not together with `client`.
+    side : {"BUY", "SELL"}, optional
+        Only orders of this side.
+    type : str, optional
+        Only orders of this type, such as ``"LIMIT"``.
+    prefix : str, optional
+        Only orders whose client order id begins so.
+    older_than : str or timedelta, optional
+        Only orders placed so long ago by the exchange's clock: ``"90s"``, ``"15m"``, ``"2h"``, ``"1d"``.
     recv_window : str, int or Decimal, optional
         Milliseconds for which the request is good, at most 60000, at most three decimals. The exchange's default is
         5000.
@@ -115,6 +136,10 @@ def cancel_all(
         Do not ask. Needed for a live exchange outside IPython, where nobody can be asked.
     check : bool, default False
         Read again afterwards, and say what is open then.
+    max_wait : float, default 10
+        Seconds that a 429 may ask to wait, in all, before the cancel is given up.
+    settle : float, default 20
+        Seconds for finding out what became of orders whose answer was lost.
 
     Returns
     -------
@@ -132,24 +157,166 @@ def cancel_all(
     RejectedError
         The exchange refused. The orders are untouched.
     IncompleteError
-        All is known, and some orders are still open or some symbols failed. Has ``frame`` and ``failures``.
+        All is known, and some orders are still open or some requests failed. Has ``frame`` and ``failures``.
     OutcomeUnknownError
-        Sent, and what became of it is not known. Has ``frame`` and ``failures``.
+        Sent, and not everything could be settled. Has ``frame`` and ``failures``.
+    KeyboardInterrupt
+        Interrupted; what had been sent was waited for, and `last` is the frame so far.
     """
     from nbext import cancel
 
-    return cancel.cancel_all(
-        *symbols,
-        all=all,
-        client=client,
-        profile=profile,
-        recv_window=recv_window,
-        exact=exact,
+    return cancel.perform(
+        cancel.Job(
+            symbols,
+            everything=all,
+            client=cancel.given(client, profile),
+            side=side,
+            type=type,
+            prefix=prefix,
+            older_than=older_than,
+            recv_window=recv_window,
+            exact=exact,
+            max_wait=max_wait,
+            settle_seconds=settle,
+        ),
         dry_run=dry_run,
         yes=yes,
         check=check,
         ask=_ask(),
     )
+
+
+def cancel_orders(
+    frame: DataFrame,
+    *,
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    side: str | None = None,
+    type: str | None = None,  # noqa: A002 - the wire's word
+    prefix: str | None = None,
+    older_than: str | timedelta | None = None,
+    recv_window: str | int | Decimal | None = None,
+    exact: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
+    check: bool = False,
+    max_wait: float = 10,
+    settle: float = 20,
+) -> DataFrame:
+    """Cancel the orders of a frame: ``nbext.cancel_orders(df[df["price"] > 65000])``.
+
+    Each order singly, named by its id **and** its client order id, an order list as a whole. An empty frame cancels
+    nothing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of a frame that nbext made for the same profile and host.
+    client, profile, side, type, prefix, older_than, recv_window, exact, dry_run, yes, check, max_wait, settle
+        As in `cancel_all`.
+
+    Returns
+    -------
+    DataFrame
+        As `cancel_all` returns; orders of the frame that were not open any more have their row, too.
+
+    Raises
+    ------
+    ConfigurationError
+        As `cancel_all`; also for a frame that is not one of ours, or of another profile or host. Nothing was sent.
+    NotSentError, RejectedError, IncompleteError, OutcomeUnknownError, KeyboardInterrupt
+        As `cancel_all`.
+    """
+    from nbext import cancel
+
+    chosen = cancel.given(client, profile)
+    return cancel.perform(
+        cancel.Job(
+            client=chosen,
+            orders=cancel.orders_of(frame, chosen),
+            side=side,
+            type=type,
+            prefix=prefix,
+            older_than=older_than,
+            recv_window=recv_window,
+            exact=exact,
+            max_wait=max_wait,
+            settle_seconds=settle,
+        ),
+        dry_run=dry_run,
+        yes=yes,
+        check=check,
+        ask=_ask(),
+    )
+
+
+def guard(
+    *symbols: str,
+    all: bool = False,  # noqa: A002 - reads as what it does
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    prefix: str | None = None,
+    recv_window: str | int | Decimal | None = None,
+    exact: bool = False,
+    yes: bool = False,
+) -> Guard:
+    """Cancel on the way out of a block: ``with nbext.guard("BTCUSDT"): ...``.
+
+    Whatever happens inside, its end, an error, an interrupt or ``sys.exit``, what is open then is canceled. Consent is
+    taken when the block begins. If the cancel fails as well, its error is raised from that of the block.
+
+    Parameters
+    ----------
+    *symbols, all, client, profile, prefix, recv_window, exact, yes
+        As in `cancel_all`.
+
+    Returns
+    -------
+    Guard
+        A context manager; its ``frame`` is the result once the block has ended.
+
+    Raises
+    ------
+    NbextError
+        As `cancel_all`, when the block begins or ends.
+    """
+    from nbext import cancel
+    from nbext.guarding import Guard
+
+    job = cancel.Job(
+        symbols,
+        everything=all,
+        client=cancel.given(client, profile),
+        prefix=prefix,
+        recv_window=recv_window,
+        exact=exact,
+    )
+    return Guard(job, yes=yes, ask=_ask())
+
+
+def cancel_log(last: int | None = None) -> DataFrame:
+    """Show the journal: what was asked and what came back, oldest first.
+
+    Parameters
+    ----------
+    last : int, optional
+        Only so many requests, the latest.
+
+    Returns
+    -------
+    DataFrame
+        Shape (number of requests, 14): ``id``, ``sentAt`` (``datetime64[ms, UTC]``), ``profile``, ``host``,
+        ``request``, ``state``, ``httpStatus`` (``Int64``), the number of orders by outcome (``Int64``), ``error``,
+        ``callId``.
+
+    Raises
+    ------
+    ConfigurationError
+        The journal cannot be read.
+    """
+    from nbext import log
+
+    return log.cancel_log(last)
 
 
 def open_orders(

@@ -1,37 +1,42 @@
-"""The main job: select, confirm, send, and say what became of each order.
+"""The main job: select, confirm, record, send, settle, and say what became of each order.
 
-Everything that a notebook, a panel or a script does goes through here. The faces hand in how to ask (``ask``) and
-how to speak (``say``); this module knows no notebook. pandas is imported after the last DELETE has been answered.
+Everything that a notebook, a panel or a script does goes through here. The faces hand in how to ask (``ask``), how to
+speak (``say``) and how to show progress; this module knows no notebook. pandas is imported after the last DELETE has
+been answered, unless somebody was shown what is open before.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
-from nbext import profiles
+from nbext import journal, profiles, wording
+from nbext.arguments import parse_recv_window, parse_symbol
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
     NbextError,
-    NotSentError,
     OutcomeUnknownError,
     RejectedError,
 )
-from nbext.spot import SpotClient, parse_recv_window, parse_symbol
+from nbext.rows import Row, from_reports, legs_without_report
+from nbext.select import Look, Target, by_symbol, look, one_by_one, parse_filter
+from nbext.send import Sending, Sent
+from nbext.settle import Limits, Settlement, settle
+from nbext.spot import SpotClient
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
+    from decimal import Decimal
 
     from pandas import DataFrame
 
-    from nbext.frames import Row
-    from nbext.spot import Report
 
 Confirm = Literal["live", "always", "never"]
 
@@ -39,7 +44,13 @@ last: DataFrame | None = None
 """The last frame that any call made, also of calls that raised."""
 
 PREVIEW_SECONDS = 60.0
+MAX_WAIT = 10.0
+SETTLE_SECONDS = 20.0
+DELAYS = Limits()
 
+_journals: dict[str, journal.Journal] = {}
+_reported: list[bool] = []
+_CANCEL_REJECTED = -2011
 _clients: dict[profiles.Endpoint, SpotClient] = {}
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 
@@ -48,6 +59,28 @@ class Ask(Protocol):
     """Shows a preview and gives back what was typed, or raises ConfigurationError where nobody can answer."""
 
     def __call__(self, preview: DataFrame, question: str) -> str: ...  # noqa: D102
+
+
+class Interrupted(KeyboardInterrupt):
+    """The reader interrupted a call that had begun to send.
+
+    A `KeyboardInterrupt`, so that a loop that handles `NbextError` ends all the same.
+
+    Attributes
+    ----------
+    frame : DataFrame or None
+        What is known of each order so far.
+    failures : dict of str to NbextError
+        What was not sent, or is not known, by symbol.
+    """
+
+    def __init__(self, message: str, frame: DataFrame | None, failures: Mapping[str, NbextError]) -> None:
+        super().__init__(message)
+        self.frame = frame
+        self.failures = dict(failures)
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Interrupted: {self}"]
 
 
 def connect(
@@ -86,32 +119,35 @@ def connect(
     ConfigurationError
         The choice is ambiguous, or the credential is not whole or cannot be one. Nothing was sent.
     """
-    return _open(
-        profiles.resolve(
-            profile,
-            base_url=base_url,
-            api_key=api_key,
-            secret_key=secret_key,
-            private_key=private_key,
-            passphrase=passphrase,
-        )
-    )
+    given = profiles.Given(api_key, secret_key, private_key, passphrase)
+    # A traceback that shows local variables shows none of these.
+    del api_key, secret_key, private_key, passphrase
+    return _open(profiles.resolve_given(profile, base_url, given))
 
 
 def _open(endpoint: profiles.Endpoint) -> SpotClient:
-    if (credential := endpoint.credential) is None:
-        client = SpotClient(endpoint.base_url, profile=endpoint.profile)
+    try:
+        client = _client_of(endpoint)
+    except ConfigurationError as error:
+        refused = error.with_traceback(None)  # IPython's verbose tracebacks show attributes, too
     else:
-        client = SpotClient(
-            endpoint.base_url,
-            profile=endpoint.profile,
-            api_key=credential.api_key,
-            secret_key=credential.secret_key,
-            private_key=credential.private_key,
-            passphrase=credential.passphrase,
-        )
-    _always_ask[client] = endpoint.always_ask
-    return client
+        _always_ask[client] = endpoint.always_ask
+        return client
+    refused.__context__ = None
+    raise refused
+
+
+def _client_of(endpoint: profiles.Endpoint) -> SpotClient:
+    if (credential := endpoint.credential) is None:
+        return SpotClient(endpoint.base_url, profile=endpoint.profile)
+    return SpotClient(
+        endpoint.base_url,
+        profile=endpoint.profile,
+        api_key=credential.api_key,
+        secret_key=credential.secret_key,
+        private_key=credential.private_key,
+        passphrase=credential.passphrase,
+    )
 
 
 def client_for(profile: str | None = None) -> SpotClient:
@@ -130,10 +166,12 @@ def client_for(profile: str | None = None) -> SpotClient:
 
 
 def close() -> None:
-    """Close the connections of all kept clients, and forget the last frame."""
+    """Close the connections of all kept clients and the journal, and forget the last frame."""
     global last  # noqa: PLW0603 - the one frame that unloading the extension has to let go of
     while _clients:
         _clients.popitem()[1].close()
+    while _journals:
+        _journals.popitem()[1].close()
     last = None
 
 
@@ -144,70 +182,44 @@ def open_orders(
     exact: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> DataFrame:
-    """Show what is open now.
-
-    ``GET /api/v3/openOrders`` (API docs, "Current open orders"; weight 6 a symbol, 80 for all), and
-    ``GET /api/v3/openOrderList`` (weight 6) where an order belongs to a list.
+    """Show what is open now; see `nbext.open_orders`.
 
     Parameters
     ----------
-    *symbols : str
-        None means all symbols: looking is free.
-    client, profile, exact
-        As in `cancel_all`.
     say : callable, optional
         Takes the summary line.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `cancel_all`, with ``outcome`` ``open``, then ``time``, ``updateTime``, ``isWorking`` and
-        ``workingTime``.
-
-    Raises
-    ------
-    ConfigurationError, NotSentError, RejectedError, RateLimitedError
-        Looking failed. The orders are untouched.
     """
     began = time.monotonic()
     wanted = _parse_symbols(symbols)
-    client = _given(client, profile)
-    look = _look(client, wanted)
-    rows = look.rows()
+    client = given(client, profile)
+    rows = look(client, wanted).rows()
     if say:
-        said = f"{_count(len(rows), 'open order')}{_kinds(rows)}" if rows else "nothing is open"
-        say(f"{_subject(wanted)}: {said} {_place(client)}")
+        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
+        say(f"{wording.subject(wanted)}: {said} {wording.place(client)}")
     return _keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
 
 
-def cancel_all(
-    *symbols: str,
-    all: bool = False,  # noqa: A002 - reads as what it does
-    client: SpotClient | None = None,
-    profile: str | None = None,
-    recv_window: str | int | Decimal | None = None,
-    exact: bool = False,
+def perform(
+    job: Job,
+    *,
     dry_run: bool = False,
     yes: bool = False,
     check: bool = False,
     ask: Ask | None = None,
-    say: Callable[[str], None] | None = None,
     confirm: Confirm = "live",
 ) -> DataFrame:
-    """Cancel every open order on the symbols; see `nbext.cancel_all`.
+    """Do a job from consent to frame.
 
     Parameters
     ----------
+    job : Job
+    dry_run, yes, check : bool
+        As in `nbext.cancel_all`.
     ask : callable, optional
         How to ask; None where nobody can be asked.
-    say : callable, optional
-        Takes each line worth reading beside the frame.
     confirm : {"live", "always", "never"}
         When to ask. A profile with ``always_ask`` is asked about in any case.
     """
-    job = CancelAll(
-        symbols, everything=all, client=_given(client, profile), recv_window=recv_window, exact=exact, say=say
-    )
     if dry_run:
         return job.rehearse()
     if job.must_ask(yes=yes, confirm=confirm):
@@ -215,8 +227,32 @@ def cancel_all(
     return job.run(check=check)
 
 
-class CancelAll:
-    """One call to cancel every open order on some symbols, consent and cancel apart from each other.
+def orders_of(frame: DataFrame, client: SpotClient) -> list[Mapping[str, Any]]:
+    """Read from a frame which orders to cancel: those that it does not show as ended.
+
+    Raises
+    ------
+    ConfigurationError
+        The frame is not one of ours, or was made for another profile or host. Nothing was sent.
+    """
+    from nbext import frames
+
+    made = frame.attrs.get("nbext") if frames.is_frame(frame) else None
+    if not isinstance(made, dict):
+        raise ConfigurationError(
+            "this frame was not made by nbext, or has lost its columns or attrs; nothing was sent. "
+            "Take rows of %open_orders, as in df[df['price'] > 65000]."
+        )
+    if (made.get("profile"), made.get("host")) != (client.profile, client.host):
+        raise ConfigurationError(
+            f"this frame is of {made.get('profile')} ({made.get('host')}), and the call goes to {client.profile} "
+            f"({client.host}); nothing was sent. Name the profile that the frame is of."
+        )
+    return frames.open_orders_of(frame)
+
+
+class Job:
+    """One call to cancel: what is meant, the consent to it, and the canceling, apart from each other.
 
     Parameters
     ----------
@@ -224,8 +260,18 @@ class CancelAll:
     everything : bool
         Every symbol that has open orders, in place of `symbols`.
     client : SpotClient
-    recv_window, exact, say
-        As in `cancel_all`.
+    orders : sequence of Mapping, optional
+        Only these, in place of `symbols`: ``symbol``, ``orderId`` and ``origClientOrderId`` of each.
+    side, type, prefix, older_than
+        Only the open orders that match; see `nbext.cancel_all`.
+    recv_window, exact, max_wait, settle_seconds
+        As in `nbext.cancel_all`.
+    delays : Limits
+        What is known about the exchange's delays.
+    say : callable, optional
+        Takes each line worth reading beside the frame.
+    progress : callable, optional
+        Takes the number of requests done, and the number of all.
 
     Raises
     ------
@@ -235,43 +281,64 @@ class CancelAll:
 
     def __init__(
         self,
-        symbols: Sequence[str],
+        symbols: Sequence[str] = (),
         *,
-        everything: bool,
         client: SpotClient,
+        everything: bool = False,
+        orders: Sequence[Mapping[str, Any]] | None = None,
+        side: str | None = None,
+        type: str | None = None,  # noqa: A002 - the wire's word
+        prefix: str | None = None,
+        older_than: str | timedelta | None = None,
         recv_window: str | int | Decimal | None = None,
         exact: bool = False,
+        max_wait: float = MAX_WAIT,
+        settle_seconds: float = SETTLE_SECONDS,
+        delays: Limits = DELAYS,
         say: Callable[[str], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if everything and symbols:
             raise ConfigurationError("symbols were named, and all as well; nothing was sent. Give one of them.")
-        if not everything and not symbols:
+        if not everything and not symbols and orders is None:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
-        self._symbols = _parse_symbols(symbols)
-        self._recv_window = None if recv_window is None else parse_recv_window(recv_window)
         self._client = client
+        self._symbols = _parse_symbols(symbols)
+        self._filter = parse_filter(side, type, prefix, older_than)
+        self._orders = None if orders is None else {_identity(order): order for order in orders}
+        if self._orders is not None:
+            self._symbols = list(dict.fromkeys(symbol for symbol, _, _ in self._orders))
+        self._recv_window = None if recv_window is None else parse_recv_window(recv_window)
         self._exact = exact
+        self._max_wait = max_wait
+        self._settle_seconds = settle_seconds
+        self._delays = delays
         self._say = say or _say_nothing
-        self._look: _Look | None = None
+        self._progress = progress
+        self._agreed: Look | None = None
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols that were named, as the exchange spells them; empty for all."""
+        return self._symbols
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether not all open orders of the symbols are meant, but some."""
+        return self._orders is not None or bool(self._filter)
 
     def must_ask(self, *, yes: bool, confirm: Confirm) -> bool:
         """Say whether this cancel may only go out after somebody has agreed to it."""
         if _always_ask.get(self._client, False):
             return True
-        asked = confirm == "always" or (confirm == "live" and profiles.is_live(self._client.base_url))
-        return asked and not yes
+        return not yes and (confirm == "always" or (confirm == "live" and profiles.is_live(self._client.base_url)))
 
     def rehearse(self) -> DataFrame:
         """Show what would go. Sends no DELETE."""
         began = time.monotonic()
-        look = _look(self._client, self._symbols)
-        rows = look.rows(dry_run=True)
-        said = (
-            f"{_count(len(rows), 'order')} would be canceled{_kinds(rows)}{_traded(rows)}"
-            if rows
-            else "nothing is open"
-        )
-        self._say(f"{_subject(self._symbols)}: dry run, {said}; no DELETE was sent {_place(self._client)}")
+        rows = self._look().rows(dry_run=True)
+        said = f"{wording.count(len(rows), 'order')} would be canceled{self._details(rows)}" if rows else self._nothing
+        self._say(f"{self._subject}: dry run, {said}; no DELETE was sent {wording.place(self._client)}")
         return _keep(rows, self._client, call="dry_run", requested=self._symbols, began=began, exact=self._exact)
 
     def obtain_consent(
@@ -284,8 +351,8 @@ class CancelAll:
         ask : callable, optional
             None where nobody can be asked.
         before_cell : bool, default False
-            Whether a cell runs first: then the consent is for whatever is open after it, and is wanted even when
-            nothing is open now.
+            Whether a cell, or a block, runs first: then the consent is for whatever is open after it, and is wanted
+            even when nothing is open now.
         preview_seconds : float, default 60
             For so long a preview counts as what was agreed to; after that it is made again, and asked about again.
 
@@ -296,38 +363,38 @@ class CancelAll:
         """
         from nbext import frames
 
+        where = f"{self._subject} {wording.place(self._client)}"
         if ask is None:
             raise ConfigurationError(
-                f"{_subject(self._symbols)} {_place(self._client)}: this needs a yes, and nobody can be asked here; "
+                f"{where}: this needs a yes, and nobody can be asked here; "
                 "nothing was sent. Give --yes (yes=True) to cancel without being asked."
             )
         while True:
-            look = _look(self._client, self._symbols)
-            rows = look.rows()
+            seen = self._look()
+            rows = seen.rows()
             if not rows and not before_cell:
-                self._look = look
+                self._agreed = seen
                 return
-            count = len(rows)
             live = "LIVE exchange: cancel" if profiles.is_live(self._client.base_url) else "Cancel"
-            what = f"all {_count(count, 'open order')}{_kinds(rows)}{_traded(rows)}"
-            what += ", and whatever the cell leaves open," if before_cell else ""
-            question = f"{live} {what} on {_subject(self._symbols)} {_place(self._client)}? Type {count} to cancel: "
+            every = "" if self._chooses else "all "
+            what = f"{every}{wording.count(len(rows), 'open order')}{self._details(rows)}{wording.notional(rows)}"
+            what += ", and whatever is open afterwards," if before_cell else ""
+            question = f"{live} {what} on {self._subject} {wording.place(self._client)}? Type {len(rows)} to cancel: "
             preview = frames.frame(rows, exact=self._exact, summary=_summary(self._client, call="preview"))
             typed = ask(preview, question)
-            if typed.strip() != str(count):
+            if typed.strip() != str(len(rows)):
                 raise ConfigurationError(
-                    f"{_subject(self._symbols)} {_place(self._client)}: not confirmed; nothing was canceled. "
-                    f"Type the number of orders, {count}, to cancel."
+                    f"{where}: not confirmed; nothing was canceled. Type the number of orders, {len(rows)}, to cancel."
                 )
             if before_cell:
                 return
-            if time.monotonic() - look.taken <= preview_seconds:
-                self._look = look
+            if time.monotonic() - seen.taken <= preview_seconds:
+                self._agreed = seen
                 return
             self._say("The preview had grown old, so here is a new one.")
 
     def run(self, *, check: bool = False) -> DataFrame:
-        """Send the cancels, one symbol after the other, and say what became of each order.
+        """Send the cancels, settle what got lost, and say what became of each order.
 
         Parameters
         ----------
@@ -342,189 +409,375 @@ class CancelAll:
         ------
         NbextError
             As `nbext.cancel_all`.
+        Interrupted
+            By the reader, after something had been sent.
         """
-        began = time.monotonic()
-        if self._look is None and not self._symbols:
-            self._look = _look(self._client, [])
-        look = self._look
-        requested = symbols = self._symbols
-        if look is not None:  # where nothing was open, nothing was agreed to
-            open_symbols = look.symbols()
-            symbols = [symbol for symbol in symbols or open_symbols if symbol in open_symbols]
-            requested = requested or symbols
-        replies: dict[str, list[Report]] = {}
-        failures: dict[str, NbextError] = {}
-        for symbol in symbols:
-            self._cancel(symbol, replies, failures)
-        return self._conclude(requested, replies, failures, began=began, check=check)
-
-    def _cancel(self, symbol: str, replies: dict[str, list[Report]], failures: dict[str, NbextError]) -> None:
-        where = f"{symbol} on {self._client.profile} ({self._client.host})"
-        if any(isinstance(failure, _InterruptedError) for failure in failures.values()):
-            failures[symbol] = NotSentError(
-                f"{where}: not sent, since the call was interrupted; orders untouched. Cancel again."
-            )
-            return
+        began, call_id = time.monotonic(), secrets.token_hex(8)
+        seen = self._select()
+        targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
+        requested = self._symbols or list(dict.fromkeys(target.symbol for target in targets))
+        vanished = self._vanished(seen)
+        record = _Record(self._client, call_id, targets, self._recv_window, self._delays)
+        sending = self._sending(targets)
+        left = False
         try:
-            replies[symbol] = self._client.cancel_open_orders(symbol, recv_window=self._recv_window)
-        except ConfigurationError:
-            raise  # there is no usable key, which is so for every symbol
-        except RejectedError as refused:
-            if refused.code == -2011 and self._nothing_is_open(symbol):  # noqa: PLR2004 - CANCEL_REJECTED
-                replies[symbol] = []
-            else:
-                failures[symbol] = refused
-        except NbextError as error:
-            failures[symbol] = error
+            sending.run()
         except KeyboardInterrupt:
-            failures[symbol] = _InterruptedError(
-                f"{where}: interrupted while it was being sent; what became of the orders is not known. "
-                "Look with %open_orders before anything else."
-            )
-
-    def _nothing_is_open(self, symbol: str) -> bool:
+            sending.interrupted = left = True
+        results = sending.results(left=left) + vanished
+        for sent in results:
+            if isinstance(sent.error, ConfigurationError):  # there is no usable key, which is so for every symbol
+                for each in results:
+                    record.conclude(each, ())
+                raise sent.error
+        searches, interrupted = self._settle(results, interrupted=sending.interrupted)
+        conclude = partial(self._conclude, results, searches, record, requested, began=began, call_id=call_id)
         try:
-            return not _look(self._client, [symbol]).orders
-        except NbextError:
-            return False
+            return conclude(interrupted=interrupted, check=check)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:  # what is known has its frame and its line in the journal all the same
+            return conclude(interrupted=True, check=False)
+
+    def run_at_exit(self) -> None:
+        """Send the cancels when the process is about to end: no threads, no pandas, no time for settling.
+
+        Raises
+        ------
+        NbextError
+            Nothing could be read, where something had to be.
+        """
+        seen = self._select()
+        targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
+        record = _Record(self._client, secrets.token_hex(8), targets, self._recv_window, self._delays)
+        sending = self._sending(targets)
+        sending.run_here()
+        for sent in sending.sent:
+            if sent.error is None:
+                rows = from_reports(sent.reply or ())
+                record.conclude(sent, rows)
+                self._say(f"{sent.target.symbol}: {wording.outcomes(rows)} {wording.place(self._client)}")
+            else:
+                self._say(f"{type(sent.error).__name__}: {sent.error}")
+
+    def _select(self) -> Look | None:
+        """Read what is open, unless that was agreed to before, or need not be known."""
+        if self._agreed is None and (self._chooses or not self._symbols):
+            return self._look()
+        return self._agreed
+
+    def _sending(self, targets: Sequence[Target]) -> Sending:
+        return Sending(
+            self._client,
+            targets,
+            recv_window=self._recv_window,
+            max_wait=self._max_wait,
+            say=self._say,
+            progress=self._progress,
+        )
+
+    @property
+    def _subject(self) -> str:
+        return wording.subject(self._symbols)
+
+    @property
+    def _nothing(self) -> str:
+        return "nothing open matches" if self._chooses else "nothing is open"
+
+    def _details(self, rows: Sequence[Row]) -> str:
+        chosen = f" matching {self._filter}" if self._filter else ""
+        dragged = sum(not self._wanted(row) for row in rows) if self._chooses else 0
+        along = f", {dragged} only because a list goes as a whole" if dragged else ""
+        return f"{chosen}{wording.kinds(rows)}{along}{wording.traded(rows)}"
+
+    def _wanted(self, row: Row) -> bool:
+        return self._means({**row.order, "clientOrderId": row.order.get("origClientOrderId")})
+
+    def _means(self, order: Mapping[str, Any]) -> bool:
+        """Say whether an open order, as a query shows it, is meant."""
+        if self._orders is not None:
+            identity = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
+            if identity not in self._orders:
+                return False
+        return self._filter.matches(order, self._client.now())
+
+    def _look(self) -> Look:
+        """Read what is open and meant."""
+        if self._filter.older_than is not None and self._client.clock_offset is None:
+            self._client.measure_clock_offset()  # ages are reckoned by the exchange's clock
+        if self._orders is not None and not self._orders:
+            return Look([], [])
+        seen = look(self._client, self._symbols)
+        return seen.only(self._means) if self._chooses else seen
+
+    def _vanished(self, seen: Look | None) -> list[Sent]:
+        """Find the given orders that are not open any more: there is nothing to send, but something to tell."""
+        if not self._orders or seen is None:
+            return []
+        still = {_identity(row.order) for row in seen.rows()}
+        return [
+            Sent(
+                Target(order["symbol"], "", {}, [Row(order, None, "unknown")]),
+                reply=[],
+                at=time.monotonic(),
+                stamp=self._client.now(),
+            )
+            for identity, order in self._orders.items()
+            if identity not in still
+        ]
 
     def _conclude(
         self,
-        symbols: list[str],
-        replies: Mapping[str, list[Report]],
-        failures: Mapping[str, NbextError],
+        results: Sequence[Sent],
+        searches: Sequence[Settlement | None],
+        record: _Record,
+        requested: list[str],
         *,
+        interrupted: bool,
         began: float,
+        call_id: str,
         check: bool,
     ) -> DataFrame:
-        from nbext import frames  # pandas: only now, when nothing is waiting to be sent any more
-
+        """Build the frame, record the outcomes, and raise what has to be raised."""
         rows: list[Row] = []
-        for symbol in symbols:
-            answered = frames.from_reports(replies.get(symbol, ()))
-            rows += answered
-            if self._look is not None:
-                reported = {row.order.get("orderId") for row in answered}
-                rows += [
-                    self._look_up(row, symbol, failures.get(symbol))
-                    for row in self._look.rows(symbol)
-                    if row.order.get("orderId") not in reported
-                ]
+        failures: dict[str, NbextError] = {}
+        for sent, search in zip(results, searches, strict=True):
+            found = _found(sent, search)
+            is_lost = _is_lost(sent, search)
+            if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
+                failures.setdefault(sent.target.symbol, sent.error)
+            if not is_lost and all(row.outcome != "unknown" for row in found):
+                record.conclude(sent, found)
+            rows += found
+        guessed = any(sent.target.seen is None for sent in results if isinstance(sent.error, OutcomeUnknownError))
         table = _keep(
             rows,
             self._client,
-            call="cancel_all",
-            requested=symbols,
+            call="cancel_all" if self._orders is None else "cancel_orders",
+            call_id=call_id,
+            requested=requested,
             began=began,
             exact=self._exact,
-            complete=not failures,
-            legs_without_report=sum(frames.legs_without_report(reports) for reports in replies.values()),
+            complete=not failures and not guessed,
+            legs_without_report=sum(legs_without_report(sent.reply or ()) for sent in results),
         )
-        subject = _subject(self._symbols)
         if rows or not failures:
-            self._say(f"{subject}: {_outcomes(rows)} {_place(self._client)}{_inexact(table)}")
-        _raise_unless_done(subject, self._client, table=table, rows=rows, symbols=symbols, failures=failures)
+            self._say(self._summary(table, rows, results))
+        record.report(self._say)
+        told = " ".join(dict.fromkeys(str(failure) for failure in failures.values()))
+        if interrupted:
+            told = told or "all that was sent is known, and nothing more was."
+            raise Interrupted(f"{self._subject} {wording.place(self._client)}: {told}", table, failures)
+        self._raise_unless_done(table, rows, results, failures, told)
         if check:
-            left = _look(self._client, symbols).rows() if symbols else []
-            now = f"{_count(len(left), 'order')} open now{_kinds(left)}" if left else "nothing is open now"
-            self._say(f"{subject}: read again, {now} {_place(self._client)}")
+            self._check(requested, rows)
         return table
 
-    def _look_up(self, row: Row, symbol: str, failure: NbextError | None) -> Row:
-        """Find out about an order that was seen open before and is not in the answer."""
-        from nbext import frames
-
-        if failure is not None:
-            untouched = isinstance(failure, NotSentError | RejectedError)
-            return frames.Row(row.order, row.order_list, "open" if untouched else "unknown")
+    def _settle(self, results: Sequence[Sent], *, interrupted: bool) -> tuple[list[Settlement | None], bool]:
+        """Find out about the orders that no answer tells of, unless the reader interrupted or does so now."""
         try:
-            found = self._client.request(
-                "GET", "/api/v3/order", {"symbol": symbol, "orderId": row.order.get("orderId")}
-            )
-        except RejectedError as refused:
-            archived = refused.code == -2026  # noqa: PLR2004 - ORDER_ARCHIVED: it ended long ago without a fill
-            return frames.Row(row.order, row.order_list, "gone" if archived else "unknown")
+            for sent in filter(self._had_nothing_to_cancel, results):
+                sent.reply, sent.error = [], None
+            lost = [sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)]
+            if lost and not interrupted:
+                subject = wording.subject(list(dict.fromkeys(lost)))
+                self._say(f"{subject}: outcome unknown, checking {wording.place(self._client)}")
+                with suppress(NbextError):
+                    self._client.measure_clock_offset()
+        except KeyboardInterrupt:
+            interrupted = True
+        searches = [self._settlement(sent) for sent in results]
+        if not interrupted:
+            try:
+                settle([each for each in searches if each is not None], seconds=self._settle_seconds, say=self._say)
+            except KeyboardInterrupt:
+                interrupted = True
+        return searches, interrupted
+
+    def _settlement(self, sent: Sent) -> Settlement | None:
+        if isinstance(sent.error, OutcomeUnknownError):
+            return Settlement(self._client, sent, self._recv_window, self._delays)
+        if sent.error is None and sent.target.seen is not None:
+            reported = set(_reported_ids(sent.reply or ()))
+            missing = [row for row in sent.target.seen if row.order.get("orderId") not in reported]
+            if missing:
+                return Settlement(self._client, sent, self._recv_window, self._delays, missing=missing)
+        return None
+
+    def _had_nothing_to_cancel(self, sent: Sent) -> bool:
+        """Say whether a refusal of cancel-all only means, in other words, that nothing was open."""
+        refused = isinstance(sent.error, RejectedError) and sent.error.code == _CANCEL_REJECTED
+        if not refused or sent.target.path != "/api/v3/openOrders":
+            return False
+        try:
+            return not look(self._client, [sent.target.symbol]).orders
         except NbextError:
-            return frames.Row(row.order, row.order_list, "unknown")
-        if not isinstance(found, dict):
-            return frames.Row(row.order, row.order_list, "unknown")
-        now = frames.from_open_orders([found])[0]
-        return frames.Row(now.order, row.order_list, "unknown" if now.outcome == "open" else now.outcome)
+            return False
+
+    def _summary(self, table: DataFrame, rows: Sequence[Row], results: Sequence[Sent]) -> str:
+        said = wording.outcomes(rows)
+        if any(isinstance(sent.error, OutcomeUnknownError) for sent in results):
+            said += "; an answer was lost, so this is what the exchange's own records show"
+        said += wording.inexact(table.attrs["nbext"]["inexact"])
+        return f"{self._subject}: {said} {wording.place(self._client)}"
+
+    def _raise_unless_done(
+        self,
+        table: DataFrame,
+        rows: Sequence[Row],
+        results: Sequence[Sent],
+        failures: Mapping[str, NbextError],
+        told: str,
+    ) -> None:
+        """Raise what the reader may believe, when that is not simply that all is done."""
+        where = f"{self._subject} {wording.place(self._client)}"
+        unknown = sum(row.outcome == "unknown" for row in rows)
+        still_open = sum(row.outcome == "open" for row in rows)
+        if unknown or any(isinstance(failure, OutcomeUnknownError) for failure in failures.values()):
+            raise OutcomeUnknownError(
+                told
+                or f"{where}: what became of {wording.count(unknown, 'order')} is not known. "
+                "Look with %open_orders before anything else.",
+                frame=table,
+                failures=failures,
+            )
+        if len(results) == 1 and failures:
+            error = next(iter(failures.values()))
+            error.frame = table
+            raise error
+        if failures or still_open:
+            raise IncompleteError(
+                told or f"{where}: {wording.count(still_open, 'order')} still open. Cancel again.",
+                frame=table,
+                failures=failures,
+            )
+
+    def _check(self, symbols: Sequence[str], rows: Sequence[Row]) -> None:
+        """Read again, and name the symbols on which there is something new."""
+        ended = {(row.order.get("symbol"), row.order.get("orderId")) for row in rows}  # a read may lag
+        now = look(self._client, symbols) if symbols else Look([], [])
+        left = now.only(lambda order: (order.get("symbol"), order.get("orderId")) not in ended)
+        said = "nothing is open now"
+        if left.orders:
+            fresh = wording.count(len(left.orders), "order")
+            said = f"{fresh} open now{wording.kinds(left.rows())}, on {wording.subject(left.symbols())}"
+        self._say(f"{self._subject}: read again, {said} {wording.place(self._client)}")
 
 
-class _InterruptedError(OutcomeUnknownError):
-    """The reader pressed Ctrl-C while a cancel was under way."""
+def the_journal() -> journal.Journal:
+    """Give the journal that the environment names now."""
+    named = os.environ.get("NBEXT_JOURNAL", "")
+    if named not in _journals:
+        _journals[named] = journal.Journal.from_environment()
+    return _journals[named]
 
 
-def _raise_unless_done(
-    subject: str,
-    client: SpotClient,
-    *,
-    table: DataFrame,
-    rows: Sequence[Row],
-    symbols: Sequence[str],
-    failures: Mapping[str, NbextError],
-) -> None:
-    """Raise what the reader may believe, when that is not simply that all is done."""
-    unknown = sum(row.outcome == "unknown" for row in rows)
-    still_open = sum(row.outcome == "open" for row in rows)
-    told = " ".join(dict.fromkeys(str(failure) for failure in failures.values()))
-    if unknown or any(isinstance(failure, OutcomeUnknownError) for failure in failures.values()):
-        told = told or (
-            f"{subject} {_place(client)}: what became of {_count(unknown, 'order')} is not known. "
-            "Look with %open_orders before anything else."
+def _found(sent: Sent, search: Settlement | None) -> list[Row]:
+    """Give what is known of one request's orders: as answered, as found out, or else as they were last seen."""
+    rows = from_reports(sent.reply or ())
+    if search is not None:
+        rows += search.rows()
+    elif sent.error is not None:
+        rows += sent.target.seen or ()
+    return rows
+
+
+def _is_lost(sent: Sent, search: Settlement | None) -> bool:
+    """Whether an answer got lost, and what became of the orders is not all known."""
+    return isinstance(sent.error, OutcomeUnknownError) and not (search is not None and search.done)
+
+
+class _Record:
+    """What a call writes into the journal."""
+
+    def __init__(
+        self, client: SpotClient, call_id: str, targets: Sequence[Target], recv_window: str | None, delays: Limits
+    ) -> None:
+        self._journal = the_journal()
+        self._reason = ""
+        self._ids = [secrets.token_hex(8) for _ in targets]
+        self._of = {id(target): intent for target, intent in zip(targets, self._ids, strict=True)}
+        if not targets:
+            return
+        sent_at = time.time_ns() // 1_000_000
+        good_for = float(recv_window or 5000) + delays.engine * 1000
+        self._reason = self._journal.intend(
+            [
+                journal.Intent(
+                    id=intent,
+                    call_id=call_id,
+                    sent_at=sent_at,
+                    deadline=sent_at + round(good_for),
+                    profile=client.profile,
+                    host=client.host,
+                    method="DELETE",
+                    path=target.path,
+                    params={name: str(value) for name, value in wire.items()},
+                    seen=[_named(row) for row in target.seen or ()],
+                )
+                for intent, target, wire in zip(
+                    self._ids,
+                    targets,
+                    ({**target.params, **({"recvWindow": recv_window} if recv_window else {})} for target in targets),
+                    strict=True,
+                )
+            ]
         )
-        raise OutcomeUnknownError(told, frame=table, failures=failures)
-    if len(symbols) == 1 and failures:
-        error = failures[symbols[0]]
-        error.frame = table
-        raise error
-    if failures or still_open:
-        told = told or f"{subject} {_place(client)}: {_count(still_open, 'order')} still open. Cancel again."
-        raise IncompleteError(told, frame=table, failures=failures)
+
+    def conclude(self, sent: Sent, rows: Sequence[Row]) -> None:
+        """Write the answer and the outcomes of one request."""
+        intent = self._of.get(id(sent.target))
+        if intent is not None and not self._reason:
+            reason = self._journal.conclude(
+                intent,
+                http_status=sent.http_status,
+                answer=sent.answer,
+                outcomes=[{**_named(row), "outcome": row.outcome} for row in rows],
+                error="" if sent.error is None else str(sent.error),
+            )
+            self._reason = reason
+
+    def report(self, say: Callable[[str], None]) -> None:
+        """Say what was not recorded, and, once in a process, what earlier calls left open."""
+        if self._reason and self._journal.path is not None:
+            say(f"Not recorded in the journal: {self._reason}")
+        if not _reported:
+            _reported.append(True)
+            with suppress(NbextError):
+                unsettled = self._journal.unsettled(time.time_ns() // 1_000_000)
+                if unsettled:
+                    say(
+                        f"{wording.count(len(unsettled), 'earlier cancel')} never came to a known end: "
+                        "%cancel_log shows, and %cancel_log --settle settles."
+                    )
 
 
-@dataclass(slots=True)
-class _Look:
-    """What was open when it was looked at."""
-
-    orders: list[Mapping[str, Any]]
-    order_lists: list[Mapping[str, Any]]
-    taken: float = field(default_factory=time.monotonic)
-
-    def rows(self, symbol: str | None = None, *, dry_run: bool = False) -> list[Row]:
-        from nbext import frames
-
-        orders = [order for order in self.orders if symbol in {None, order.get("symbol")}]
-        return frames.from_open_orders(orders, self.order_lists, dry_run=dry_run)
-
-    def symbols(self) -> list[str]:
-        return list(dict.fromkeys(order["symbol"] for order in self.orders))
+def _named(row: Row) -> dict[str, object]:
+    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
 
 
-def _look(client: SpotClient, symbols: Sequence[str]) -> _Look:
-    """Read what is open, on all symbols when none is named."""
-    orders: list[Mapping[str, Any]] = []
-    for params in [{"symbol": symbol} for symbol in symbols] or [{}]:
-        orders += _objects(client, client.request("GET", "/api/v3/openOrders", params))
-    in_a_list = any(order.get("orderListId", -1) != -1 for order in orders)
-    order_lists = _objects(client, client.request("GET", "/api/v3/openOrderList")) if in_a_list else []
-    return _Look(orders, order_lists)
+def _reported_ids(reports: Iterable[Mapping[str, Any]]) -> Iterable[object]:
+    for report in reports:
+        for order in report.get("orderReports", (report,)):
+            yield order.get("orderId")
 
 
-def _objects(client: SpotClient, document: object) -> list[Mapping[str, Any]]:
-    if isinstance(document, list) and all(isinstance(entry, dict) for entry in document):
-        return document
-    raise RejectedError(
-        f"{client.host} did not answer with a list of orders; orders untouched. Check the base URL.", http_status=200
-    )
+def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:
+    return order["symbol"], order["orderId"], order["origClientOrderId"]
 
 
 def _parse_symbols(symbols: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(parse_symbol, symbols)))
 
 
-def _given(client: SpotClient | None, profile: str | None) -> SpotClient:
+def given(client: SpotClient | None, profile: str | None) -> SpotClient:
+    """Take the client that was given, or the one that is kept for the profile.
+
+    Raises
+    ------
+    ConfigurationError
+        Both were given, or as `connect`.
+    """
     if client is None:
         return client_for(profile)
     if profile is not None:
@@ -532,7 +785,7 @@ def _given(client: SpotClient | None, profile: str | None) -> SpotClient:
     return client
 
 
-def _keep(  # what every call ends with
+def _keep(
     rows: Sequence[Row],
     client: SpotClient,
     *,
@@ -540,6 +793,7 @@ def _keep(  # what every call ends with
     requested: Sequence[str],
     began: float,
     exact: bool,
+    call_id: str | None = None,
     complete: bool = True,
     legs_without_report: int = 0,
 ) -> DataFrame:
@@ -553,6 +807,7 @@ def _keep(  # what every call ends with
         summary=_summary(
             client,
             call=call,
+            call_id=call_id or secrets.token_hex(8),
             requested=list(requested),
             elapsed=round(time.monotonic() - began, 3),
             complete=complete,
@@ -563,103 +818,8 @@ def _keep(  # what every call ends with
 
 
 def _summary(client: SpotClient, **facts: object) -> dict[str, object]:
-    return {"profile": client.profile, "host": client.host, "call_id": secrets.token_hex(8), **facts}
+    return {"profile": client.profile, "host": client.host, **facts}
 
 
 def _say_nothing(_: str) -> None:
     pass
-
-
-# Wording. Amounts are reckoned in Decimal, from what the exchange sent.
-
-
-def _subject(symbols: Sequence[str]) -> str:
-    return ", ".join(symbols) or "all symbols"
-
-
-def _place(client: SpotClient) -> str:
-    return f"[{client.profile}, {client.host}]"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _kinds(rows: Sequence[Row]) -> str:
-    """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``."""
-    single = 0
-    lists: dict[tuple[object, object], str] = {}
-    for row in rows:
-        list_id = row.order.get("orderListId", -1)
-        if row.order_list is not None:
-            kind = row.order_list.get("contingencyType")
-            lists[row.order.get("symbol"), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
-        else:
-            single += 1
-    parts = [f"{single} single"] if single or not lists else []
-    parts += [_count(number, kind) for kind, number in _tally(lists.values()).items()]
-    return f" ({', '.join(parts)})"
-
-
-def _tally(items: Iterable[str]) -> dict[str, int]:
-    tally: dict[str, int] = {}
-    for item in items:
-        tally[item] = tally.get(item, 0) + 1
-    return tally
-
-
-_FEW = 3
-
-
-def _traded(rows: Sequence[Row]) -> str:
-    """Name what had traded before: `` , 1 had traded 0.4 of 1.0 first``."""
-    traded = [
-        f"{_short(executed)} of {_short(row.order.get('origQty'))}"
-        for row in rows
-        if (executed := _decimal(row.order.get("executedQty"))) is not None and executed > 0
-    ]
-    if not traded:
-        return ""
-    if len(traded) == 1:
-        return f", 1 had traded {traded[0]} first"
-    some = f" ({', '.join(traded)})" if len(traded) <= _FEW else ""
-    return f", {len(traded)} had traded first{some}"
-
-
-def _outcomes(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "nothing was open"
-    by_outcome: dict[str, list[Row]] = {}
-    for row in rows:
-        by_outcome.setdefault(row.outcome, []).append(row)
-    canceled = by_outcome.pop("canceled", [])
-    said = f"{_count(len(canceled), 'order')} canceled"
-    if canceled:
-        said += _kinds(canceled) + _traded(canceled)
-    words = {"filled": "filled", "gone": "gone without being canceled", "open": "still open", "unknown": "unknown"}
-    others = [f"{len(found)} {words.get(state, state)}" for state, found in by_outcome.items()]
-    return "; ".join([said, *others])
-
-
-def _inexact(table: DataFrame) -> str:
-    inexact = table.attrs["nbext"]["inexact"]
-    if not inexact:
-        return ""
-    return f"; not exact as floats: {', '.join(f'{number} in {name}' for name, number in inexact.items())}, see --exact"
-
-
-def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() else None
-
-
-def _short(value: object) -> str:
-    """Write an amount with its digits and no more: 0.4, 1.0."""
-    number = value if isinstance(value, Decimal) else _decimal(value)
-    if number is None:
-        return "?"
-    whole, _, decimals = format(number, "f").partition(".")
-    return f"{whole}.{decimals.rstrip('0') or '0'}"

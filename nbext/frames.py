@@ -23,8 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from nbext.rows import named_legs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbext.rows import Row
 
 Kind = Literal["id", "text", "number", "time", "flag"]
 
@@ -77,99 +81,7 @@ _CONDITIONAL_KINDS: dict[str, Kind] = {
     "expiryReason": "text",
 }
 _KINDS: dict[str, Kind] = {**_COLUMN_KINDS, **_CONDITIONAL_KINDS}
-_ENDED = {
-    "CANCELED": "canceled",
-    "FILLED": "filled",
-    "EXPIRED": "gone",
-    "EXPIRED_IN_MATCH": "gone",
-    "REJECTED": "gone",
-}
-_OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 _MISSING = frozenset({type(None)})
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One order on its way into a frame.
-
-    Attributes
-    ----------
-    order : Mapping
-        The order's own fields, by wire name.
-    order_list : Mapping or None
-        The list it belongs to, as sent, where one was sent.
-    outcome : str
-        The order's state as last proven.
-    """
-
-    order: Mapping[str, Any]
-    order_list: Mapping[str, Any] | None
-    outcome: str
-
-
-def from_reports(reports: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Make rows of what a cancel answered, order lists expanded.
-
-    Parameters
-    ----------
-    reports : iterable of Mapping
-        Cancel reports, and order lists with ``orderReports``, in any mixture. Only the presence of ``orderReports``
-        tells them apart (API docs, "Cancel All Open Orders on a Symbol").
-    """
-    rows = []
-    for report in reports:
-        if (legs := report.get("orderReports")) is None:
-            rows.append(Row(report, None, outcome(report)))
-        else:
-            rows += [Row(leg, report, outcome(leg)) for leg in legs]
-    return rows
-
-
-def from_open_orders(
-    orders: Iterable[Mapping[str, Any]], order_lists: Iterable[Mapping[str, Any]] = (), *, dry_run: bool = False
-) -> list[Row]:
-    """Make rows of orders as a query shows them, in the columns of a cancel.
-
-    ``origClientOrderId`` is the order's own id, as in a cancel report; there is no cancel, so ``clientOrderId`` is
-    missing.
-
-    Parameters
-    ----------
-    orders : iterable of Mapping
-        ``GET /api/v3/openOrders`` or ``GET /api/v3/order``.
-    order_lists : iterable of Mapping
-        ``GET /api/v3/openOrderList``; a list that is not among them leaves its columns missing.
-    dry_run : bool
-        Whether the outcome of what is open is ``would_cancel`` rather than ``open``.
-    """
-    by_id = {entry.get("orderListId"): entry for entry in order_lists}
-    rows = []
-    for order in orders:
-        own = {"origClientOrderId" if name == "clientOrderId" else name: value for name, value in order.items()}
-        state = "open" if order.get("status") in _OPEN else outcome(order)
-        state = "would_cancel" if dry_run and state == "open" else state
-        list_id = order.get("orderListId", -1)
-        rows.append(Row(own, by_id.get(list_id) if isinstance(list_id, int) else None, state))
-    return rows
-
-
-def outcome(order: Mapping[str, Any]) -> str:
-    """Say what an order's status proves: ``canceled``, ``filled``, ``gone``, or ``unknown``.
-
-    An open status proves nothing here: whether an order is still open after a cancel depends on when it was read.
-    """
-    status = order.get("status")
-    return _ENDED.get(status, "unknown") if isinstance(status, str) else "unknown"
-
-
-def legs_without_report(reports: Iterable[Mapping[str, Any]]) -> int:
-    """Count the orders that lists name without reporting on them: they had ended before the cancel."""
-    count = 0
-    for report in reports:
-        if (reports_of_legs := report.get("orderReports")) is not None:
-            reported = [leg.get("orderId") for leg in reports_of_legs]
-            count += sum(leg.get("orderId") not in reported for leg in _named_legs(report))
-    return count
 
 
 def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -225,6 +137,14 @@ def is_frame(table: pd.DataFrame) -> bool:
     )
 
 
+def open_orders_of(table: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """Name the orders of a frame that it does not show as ended: symbol, ids and status of each."""
+    live = table[~table["outcome"].isin(["canceled", "filled", "gone"])].drop_duplicates(["symbol", "orderId"])
+    names = ["symbol", "orderId", "orderListId", "origClientOrderId", "side", "type", "status"]
+    columns = [[None if pd.isna(value) else value for value in live[name].tolist()] for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
 def _with_list_fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     """Give each order the fields of its list, by column name."""
     return [_plain(row.order) if row.order_list is None else _joined(row.order, row.order_list) for row in rows]
@@ -254,17 +174,12 @@ def _joined(order: Mapping[str, Any], order_list: Mapping[str, Any]) -> Mapping[
     for name, value in order_list.items():
         if name not in {"orders", "orderReports"} or (name == "orders" and not isinstance(value, list)):
             add(name, value, f"list.{name}")
-    for leg in _named_legs(order_list):
+    for leg in named_legs(order_list):
         if leg.get("orderId") == order.get("orderId"):
             for name, value in leg.items():
                 # A leg keeps its original client order id here; the report calls that one origClientOrderId.
                 add("origClientOrderId" if name == "clientOrderId" else name, value, f"list.orders.{name}")
     return joined
-
-
-def _named_legs(order_list: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    legs = order_list.get("orders")
-    return [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
 
 
 def _encodable(name: str) -> str:

@@ -13,7 +13,7 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
-from IPython.display import display
+from IPython.display import ProgressBar, display
 from traitlets import Enum, TraitError
 
 from nbext import profiles
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.cancel import Ask, CancelAll, Confirm
+    from nbext.cancel import Ask, Confirm, Job
     from nbext.spot import SpotClient
+
+
+_MANY = 3
+"""From so many requests on there is a bar."""
+_STEPS = 10
+"""So often it moves."""
 
 
 def _whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +63,10 @@ class NBExt(Magics):
     @argument("-n", "--dry-run", action="store_true", help="show what would go; sends no DELETE; beats --yes")
     @argument("-y", "--yes", action="store_true", help="do not ask")
     @argument("--check", action="store_true", help="read again afterwards, and say what is open then")
+    @argument("--side", metavar="BUY|SELL", help="only orders of this side; a list goes as a whole")
+    @argument("--type", metavar="T", help="only orders of this type, like LIMIT")
+    @argument("--prefix", metavar="P", help="only orders whose client order id begins so")
+    @argument("--older-than", metavar="AGE", help="only orders placed so long ago, like 90s, 15m, 2h or 1d")
     @line_cell_magic
     def cancel_all(self, line: str, cell: str | None = None) -> DataFrame:
         """Cancel every open order on the symbols, and return a DataFrame with one row per order.
@@ -78,13 +88,18 @@ class NBExt(Magics):
         from nbext import cancel
 
         with _shown_frames():
-            job = cancel.CancelAll(
+            job = cancel.Job(
                 args.symbols,
                 everything=args.all,
                 client=cancel.client_for(args.profile),
+                side=args.side,
+                type=args.type,
+                prefix=args.prefix,
+                older_than=args.older_than,
                 recv_window=args.recv_window,
                 exact=args.exact,
                 say=print,
+                progress=_progress_bar(),
             )
             if cell is not None:
                 return self._after_cell(cell, job, args)
@@ -140,7 +155,70 @@ class NBExt(Magics):
         if client.held_for:
             print(f"waiting       {client.held_for:.0f} s, since the exchange asked to")
 
-    def _after_cell(self, cell: str, job: CancelAll, args: Namespace) -> DataFrame:
+    @_whole_options
+    @magic_arguments()
+    @argument("--last", metavar="N", type=int, help="only the last N requests")
+    @argument("--raw", metavar="ID", help="the answer to one request, as it came")
+    @argument("--settle", action="store_true", help="find out what became of requests without a known end")
+    @line_magic
+    def cancel_log(self, line: str) -> DataFrame | None:
+        """Show the journal: what was asked and what came back, oldest first.
+
+        Examples::
+
+            %cancel_log --last 10
+            %cancel_log --raw 5f1d7e0a9b3c2d41
+            %cancel_log --settle
+        """
+        args = _parse(self.cancel_log, line)
+        from nbext import log
+
+        if args.raw is not None:
+            print(log.raw_answer(args.raw))
+            return None
+        if args.last is not None and args.last < 1:
+            raise UsageError("--last takes a number from 1 on.")
+        return log.settle_open(say=print) if args.settle else log.cancel_log(args.last)
+
+    @_whole_options
+    @magic_arguments()
+    @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
+    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @argument("-y", "--yes", action="store_true", help="do not ask")
+    @argument("--off", action="store_true", help="take the guard away, of the symbols or of all")
+    @line_magic
+    def nbext_guard(self, line: str) -> None:
+        """Cancel every open order on the symbols when this kernel is shut down or restarted.
+
+        Best effort: a kernel that is killed (SIGTERM, SIGKILL, a machine that goes down) cancels nothing.
+
+        Examples::
+
+            %nbext_guard BTCUSDT
+            %nbext_guard --off
+        """
+        args = _parse(self.nbext_guard, line)
+        from nbext import cancel, guarding
+
+        if args.off:
+            names = [name for symbol in args.symbols or [None] for name in guarding.unset_at_exit(symbol)]
+            print(f"Not guarded any more: {', '.join(names) or 'nothing was'}.")
+            return
+        if not args.symbols:
+            raise UsageError("%nbext_guard: name a symbol, like BTCUSDT. Nothing is guarded.")
+        client = cancel.client_for(args.profile)
+        jobs = [cancel.Job([symbol], client=client) for symbol in args.symbols]
+        for job in jobs:
+            if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
+                job.obtain_consent(ask, before_cell=True)
+        for job in jobs:
+            guarding.set_at_exit(job.symbols[0], job)
+        print(
+            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. Open orders are "
+            "canceled when this kernel is shut down or restarted, as best it can: not on SIGTERM or SIGKILL."
+        )
+
+    def _after_cell(self, cell: str, job: Job, args: Namespace) -> DataFrame:
         """Run the cell, then cancel whatever became of it."""
         __tracebackhide__ = True
         code = _compile(self.shell, cell)
@@ -153,12 +231,28 @@ class NBExt(Magics):
             failure = error
         try:
             frame = job.rehearse() if args.dry_run else job.run(check=args.check)
-        except NbextError as error:
+        except (NbextError, KeyboardInterrupt) as error:
             raise error from failure
         if failure is not None:
             display(frame)
             raise failure
         return frame
+
+
+def _progress_bar() -> Callable[[int, int], None]:
+    """Make a bar for calls with several requests; it shows in notebooks, terminals and papermill alike."""
+    bars: list[ProgressBar] = []
+
+    def show(done: int, total: int) -> None:
+        if total < _MANY:
+            return
+        if not bars:
+            bars.append(ProgressBar(total))
+            bars[0].display()
+        elif done * _STEPS // total != bars[0].progress * _STEPS // total:  # a terminal shows each on a line of its own
+            bars[0].progress = done
+
+    return show
 
 
 def ask(preview: DataFrame, question: str) -> str:
@@ -245,9 +339,10 @@ def _shown_frames() -> Iterator[None]:
     """Show an error's frame before IPython shows its one line."""
     try:
         yield
-    except NbextError as error:
-        if error.frame is not None and len(error.frame):
-            display(error.frame)
+    except (NbextError, KeyboardInterrupt) as error:
+        frame = getattr(error, "frame", None)
+        if frame is not None and len(frame):
+            display(frame)
         raise
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,19 @@ class Credential:
 
     def __repr__(self) -> str:
         return "<credential>"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Given:
+    """What somebody gave as a credential, whole or not. Its repr shows nothing."""
+
+    api_key: str | None = None
+    secret_key: str | None = None
+    private_key: str | bytes | os.PathLike[str] | None = None
+    passphrase: str | None = None
+
+    def __repr__(self) -> str:
+        return "<given credential>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +138,33 @@ def resolve(
     ConfigurationError
         The choice is ambiguous, the credential is not whole, or a file cannot be used.
     """
+    given = Given(api_key, secret_key, private_key, passphrase)
+    # A traceback that shows local variables shows none of these.
+    del api_key, secret_key, private_key, passphrase
+    return resolve_given(profile, base_url, given)
+
+
+def resolve_given(profile: str | None, base_url: str | None, credential: Given) -> Endpoint:
+    """Do as `resolve` does, with a credential that no traceback shows.
+
+    Raises
+    ------
+    ConfigurationError
+        As `resolve`.
+    """
+    try:
+        return _resolve(profile, base_url, credential)
+    except ConfigurationError as error:
+        refused = error.with_traceback(None)  # its frames hold keys, and the profile file
+    refused.__context__ = None
+    raise refused
+
+
+def _resolve(profile: str | None, base_url: str | None, arguments: Given) -> Endpoint:
     name, url = _choose(profile, base_url)
-    given = _credential("the arguments", api_key, secret_key, private_key, passphrase)
+    given = _credential(
+        "the arguments", arguments.api_key, arguments.secret_key, arguments.private_key, arguments.passphrase
+    )
     if name == "local":
         if given is not None:
             raise ConfigurationError(
@@ -155,9 +194,8 @@ def is_live(base_url: str) -> bool:
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.netloc in _PRACTICE_HOSTS:
         return False
-    from nbext.exchange import is_ours
-
-    return not is_ours(base_url)
+    exchange = sys.modules.get("nbext.exchange")  # what nobody has imported, this process has not started
+    return exchange is None or not exchange.is_ours(base_url)
 
 
 def local() -> LocalExchange:
@@ -263,6 +301,15 @@ def _path() -> Path:
 def _entries() -> Mapping[str, Mapping[str, object]]:
     """Read the profile file, if there is one and nobody else can read or could have written it."""
     path = _path()
+    entries, flaw = _read(path)
+    if flaw:
+        del entries  # a traceback that shows local variables shows no key
+        raise ConfigurationError(f"{path} {flaw}; nothing was sent. Mend the file, or move it away.")
+    return entries
+
+
+def _read(path: Path) -> tuple[Mapping[str, Mapping[str, object]], str]:
+    """Read profiles, and say what is wrong with them, if anything is."""
     flaw = ""
     try:
         with path.open("rb") as file:
@@ -274,7 +321,7 @@ def _entries() -> Mapping[str, Mapping[str, object]]:
                     flaw = "can be read or written by others: chmod 600 it"
             entries = {} if flaw else tomllib.load(file)
     except FileNotFoundError:
-        return {}
+        return {}, ""
     except OSError as error:
         entries, flaw = {}, f"cannot be read ({error.strerror})"
     except ValueError:
@@ -282,9 +329,7 @@ def _entries() -> Mapping[str, Mapping[str, object]]:
         entries, flaw = {}, "is not TOML"
     for name, entry in entries.items():
         flaw = flaw or _entry_flaw(name, entry)
-    if flaw:
-        raise ConfigurationError(f"{path} {flaw}; nothing was sent. Mend the file, or move it away.")
-    return entries
+    return entries, flaw
 
 
 def _entry_flaw(name: str, entry: object) -> str:

@@ -11,13 +11,12 @@ import math
 import re
 import threading
 import time
-from decimal import Decimal
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
 from nbext import signing
+from nbext.arguments import Value, encode, is_loopback, parse_base_url, parse_symbol
 from nbext.errors import (
     ConfigurationError,
     NbextError,
@@ -30,10 +29,14 @@ from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from decimal import Decimal
 
     from nbext.wire import Answer
 
-Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
+
+# Until when each host has asked not to be asked, on the monotonic clock, and with which status. Limits go by address,
+# so that all clients of the process share them (API docs, "IP Limits").
+_holds: dict[str, tuple[float, int]] = {}
 
 
 class OrderReport(TypedDict, total=False):
@@ -74,7 +77,6 @@ class OrderListReport(TypedDict, total=False):
 Report = OrderReport | OrderListReport
 
 UNKNOWN_ORDER = "Unknown order sent."
-_LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 # The codes after which an order may have been changed all the same (API docs, "Error codes").
 _OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
 _RATE_LIMITED = frozenset({-1003, -1015})
@@ -98,69 +100,6 @@ _ADVICE_BY_STATUS = {
     407: "Check the proxy's credentials.",
     451: "The exchange refuses this country or cloud; use the local profile, or run where it is allowed.",
 }
-
-
-def parse_symbol(text: str) -> str:
-    """Turn what somebody typed into a symbol.
-
-    Blanks around it go, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and digits may be
-    of any script (API docs, "General API information").
-
-    Raises
-    ------
-    ConfigurationError
-        It is empty, an unexpanded ``{name}``, or holds a character that no symbol has.
-    """
-    if not isinstance(text, str):
-        raise ConfigurationError(
-            f"a symbol is text, not {type(text).__name__}; nothing was sent. Give it like 'BTCUSDT'."
-        )
-    typed, symbol = text, text.strip()
-    if not symbol:
-        raise ConfigurationError(f"{typed!r} is no symbol: it is empty; nothing was sent. Name one, like BTCUSDT.")
-    if name := re.fullmatch(r"\{\s*(.*?)\s*\}|\$(\w+)", symbol):
-        variable = name[1] if name[2] is None else name[2]
-        raise ConfigurationError(
-            f"{typed!r} is no symbol: the variable {variable!r} is not defined here; nothing was sent. Define it first."
-        )
-    base, slash, quoted = symbol.partition("/")
-    if slash and base and quoted:
-        symbol = base + quoted
-    if strange := next((c for c in symbol if not (c.isalnum() or c in "-_.")), None):
-        raise ConfigurationError(
-            f"{typed!r} is no symbol: it holds {strange!r}; nothing was sent. Letters and digits only, like BTCUSDT."
-        )
-    # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
-    return "".join(c.upper() if c.isascii() else c for c in symbol)
-
-
-def parse_recv_window(value: str | int | Decimal) -> str:
-    """Check a recv window and give back the text to send, digits as they were written.
-
-    Parameters
-    ----------
-    value : str, int or Decimal
-        Milliseconds: over 0, at most 60000, at most three decimals (API docs, "Timing security").
-
-    Raises
-    ------
-    ConfigurationError
-        It is anything else.
-    """
-    given = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    text = ""
-    if isinstance(given, str):
-        text = given
-    # Bounded before it is written out: Decimal("1E+999999999") would be a gigabyte of zeros.
-    elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
-        text = format(given, "f")
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
-        shown = str(given) if isinstance(given, Decimal) else repr(given)
-        raise ConfigurationError(
-            f"recv window {shown[:40]} is not milliseconds over 0, at most 60000, with at most three decimals; "
-            "nothing was sent. Leave it out, or give one like 5000."
-        )
-    return text
 
 
 class SpotClient:
@@ -221,14 +160,12 @@ class SpotClient:
         self.used_weight: int | None = None
         self.clock_offset: float | None = None
         self._heard = threading.local()
-        self._hold_until = 0.0
-        self._hold_status = 429
         credential = _credential(profile, api_key, secret_key, private_key, passphrase)
         # A traceback that shows local variables shows none of these.
         del api_key, secret_key, private_key, passphrase
         if isinstance(credential, ConfigurationError):
             raise credential
-        self._api_key, self._signing_key = credential
+        self._api_key, self._signing_key = credential[0] and _Hidden(credential[0]), credential[1]
         self._wire = Wire(
             self.base_url,
             {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _user_agent()},
@@ -267,7 +204,7 @@ class SpotClient:
     @property
     def held_for(self) -> float:
         """Seconds for which this host has asked not to be asked again (429 or 418); 0 when it has not."""
-        return max(0.0, self._hold_until - time.monotonic())
+        return max(0.0, _holds.get(self.host, (0.0, 0))[0] - time.monotonic())
 
     def now(self) -> int:
         """Give the exchange's time in milliseconds, as far as its clock has been measured."""
@@ -390,13 +327,18 @@ class SpotClient:
         OutcomeUnknownError
             Never for GET: it was sent, and what became of it is not known.
         """
-        method, query = method.upper(), _encode(params or {})
+        self._heard.answer = None
+        method, query = method.upper(), encode(params or {})
         _require_request(method, path, query, signed=signed)
         where = self._where(method, path, params or {})
         self._refuse_while_held(where)
-        outcome = self._ask(method, path, query, where, signed=signed)
         # Raised out here: a traceback that shows local variables shows no signed URL, no header and no body.
-        if isinstance(outcome, NbextError):
+        try:
+            outcome = self._ask(method, path, query, where, signed=signed)
+        except BaseException as error:  # noqa: BLE001 - an interrupt, above all
+            outcome = error.with_traceback(None)
+            outcome.__cause__ = outcome.__context__ = None
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -413,7 +355,7 @@ class SpotClient:
             signature = self._signing_key.sign(query.encode("ascii"))
             query = f"{query}&signature={quote(signature, safe='')}"
             headers = {"X-MBX-APIKEY": self._api_key}
-        secrets = (signature, self._api_key or "")
+        secrets = (_Hidden(signature), _Hidden(self._api_key or ""))
         self._heard.answer, self._heard.secrets = None, secrets
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
         if isinstance(answer, NbextError):
@@ -458,7 +400,7 @@ class SpotClient:
         if held := self.held_for:
             raise RateLimitedError(
                 f"{where}: not sent, the exchange asked to wait; orders untouched. Try again in {math.ceil(held)} s.",
-                http_status=self._hold_status,
+                http_status=_holds[self.host][1],
                 retry_after=held,
             )
 
@@ -489,8 +431,7 @@ class SpotClient:
             self.used_weight = int(weight)
         wait = _retry_after(answer)
         if answer.status in _RATE_LIMIT_STATUSES and wait is not None:
-            self._hold_until = max(self._hold_until, time.monotonic() + wait)
-            self._hold_status = answer.status
+            _holds[self.host] = max(_holds.get(self.host, (0.0, 0)), (time.monotonic() + wait, answer.status))
 
     def _classify(self, answer: Answer, method: str, where: str, secrets: tuple[str, ...]) -> Any:  # noqa: ANN401
         status, document = answer.status, _document(answer.body)
@@ -516,51 +457,15 @@ class SpotClient:
                 http_status=status,
                 retry_after=wait,
             )
-        advice = _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or "Mend the request before trying again."
+        advice = _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status)
+        if advice is None:
+            at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
+            advice = "Mend the request before trying again." if at_fault else "Try again in a moment."
         if code is None and _redirects(status):
             said, advice = f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
         return RejectedError(
             f"{where}: refused, {said}; orders untouched. {advice}", code=code, msg=msg, http_status=status
         )
-
-
-def parse_base_url(text: str) -> str:
-    """Check a base URL and give it back without a trailing slash.
-
-    Raises
-    ------
-    ConfigurationError
-        It has user info, a path or a query, or is plain ``http`` to another machine.
-    """
-    flaw = ""
-    try:
-        parts = urlsplit(text.strip())
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        flaw = "it cannot be read"
-    else:
-        host = parts.hostname or ""
-        if parts.scheme not in {"http", "https"} or not host:
-            flaw = "it is not like https://api.binance.com"
-        elif "@" in parts.netloc:
-            flaw = "it holds user info"
-        elif parts.path not in {"", "/"} or "?" in text or "#" in text:
-            flaw = "it holds more than a scheme, a host and a port"
-        elif not re.fullmatch(r"[A-Za-z0-9._:\-]+", host):
-            flaw = "its host cannot be one"
-        elif parts.scheme == "http" and not is_loopback(host):
-            flaw = "plain http is for this machine only, use https"
-    if flaw:  # the text stays out of it: it may hold a password
-        raise ConfigurationError(f"the base URL cannot be used: {flaw}; nothing was sent. Correct it.")
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _user_agent() -> str:
@@ -594,36 +499,6 @@ def _credential(
     return ConfigurationError(f"the credential for profile {profile!r} {flaw}; nothing was sent. Correct it.")
 
 
-def _encode(params: Mapping[str, Value]) -> str:
-    """Percent-encode parameters once; what is signed and what is sent are both this text."""
-    pairs = []
-    for name, value in params.items():
-        if value is None:
-            continue
-        text = parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
-        try:
-            pairs.append(f"{quote(name, safe='')}={quote(text, safe='')}")
-        except UnicodeEncodeError:  # half of a surrogate pair
-            raise ConfigurationError(
-                f"parameter {name!r} is not text that can be sent; nothing was sent. Correct it."
-            ) from None
-    return "&".join(pairs)
-
-
-def _wire_text(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int):
-        return str(value)
-    if isinstance(value, float | Decimal) and math.isfinite(value):
-        return format(Decimal(repr(float(value))) if isinstance(value, float) else value, "f")
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    raise ConfigurationError(
-        f"parameter {name!r} cannot be sent as {type(value).__name__}; nothing was sent. Give text or a number."
-    )
-
-
 def _require_request(method: str, path: str, query: str, *, signed: bool) -> None:
     flaw = ""
     if method not in {"GET", "POST", "PUT", "DELETE"}:
@@ -647,6 +522,15 @@ def _are_cancel_reports(document: object) -> bool:
 
 def _are_reports(document: object) -> bool:
     return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
+
+
+class _Hidden(str):
+    """Text that no repr shows, neither its own nor that of what holds it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<hidden>"
 
 
 class _Unreadable:

@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -51,8 +51,8 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes | None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)  # may echo what was sent
 
 
 class Unanswered(Exception):  # noqa: N818 - a fact, which the caller turns into an error
@@ -253,6 +253,7 @@ class _WatchedConnection(HTTPConnection):
     """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
 
     response_class = _TimedResponse
+    debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
 
     def connect(self) -> None:
         _call.connecting, _call.deadline = True, time.monotonic() + _call.connect_timeout

@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -44,6 +45,8 @@ def no_settings_of_the_user(
         cancel.close()
     if profiles := sys.modules.get("nbext.profiles"):
         profiles.select(None)
+    if spot := sys.modules.get("nbext.spot"):
+        spot._holds.clear()  # a port may come again, for another server
 
 
 def fixture_body(name: str) -> Any:  # noqa: ANN401 - a JSON document
@@ -62,6 +65,8 @@ class Request:
     target: str
     headers: Mapping[str, str]
     connection: int
+    at: float
+    """Monotonic time of its arrival, the same in all processes."""
 
     @property
     def path(self) -> str:
@@ -143,15 +148,17 @@ class PlainServer:
                     while (line := lines.readline().decode("latin-1").strip()) != "":
                         name, _, value = line.partition(":")
                         headers[name] = value.strip()
-                    request = Request(method, target, headers, number)
+                    request = Request(method, target, headers, number, time.monotonic())
                     self.requests.append(request)
-                    pieces = self._respond(request)
-                    for piece in [pieces] if isinstance(pieces, bytes) else pieces:
-                        connection.sendall(piece)
+                    try:
+                        pieces = self._respond(request)
+                        for piece in [pieces] if isinstance(pieces, bytes) else pieces:
+                            connection.sendall(piece)
+                    except ResetConnection:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
                     if not isinstance(pieces, bytes):
                         return
-        except ResetConnection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
             pass
 

@@ -16,7 +16,7 @@ from conftest import FIXTURES, fixture_body
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbext import frames
+from nbext import frames, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ OPENS = sorted(
 
 def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFrame:  # noqa: ANN401 - as frame takes them
     """Make the frame of a cancel's answer."""
-    return frames.frame(frames.from_reports(reports), **arguments)
+    return frames.frame(rows.from_reports(reports), **arguments)
 
 
 def dtype_of(name: str, *, exact: bool = False) -> str:
@@ -529,16 +529,16 @@ def test_only_a_whole_frame_is_ours() -> None:
 )
 def test_a_status_proves_this_outcome(status: Any, outcome: str) -> None:  # noqa: ANN401 - any JSON value
     """A row says canceled only where the exchange said CANCELED."""
-    assert frames.outcome({"status": status}) == outcome
+    assert rows.outcome({"status": status}) == outcome
     assert build([report(status=status)])["outcome"].tolist() == [outcome]
-    assert frames.outcome({}) == "unknown"
+    assert rows.outcome({}) == "unknown"
 
 
 @pytest.mark.parametrize("name", OPENS)
 def test_open_orders_fill_the_same_columns(name: str) -> None:
     """The order's own id is origClientOrderId; the cancel's id and time are missing; the query's fields follow."""
     orders = fixture_body(name)
-    table = frames.frame(frames.from_open_orders(orders))
+    table = frames.frame(rows.from_open_orders(orders))
     require_columns(table)
     assert table["orderId"].tolist() == [order["orderId"] for order in orders]
     assert table["origClientOrderId"].tolist() == [order["clientOrderId"] for order in orders]
@@ -553,7 +553,7 @@ def test_open_orders_fill_the_same_columns(name: str) -> None:
         for order in orders
     ]
     require_everything(renamed, table)
-    dry = frames.frame(frames.from_open_orders(orders, dry_run=True))
+    dry = frames.frame(rows.from_open_orders(orders, dry_run=True))
     assert dry["outcome"].unique().tolist() == ["would_cancel"]
     assert dry.drop(columns="outcome").equals(table.drop(columns="outcome"))
 
@@ -574,7 +574,7 @@ def test_open_orders_take_their_lists_columns() -> None:
             {"symbol": "BTCUSDT", "orderId": 203, "clientOrderId": "mix-lm"},
         ],
     }
-    table = frames.frame(frames.from_open_orders(orders, [known, {**known, "orderListId": 99}]))
+    table = frames.frame(rows.from_open_orders(orders, [known, {**known, "orderListId": 99}]))
     require_columns(table)
     listed = table["orderId"].isin([202, 203])
     for name in ("contingencyType", "listStatusType", "listOrderStatus", "listClientOrderId"):
@@ -589,19 +589,19 @@ def test_an_order_that_ended_is_neither_open_nor_would_it_be_canceled() -> None:
     """A query may show terminal states, which keep their outcome in a dry run too."""
     orders = [{"orderId": 1, "status": "FILLED"}, {"orderId": 2, "status": "NEW"}, {"orderId": 3, "status": "X"}]
     for dry_run, open_ in ((False, "open"), (True, "would_cancel")):
-        rows = frames.from_open_orders(orders, dry_run=dry_run)
-        assert [row.outcome for row in rows] == ["filled", open_, "unknown"]
+        found = rows.from_open_orders(orders, dry_run=dry_run)
+        assert [row.outcome for row in found] == ["filled", open_, "unknown"]
 
 
 def test_legs_that_have_no_report_are_counted() -> None:
     """A leg that a list names only gets no row."""
     body = copy.deepcopy(fixture_body("constructed_cancel_all_mixed"))
-    assert frames.legs_without_report(body) == 0
+    assert rows.legs_without_report(body) == 0
     del body[1]["orderReports"][0]
     del body[3]["orderReports"][1:]
-    assert frames.legs_without_report(body) == 3
+    assert rows.legs_without_report(body) == 3
     assert build(body)["orderId"].tolist() == [201, 203, 204, 205]
-    assert frames.legs_without_report([{"orderListId": 1, "orderReports": [], "orders": None}, {"orderId": 5}]) == 0
+    assert rows.legs_without_report([{"orderListId": 1, "orderReports": [], "orders": None}, {"orderId": 5}]) == 0
 
 
 # Any document

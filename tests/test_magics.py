@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import io
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,7 +80,10 @@ def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -
             ("GET", "/api/v3/openOrderList"): "open_order_list",
         }
         if request.path == "/api/v3/order":
-            return answer(fixture_body("error_order_does_not_exist"), 400)
+            order = {"orderId": int(request.params["orderId"]), "status": "FILLED"}
+            return answer({**fixture_body("query_order"), **order})
+        if request.path == "/api/v3/allOrders":
+            return answer([])
         return answer(fixture_body(bodies[request.method, request.path]))
 
     server = serve(respond)
@@ -183,10 +188,10 @@ def test_the_frame_is_shown_once_and_the_summary_beside_it(shell: Shell, sample:
     assert deletes(sample) == ["BTCUSDT", "ETHUSDT"]
 
 
-def test_several_symbols_come_back_in_the_order_given(shell: Shell, sample: PlainServer) -> None:
+def test_several_symbols_go_with_one_request_each(shell: Shell, sample: PlainServer) -> None:
     """One request for each symbol, named twice or not, and one summary for all."""
     frame: DataFrame = shell.run("%cancel_all ETHUSDT BTCUSDT eth/usdt -y")
-    assert deletes(sample) == ["ETHUSDT", "BTCUSDT"]
+    assert sorted(deletes(sample)) == ["BTCUSDT", "ETHUSDT"]
     assert len(frame) == 8
     assert shell.out.startswith("ETHUSDT, BTCUSDT: 8 orders canceled (4 single, 1 OCO list)")
 
@@ -233,14 +238,12 @@ def test_the_number_of_orders_is_what_has_to_be_typed(
 ) -> None:
     """The preview is shown, and the right number lets the cancel go; every order seen before gets its row."""
     typing("7\n")
-    error = shell.fails("%cancel_all BTCUSDT")
+    frame: DataFrame = shell.run("%cancel_all BTCUSDT")
     assert "LIVE exchange: cancel all 7 open orders" in shell.out
     assert "[custom, 127.0.0.1:" in shell.out
     assert deletes(sample) == ["BTCUSDT"]
-    # The sample's reply knows none of the seven that were open, and the server tells nothing more about them.
-    assert isinstance(error, nbext.OutcomeUnknownError)
-    assert error.frame is not None
-    assert error.frame["outcome"].tolist() == ["canceled"] * 4 + ["unknown"] * 7
+    assert frame["outcome"].tolist() == ["canceled"] * 4 + ["filled"] * 7
+    assert "4 orders canceled (2 single, 1 OCO list); 7 filled" in shell.out
 
 
 @pytest.mark.parametrize("typed", ["", "y\n", "yes\n", "6\n", "77\n", "\n"])
@@ -331,7 +334,7 @@ def test_consent_for_a_cell_is_taken_before_it_runs(
     assert deletes(sample) == []
     typing("7\n")
     assert len(shell.run("%%cancel_all BTCUSDT\nran = True")) == 4
-    assert "and whatever the cell leaves open" in shell.out
+    assert "and whatever is open afterwards" in shell.out
     assert shell.ip.user_ns["ran"] is True
 
 
@@ -436,17 +439,46 @@ def test_loading_imports_nothing_slow() -> None:
 def test_the_delete_leaves_before_pandas_is_imported(sample: PlainServer) -> None:
     """The first cancel is one request on one connection, sent while pandas is not yet there."""
     code = (
-        "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
-        "class Stop:\n"
+        "import sys, time\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+        "class Watch:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'pandas':\n            sys.stdout.write('pandas ' + str(sent()) + '\\n')\n"
-        "def sent():\n    import http.client\n    wire = sys.modules.get('nbext.wire')\n"
-        "    return bool(wire and wire._call.written)\n"
-        "sys.meta_path.insert(0, Stop())\n"
+        "        if name == 'pandas':\n            print('pandas', time.monotonic())\n"
+        "sys.meta_path.insert(0, Watch())\n"
         "shell = InteractiveShell.instance()\nshell.run_cell('%load_ext nbext')\n"
         "assert shell.run_cell('%cancel_all BTCUSDT --yes').success"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pandas True" in child.stdout
-    assert "pandas False" not in child.stdout
-    assert len(sample.requests) == sample.connections == 1
+    pandas = [float(line.split()[1]) for line in child.stdout.splitlines() if line.startswith("pandas ")]
+    assert len(pandas) == len(sample.requests) == sample.connections == 1
+    assert sample.requests[0].at < pandas[0]
+
+
+def test_several_requests_have_a_progress_bar(shell: Shell, sample: PlainServer) -> None:
+    """From three symbols on a bar moves, a few times however many there are, and ends full."""
+    shell.run("%cancel_all " + " ".join(f"S{n}USDT" for n in range(40)) + " -y")
+    assert len(deletes(sample)) == 40
+    assert "0/40" in shell.out
+    assert "40/40" in shell.out
+    assert shell.out.count("/40") <= 12
+    shell.run("%cancel_all BTCUSDT ETHUSDT -y")
+    assert "/2" not in shell.out
+
+
+def test_the_journal_is_shown_as_a_frame(shell: Shell, sample: PlainServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`%cancel_log` lists the requests, `--raw` one answer as it came, and an unknown id says so."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(Path(shell.ip.ipython_dir) / "j.sqlite3"))
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        shell.run(f"%cancel_all {symbol} -y")
+    frame: DataFrame = shell.run("%cancel_log")
+    assert frame["request"].tolist() == ["cancel all on BTCUSDT", "cancel all on ETHUSDT"]
+    assert frame["canceled"].tolist() == [4, 4]
+    assert frame["httpStatus"].tolist() == [200, 200]
+    assert shell.run("%cancel_log --last 1")["request"].tolist() == ["cancel all on ETHUSDT"]
+    shell.run(f"%cancel_log --raw {frame['id'].iloc[0]}")
+    assert json.loads(shell.out) == fixture_body("cancel_all_open_orders")
+    shell.run("%cancel_log --settle")
+    assert "Nothing is left to settle" in shell.out
+    shell.fails("%cancel_log --raw nope")
+    assert "holds no answer" in one_line(shell)
+    shell.fails("%cancel_log --last 0")
+    assert len(sample.requests) == 2

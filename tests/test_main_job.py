@@ -151,7 +151,7 @@ def test_what_had_traded_is_in_the_row_and_the_summary(exchange: LocalExchange) 
     exchange.seed_orders()
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
     said: list[str] = []
-    frame = cancel.cancel_all("BTCUSDT", client=client, say=said.append, check=True)
+    frame = cancel.Job(["BTCUSDT"], client=client, say=said.append).run(check=True)
     traded = frame[frame["executedQty"] > 0]
     assert traded[["executedQty", "origQty", "outcome"]].to_numpy().tolist() == [[0.4, 1.0, "canceled"]]
     assert "1 had traded 0.4 of 1.0 first" in said[0]
@@ -238,11 +238,11 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
 
     def ask(preview: pd.DataFrame, question: str) -> str:
         assert preview["orderId"].tolist() == [filled, kept]
-        assert "all 2 open orders (2 single) on BTCUSDT" in question
+        assert "all 2 open orders (2 single), single orders worth 1050.0 on BTCUSDT on BTCUSDT" in question
         exchange.set_price("BTCUSDT", "54000")
         return "2"
 
-    frame = cancel.cancel_all("BTCUSDT", client=client, ask=ask, confirm="always")
+    frame = cancel.perform(cancel.Job(["BTCUSDT"], client=client), ask=ask, confirm="always")
     assert dict(zip(frame["orderId"], frame["outcome"], strict=True)) == {kept: "canceled", filled: "filled"}
     client.close()
 
@@ -262,7 +262,7 @@ def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
         return str(len(preview))
 
     said: list[str] = []
-    job = cancel.CancelAll(["BTCUSDT", "BNBUSDT"], everything=False, client=client, say=said.append)
+    job = cancel.Job(["BTCUSDT", "BNBUSDT"], client=client, say=said.append)
     job.obtain_consent(ask, preview_seconds=0.2)
     assert asked == [13, 13]
     assert said == ["The preview had grown old, so here is a new one."]

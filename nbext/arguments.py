@@ -1,0 +1,152 @@
+"""What somebody typed, checked, and as it goes onto the wire."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from nbext.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
+
+_LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
+
+
+def parse_symbol(text: str) -> str:
+    """Turn what somebody typed into a symbol.
+
+    Blanks around it go, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and digits may be
+    of any script (API docs, "General API information").
+
+    Raises
+    ------
+    ConfigurationError
+        It is empty, an unexpanded ``{name}``, or holds a character that no symbol has.
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(
+            f"a symbol is text, not {type(text).__name__}; nothing was sent. Give it like 'BTCUSDT'."
+        )
+    typed, symbol = text, text.strip()
+    if not symbol:
+        raise ConfigurationError(f"{typed!r} is no symbol: it is empty; nothing was sent. Name one, like BTCUSDT.")
+    if name := re.fullmatch(r"\{\s*(.*?)\s*\}|\$(\w+)", symbol):
+        variable = name[1] if name[2] is None else name[2]
+        raise ConfigurationError(
+            f"{typed!r} is no symbol: the variable {variable!r} is not defined here; nothing was sent. Define it first."
+        )
+    base, slash, quoted = symbol.partition("/")
+    if slash and base and quoted:
+        symbol = base + quoted
+    if strange := next((c for c in symbol if not (c.isalnum() or c in "-_.")), None):
+        raise ConfigurationError(
+            f"{typed!r} is no symbol: it holds {strange!r}; nothing was sent. Letters and digits only, like BTCUSDT."
+        )
+    # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
+    return "".join(c.upper() if c.isascii() else c for c in symbol)
+
+
+def parse_recv_window(value: str | int | Decimal) -> str:
+    """Check a recv window and give back the text to send, digits as they were written.
+
+    Parameters
+    ----------
+    value : str, int or Decimal
+        Milliseconds: over 0, at most 60000, at most three decimals (API docs, "Timing security").
+
+    Raises
+    ------
+    ConfigurationError
+        It is anything else.
+    """
+    given = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = ""
+    if isinstance(given, str):
+        text = given
+    # Bounded before it is written out: Decimal("1E+999999999") would be a gigabyte of zeros.
+    elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
+        text = format(given, "f")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
+        shown = str(given) if isinstance(given, Decimal) else repr(given)
+        raise ConfigurationError(
+            f"recv window {shown[:40]} is not milliseconds over 0, at most 60000, with at most three decimals; "
+            "nothing was sent. Leave it out, or give one like 5000."
+        )
+    return text
+
+
+def parse_base_url(text: str) -> str:
+    """Check a base URL and give it back without a trailing slash.
+
+    Raises
+    ------
+    ConfigurationError
+        It has user info, a path or a query, or is plain ``http`` to another machine.
+    """
+    flaw = ""
+    try:
+        parts = urlsplit(text.strip())
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        flaw = "it cannot be read"
+    else:
+        host = parts.hostname or ""
+        if parts.scheme not in {"http", "https"} or not host:
+            flaw = "it is not like https://api.binance.com"
+        elif "@" in parts.netloc:
+            flaw = "it holds user info"
+        elif parts.path not in {"", "/"} or "?" in text or "#" in text:
+            flaw = "it holds more than a scheme, a host and a port"
+        elif not re.fullmatch(r"[A-Za-z0-9._:\-]+", host):
+            flaw = "its host cannot be one"
+        elif parts.scheme == "http" and not is_loopback(host):
+            flaw = "plain http is for this machine only, use https"
+    if flaw:  # the text stays out of it: it may hold a password
+        raise ConfigurationError(f"the base URL cannot be used: {flaw}; nothing was sent. Correct it.")
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def encode(params: Mapping[str, Value]) -> str:
+    """Percent-encode parameters once; what is signed and what is sent are both this text."""
+    pairs = []
+    for name, value in params.items():
+        if value is None:
+            continue
+        text = parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
+        try:
+            pairs.append(f"{quote(name, safe='')}={quote(text, safe='')}")
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise ConfigurationError(
+                f"parameter {name!r} is not text that can be sent; nothing was sent. Correct it."
+            ) from None
+    return "&".join(pairs)
+
+
+def _wire_text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return format(Decimal(repr(float(value))) if isinstance(value, float) else value, "f")
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    raise ConfigurationError(
+        f"parameter {name!r} cannot be sent as {type(value).__name__}; nothing was sent. Give text or a number."
+    )

@@ -1,0 +1,245 @@
+"""Send cancels side by side, on workers, while the main thread waits and can be interrupted."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nbext.select import Target
+    from nbext.spot import SpotClient
+
+WIDTH = 8
+"""So many requests are under way at most."""
+
+_CLOCK_IS_OFF = -1021
+_TOO_MANY = 429
+
+
+@dataclass(slots=True)
+class Sent:
+    """What came of one target.
+
+    Attributes
+    ----------
+    target : Target
+    reply : list of report, or None
+        The reports, where there was an answer that documents them.
+    error : NbextError or None
+        What went wrong otherwise.
+    at : float
+        Monotonic time at which it was last sent, or would have been.
+    stamp : int
+        Milliseconds by the exchange's clock, as far as known, at that moment.
+    http_status : int or None
+    answer : bytes or None
+        The answer, secrets hidden.
+    done : bool
+    """
+
+    target: Target
+    reply: list[Any] | None = None
+    error: NbextError | None = None
+    at: float = 0.0
+    stamp: int = 0
+    http_status: int | None = None
+    answer: bytes | None = None
+    done: bool = False
+
+
+class Stopped(Exception):  # noqa: N818 - a message between threads
+    """The reader interrupted, so what has not been sent must not be."""
+
+
+class Sending:
+    """The cancels of one call.
+
+    Parameters
+    ----------
+    client : SpotClient
+    targets : sequence of Target
+    recv_window : str or None
+    max_wait : float
+        Seconds that a 429 may ask to wait; beyond that it is an error.
+    say : callable
+        Takes lines worth reading, on the thread that calls `run`.
+    progress : callable or None
+        Takes the number of targets done and of all, on the thread that calls `run`.
+    """
+
+    def __init__(
+        self,
+        client: SpotClient,
+        targets: Sequence[Target],
+        *,
+        recv_window: str | None,
+        max_wait: float,
+        say: Callable[[str], None],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.sent = [Sent(target) for target in targets]
+        self.interrupted = False
+        self._client = client
+        self._recv_window = recv_window
+        self._max_wait = max_wait
+        self._say = say
+        self._progress = progress
+        self._stop = threading.Event()
+        self._waiting = deque(self.sent)
+        self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._clock = threading.Lock()
+
+    def run(self) -> None:
+        """Send everything, and return when each target has its reply or its error.
+
+        The first interrupt keeps back what has not been sent, and waits for the rest; then `interrupted` is true. A
+        second one is raised, with whatever is under way still under way.
+        """
+        threads = 0
+        while not all(sent.done for sent in self.sent):
+            try:
+                while threads < min(WIDTH, len(self.sent)) and not self.interrupted:
+                    threads += 1
+                    # Daemons, so that a second interrupt can leave them behind; an executor is waited for at exit.
+                    threading.Thread(target=self._work, name=f"nbext-cancel-{threads}", daemon=True).start()
+                self._tell(self._news.get())
+            except KeyboardInterrupt:
+                self._stop.set()
+                if self.interrupted:
+                    raise
+                self.interrupted = True
+                self._say(
+                    "Interrupted: nothing more is sent; waiting for what is under way. Interrupt again to leave it."
+                )
+                self._work()  # perhaps no thread was started: says of what waits that it is not sent
+        while not self._news.empty():
+            self._tell(self._news.get())
+
+    def run_here(self) -> None:
+        """Send everything, one after the other, on this thread: a process that ends can start no others."""
+        self._work()
+
+    def results(self, *, left: bool) -> list[Sent]:
+        """Give what came of each target.
+
+        Parameters
+        ----------
+        left : bool
+            Whether `run` was left before all was done. Then what was under way counts as lost: its answer may still
+            come, and nobody will hear it.
+        """
+        if not left:
+            return self.sent
+        self._stop.set()  # first: what waits is called not sent, and so must not be
+        waiting = set(map(id, self._waiting))
+        return [
+            sent
+            if sent.done
+            else replace(
+                sent, reply=None, error=self._not_sent(sent.target) if id(sent) in waiting else self._left(sent.target)
+            )
+            for sent in self.sent
+        ]
+
+    def _left(self, target: Target) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"{self._where(target)}: interrupted while it was under way; what became of the orders is not known. "
+            "Look with %open_orders before anything else."
+        )
+
+    def _not_sent(self, target: Target) -> NotSentError:
+        return NotSentError(
+            f"{self._where(target)}: not sent, since the call was interrupted; orders untouched. Cancel again."
+        )
+
+    def _tell(self, news: str | None) -> None:
+        if news is not None:
+            self._say(news)
+        elif self._progress:
+            self._progress(sum(sent.done for sent in self.sent), len(self.sent))
+
+    def _work(self) -> None:
+        while True:
+            try:
+                sent = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._cancel(sent)
+            except Stopped:
+                sent.error = self._not_sent(sent.target)
+            except NbextError as error:
+                sent.error = error
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like an answer, nor hang the call
+                sent.error = OutcomeUnknownError(
+                    f"{self._where(sent.target)}: {type(error).__name__} in nbext itself; what became of the orders is "
+                    "not known. Look with %open_orders before anything else."
+                )
+            if sent.at:  # else the last answer on this thread is to something else
+                sent.http_status, sent.answer = self._client.heard()
+            sent.done = True
+            self._news.put(None)
+
+    def _cancel(self, sent: Sent) -> None:
+        """Send one cancel; again only after an answer that proves that the engine never saw it."""
+        waited, corrected = 0.0, False
+        while True:
+            if self._stop.is_set():
+                raise Stopped
+            sent.at, sent.stamp = time.monotonic(), self._client.now()
+            try:
+                sent.reply = send(self._client, sent.target, self._recv_window)
+            except RateLimitedError as refused:
+                wait = refused.retry_after
+                if refused.http_status != _TOO_MANY or wait is None or waited + wait > self._max_wait:
+                    raise
+                self._news.put(f"{self._where(sent.target)}: 429, waiting {wait:.0f} s as the exchange asks.")
+                waited += wait
+                self._stop.wait(wait)
+            except RejectedError as refused:
+                if refused.code != _CLOCK_IS_OFF or corrected:
+                    raise
+                corrected = True
+                self._correct_clock()
+            else:
+                return
+
+    def _correct_clock(self) -> None:
+        """Measure the clock once, however many workers found it wrong."""
+        before = self._client.clock_offset
+        with self._clock:
+            if self._client.clock_offset == before:
+                offset = self._client.measure_clock_offset()
+                way = "behind" if offset > 0 else "ahead of"
+                self._news.put(
+                    f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, sending once more."
+                )
+
+    def _where(self, target: Target) -> str:
+        return f"{target.symbol} on {self._client.profile} ({self._client.host})"
+
+
+def send(client: SpotClient, target: Target, recv_window: str | None) -> list[Any]:
+    """Send one cancel, once.
+
+    Returns
+    -------
+    list
+        Cancel reports and order lists, as cancel-all documents them; empty when the exchange knew nothing to cancel.
+
+    Raises
+    ------
+    NbextError
+        As `SpotClient.request`.
+    """
+    if target.path == "/api/v3/openOrders":
+        return client.cancel_open_orders(target.symbol, recv_window=recv_window)
+    return client.cancel(target.path, target.params, recv_window=recv_window)

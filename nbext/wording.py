@@ -1,0 +1,125 @@
+"""What is said beside a frame: counts, kinds and amounts, in the exchange's words.
+
+Amounts are reckoned in Decimal, from what the exchange sent.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nbext.rows import Row
+    from nbext.spot import SpotClient
+
+_FEW = 3
+_STATES = {"filled": "filled", "gone": "gone without being canceled", "open": "still open", "unknown": "unknown"}
+
+
+def subject(symbols: Sequence[str]) -> str:
+    """Name the symbols that a call is about."""
+    return ", ".join(symbols) or "all symbols"
+
+
+def place(client: SpotClient) -> str:
+    """Name the exchange: profile and host."""
+    return f"[{client.profile}, {client.host}]"
+
+
+def count(number: int, what: str) -> str:
+    """Count something, with the plural where it is due."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def kinds(rows: Sequence[Row]) -> str:
+    """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``."""
+    single = 0
+    lists: dict[tuple[object, object], str] = {}
+    for row in rows:
+        if row.order_list is None:
+            single += 1
+        else:
+            kind = row.order_list.get("contingencyType")
+            identity = row.order.get("symbol"), row.order_list.get("orderListId")
+            lists[identity] = f"{kind} list" if isinstance(kind, str) else "order list"
+    parts = [f"{single} single"] if single or not lists else []
+    parts += [count(number, kind) for kind, number in _tally(lists.values()).items()]
+    return f" ({', '.join(parts)})"
+
+
+def traded(rows: Sequence[Row]) -> str:
+    """Name what had traded before: ``, 1 had traded 0.4 of 1.0 first``."""
+    parts = [
+        f"{amount(executed)} of {amount(_decimal(row.order.get('origQty')))}"
+        for row in rows
+        if (executed := _decimal(row.order.get("executedQty"))) is not None and executed > 0
+    ]
+    if not parts:
+        return ""
+    if len(parts) == 1:
+        return f", 1 had traded {parts[0]} first"
+    some = f" ({', '.join(parts)})" if len(parts) <= _FEW else ""
+    return f", {len(parts)} had traded first{some}"
+
+
+def notional(rows: Sequence[Row]) -> str:
+    """Sum what is at stake, price times what is left, by symbol: ``, 61000.0 of BTCUSDT at their limit prices``.
+
+    Orders without a limit price, such as stops that trade at market, have no such sum and are left out; so are
+    order lists, of whose legs one at most will trade.
+    """
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        price, quantity, executed = (_decimal(row.order.get(name)) for name in ("price", "origQty", "executedQty"))
+        if row.order_list is None and price and quantity:
+            symbol = str(row.order.get("symbol"))
+            sums[symbol] = sums.get(symbol, Decimal(0)) + price * (quantity - (executed or 0))
+    if not sums:
+        return ""
+    return f", single orders worth {', '.join(f'{amount(total)} on {symbol}' for symbol, total in sums.items())}"
+
+
+def outcomes(rows: Sequence[Row]) -> str:
+    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled``."""
+    if not rows:
+        return "nothing was open"
+    by_outcome: dict[str, list[Row]] = {}
+    for row in rows:
+        by_outcome.setdefault(row.outcome, []).append(row)
+    canceled = by_outcome.pop("canceled", [])
+    said = f"{count(len(canceled), 'order')} canceled"
+    if canceled:
+        said += kinds(canceled) + traded(canceled)
+    return "; ".join([said, *(f"{len(found)} {_STATES.get(state, state)}" for state, found in by_outcome.items())])
+
+
+def inexact(counts: Mapping[str, int]) -> str:
+    """Say which columns hold floats that are not quite the exchange's numbers."""
+    if not counts:
+        return ""
+    return f"; not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}, see --exact"
+
+
+def amount(number: Decimal | None) -> str:
+    """Write an amount with its digits and no more: 0.4, 1.0."""
+    if number is None:
+        return "?"
+    whole, _, decimals = format(number, "f").partition(".")
+    return f"{whole}.{decimals.rstrip('0') or '0'}"
+
+
+def _tally(items: Iterable[str]) -> dict[str, int]:
+    tally: dict[str, int] = {}
+    for item in items:
+        tally[item] = tally.get(item, 0) + 1
+    return tally
+
+
+def _decimal(value: object) -> Decimal | None:
+    try:
+        number = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None

@@ -1,0 +1,426 @@
+"""Which orders go, what is recorded of it, and what an interrupt leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+import nbext
+from nbext import cancel, log
+from nbext.exchange import LocalExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbext.spot import SpotClient
+
+PATH = "/api/v3/openOrders"
+
+
+@pytest.fixture
+def exchange() -> Iterator[LocalExchange]:
+    """Start an exchange with orders on it."""
+    with LocalExchange() as exchange:
+        exchange.seed_orders()
+        yield exchange
+
+
+@pytest.fixture
+def client(exchange: LocalExchange) -> Iterator[SpotClient]:
+    """Connect to it."""
+    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Name a journal of this test's own."""
+    path = tmp_path / "journal.sqlite3"
+    monkeypatch.setenv("NBEXT_JOURNAL", str(path))
+    return path
+
+
+def still_open(exchange: LocalExchange, symbol: str = "BTCUSDT") -> set[Any]:
+    """Ask the exchange itself what is open."""
+    return {order["orderId"] for order in exchange.open_orders(symbol)}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "means"),
+    [
+        ({"side": "buy"}, lambda order: order["side"] == "BUY"),
+        ({"type": "limit_maker"}, lambda order: order["type"] == "LIMIT_MAKER"),
+        ({"side": "SELL", "type": "STOP_LOSS"}, lambda order: (order["side"], order["type"]) == ("SELL", "STOP_LOSS")),
+        ({"older_than": "0s"}, lambda _: True),
+        ({"older_than": timedelta(hours=1)}, lambda _: False),
+    ],
+)
+def test_a_filter_cancels_what_matches_and_whole_lists(
+    exchange: LocalExchange,
+    client: SpotClient,
+    chosen: dict[str, Any],
+    means: Any,  # noqa: ANN401 - a predicate
+) -> None:
+    """Single orders that match go, lists with a leg that matches go whole, and everything else stays."""
+    before = exchange.open_orders("BTCUSDT")
+    lists = {order["orderListId"] for order in before if means(order)} - {-1}
+    expected = {order["orderId"] for order in before if means(order) or order["orderListId"] in lists}
+    said: list[str] = []
+    frame = cancel.Job(["BTCUSDT"], client=client, say=said.append, **chosen).run()
+    assert set(frame["orderId"]) == expected
+    assert set(frame["outcome"]) <= {"canceled"}
+    assert still_open(exchange) == {order["orderId"] for order in before} - expected
+    assert all(request["path"] != PATH for request in exchange.requests("DELETE"))
+
+
+def test_a_prefix_cancels_only_ones_own(exchange: LocalExchange, client: SpotClient) -> None:
+    """Orders whose client order id begins otherwise are somebody else's."""
+    mine = [
+        exchange.place(
+            "BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000", newClientOrderId=f"run7-{n}"
+        )["orderId"]
+        for n in range(3)
+    ]
+    others = still_open(exchange) - set(mine)
+    preview = nbext.cancel_all("BTCUSDT", client=client, prefix="run7-", dry_run=True)
+    assert preview["orderId"].tolist() == mine
+    assert still_open(exchange) == others | set(mine)
+    assert nbext.cancel_all("BTCUSDT", client=client, prefix="run7-")["orderId"].tolist() == mine
+    assert still_open(exchange) == others
+
+
+def test_a_filtered_question_never_says_all(exchange: LocalExchange, client: SpotClient) -> None:
+    """The question counts what matches, and says which orders go only because a list goes whole."""
+    asked: list[str] = []
+
+    def ask(preview: pd.DataFrame, question: str) -> str:
+        asked.append(question)
+        return str(len(preview))
+
+    job = cancel.Job(["BTCUSDT"], client=client, type="LIMIT_MAKER")
+    frame = cancel.perform(job, ask=ask, confirm="always")
+    assert len(frame) == 2
+    assert asked[0].startswith("Cancel 2 open orders matching LIMIT_MAKER (1 OCO list), 1 only because a list goes")
+    assert "all" not in asked[0].partition("(")[0].split()
+    assert len(still_open(exchange)) == 11
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"side": " "},
+        {"side": "HOLD"},
+        {"type": ""},
+        {"type": "a b"},
+        {"prefix": ""},
+        {"older_than": "soon"},
+        {"older_than": ""},
+    ],
+)
+def test_a_blank_or_wrong_filter_is_refused(exchange: LocalExchange, client: SpotClient, wrong: dict[str, Any]) -> None:
+    """A filter that filters nothing by mistake must not cancel everything."""
+    with pytest.raises(nbext.ConfigurationError, match="nothing was sent"):
+        nbext.cancel_all("BTCUSDT", client=client, **wrong)
+    assert exchange.requests() == []
+
+
+def test_a_frame_cancels_its_orders(exchange: LocalExchange, client: SpotClient) -> None:
+    """Rows of open orders go singly, by both ids; what had ended meanwhile has its row as well."""
+    frame = nbext.open_orders("BTCUSDT", client=client)
+    chosen = frame[(frame["orderListId"] == -1) & (frame["type"] == "LIMIT")]
+    exchange.set_price("BTCUSDT", "59900")  # the highest bid fills
+    result = nbext.cancel_orders(chosen, client=client).set_index("orderId")["outcome"]
+    assert set(result.index) == set(chosen["orderId"])
+    assert result.value_counts().to_dict() == {"canceled": len(chosen) - 1, "filled": 1}
+    assert still_open(exchange).isdisjoint(chosen["orderId"])
+    again = nbext.cancel_orders(chosen, client=client)
+    assert set(again["outcome"]) == {"canceled", "filled"}
+
+
+def test_a_frame_of_elsewhere_is_refused(exchange: LocalExchange, client: SpotClient) -> None:
+    """Without attrs, of another profile or host, or not ours: nothing is sent. An empty frame cancels nothing."""
+    frame = nbext.open_orders("BTCUSDT", client=client)
+    sent = len(exchange.requests())
+    stripped = frame.copy()
+    stripped.attrs = {}
+    elsewhere = frame.copy()
+    elsewhere.attrs = {"nbext": {**frame.attrs["nbext"], "host": "127.0.0.1:1"}}
+    for wrong in (stripped, elsewhere, pd.DataFrame({"orderId": [1]}), frame[["orderId", "symbol"]]):
+        with pytest.raises(nbext.ConfigurationError, match="nothing was sent"):
+            nbext.cancel_orders(wrong, client=client)
+    assert nbext.cancel_orders(frame[frame["price"] < 0], client=client).empty
+    assert len(exchange.requests()) == sent
+
+
+def test_a_strangers_order_with_the_same_id_stays(exchange: LocalExchange, client: SpotClient) -> None:
+    """An order is named by both its ids, so that one that only shares the number is left alone."""
+    frame = nbext.open_orders("BTCUSDT", client=client)
+    frame["origClientOrderId"] = "somebody-elses"
+    before = still_open(exchange)
+    with pytest.raises(nbext.NbextError):
+        nbext.cancel_orders(frame.head(1), client=client, settle=3)
+    assert still_open(exchange) == before
+
+
+def test_the_intent_is_on_disk_before_the_request_leaves(
+    exchange: LocalExchange, client: SpotClient, journal: Path
+) -> None:
+    """While the exchange works on the DELETE, the journal holds what was asked; afterwards, what came of it."""
+    exchange.faults.answer_late("DELETE", PATH, seconds=0.5)
+    seen: list[tuple[Any, ...]] = []
+
+    def read() -> None:
+        time.sleep(0.25)
+        with sqlite3.connect(journal) as connection:
+            seen.extend(connection.execute("SELECT params, concluded_at FROM intents"))
+        connection.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    frame = nbext.cancel_all("BTCUSDT", client=client, recv_window="4000.5")
+    reader.join()
+    expected = {"symbol": "BTCUSDT", "recvWindow": "4000.5"}
+    assert [(json.loads(params), end) for params, end in seen] == [(expected, None)]
+    entry = nbext.cancel_log()
+    assert entry["canceled"].tolist() == [len(frame)]
+    assert entry["state"].tolist() == ["concluded"]
+    assert entry["callId"].tolist() == [frame.attrs["nbext"]["call_id"]]
+    raw = log.raw_answer(entry["id"].iloc[0])
+    assert '"orderReports"' in raw
+    assert exchange.secret_key not in journal.read_bytes().decode("latin-1")
+    assert "signature" not in journal.read_bytes().decode("latin-1")
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing(
+    exchange: LocalExchange, client: SpotClient, journal: Path
+) -> None:
+    """The cancel goes out all the same, and says that it was not recorded."""
+    journal.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
+    said: list[str] = []
+    assert len(cancel.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
+    assert any(line.startswith("Not recorded in the journal:") for line in said)
+    assert still_open(exchange) == set()
+
+
+SCRIPT = """
+import sys, nbext
+from nbext import cancel
+from nbext.settle import Limits
+client = nbext.connect(base_url=sys.argv[1])
+job = cancel.Job(sys.argv[2].split(","), client=client, say=lambda line: print(line, flush=True))
+print("begin", flush=True)
+try:
+    job.run()
+except BaseException as error:
+    frame = getattr(error, "frame", None)
+    print(type(error).__name__, isinstance(error, KeyboardInterrupt), 0 if frame is None else len(frame), flush=True)
+    for name, failure in getattr(error, "failures", {}).items():
+        print(name, type(failure).__name__, flush=True)
+"""
+
+
+def interruptible(exchange: LocalExchange, symbols: str, journal: Path) -> subprocess.Popen[str]:
+    """Start a process that cancels, and that a signal can interrupt."""
+    environment = {
+        **os.environ,
+        "BINANCE_API_KEY": exchange.api_key,
+        "BINANCE_API_SECRET": exchange.secret_key,
+        "NBEXT_JOURNAL": str(journal),
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), exchange.url, symbols],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begin\n"
+    return child
+
+
+def wait_for_deletes(exchange: LocalExchange, number: int) -> None:
+    """Wait until so many DELETEs have arrived."""
+    for _ in range(200):
+        if len(exchange.requests("DELETE", PATH)) >= number:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the DELETE never came")
+
+
+def test_an_interrupt_waits_for_what_is_under_way_and_sends_nothing_more(
+    exchange: LocalExchange, journal: Path
+) -> None:
+    """Of ten symbols the first eight are under way: they are waited for, and the other two are not sent."""
+    symbols = ["BTCUSDT", "ETHUSDT", *(f"NO{n}" for n in range(8))]
+    exchange.faults.answer_late("DELETE", PATH, seconds=1.0, times=None)
+    child = interruptible(exchange, ",".join(symbols), journal)
+    wait_for_deletes(exchange, 8)
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=20)
+    assert "Interrupted: nothing more is sent" in out
+    assert "Interrupted True 18" in out  # a KeyboardInterrupt, with the frame of BTCUSDT and ETHUSDT
+    assert "NO6 NotSentError\nNO7 NotSentError" in out
+    assert len(exchange.requests("DELETE", PATH)) == 8
+    assert still_open(exchange) == set()
+
+
+def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, journal: Path) -> None:
+    """Whoever insists is let go, and the journal knows that the cancel has no known end."""
+    exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
+    child = interruptible(exchange, "BTCUSDT", journal)
+    wait_for_deletes(exchange, 1)
+    child.send_signal(signal.SIGINT)
+    assert child.stdout is not None
+    assert "Interrupt again to leave it" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, _ = child.communicate(timeout=20)
+    assert time.monotonic() - began < 4
+    assert "True" in out
+    with sqlite3.connect(journal) as connection:
+        rows = connection.execute("SELECT concluded_at FROM intents").fetchall()
+    connection.close()
+    assert rows == [(None,)]
+
+
+def test_a_killed_cancel_is_settled_later(
+    exchange: LocalExchange, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 between the DELETE and its answer: the journal knows of it, and `settle_open` finds what became of it."""
+    exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
+    child = interruptible(exchange, "BTCUSDT", journal)
+    wait_for_deletes(exchange, 1)
+    child.kill()
+    child.communicate()
+    with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
+        connection.execute("UPDATE intents SET deadline = deadline - 3600000")
+    connection.close()
+    exchange.faults.clear()
+    monkeypatch.setenv("NBEXT_BASE_URL", exchange.url)
+    monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
+    monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
+    said: list[str] = []
+    cancel._reported.clear()
+    cancel.Job(["ETHUSDT"], client=cancel.client_for(), say=said.append).run()
+    assert any("1 earlier cancel never came to a known end" in line for line in said)
+    said.clear()
+    frame = log.settle_open(say=said.append)
+    assert "13 orders canceled" in said[0]
+    assert frame["canceled"].tolist() == [13, 5]
+    assert frame["error"].tolist()[0] == "settled later"
+    said.clear()
+    log.settle_open(say=said.append)
+    assert said == ["Nothing is left to settle."]
+
+
+@pytest.mark.parametrize("how", ["end", "error", "exit", "interrupt"])
+def test_a_guard_cancels_whatever_happened_inside(exchange: LocalExchange, client: SpotClient, how: str) -> None:
+    """The block's own error comes out, and what was open is gone."""
+    errors = {"error": ZeroDivisionError, "exit": SystemExit, "interrupt": KeyboardInterrupt}
+    guard = nbext.guard("BTCUSDT", client=client)
+    expected = pytest.raises(errors[how]) if how in errors else nullcontext()
+    with expected, guard:
+        assert still_open(exchange) != set()
+        if how in errors:
+            raise errors[how]
+    assert still_open(exchange) == set()
+    assert guard.frame is not None
+    assert len(guard.frame) == 13
+
+
+def test_a_guard_that_fails_raises_from_the_blocks_error(exchange: LocalExchange, client: SpotClient) -> None:
+    """When both fail, the cancel's error counts, and the block's is its cause."""
+    exchange.faults.firewall("DELETE", PATH)
+    with pytest.raises(nbext.RejectedError) as refused, nbext.guard("BTCUSDT", client=client):
+        raise ZeroDivisionError
+    assert isinstance(refused.value.__cause__, ZeroDivisionError)
+
+
+def test_a_guard_takes_consent_when_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On live, outside IPython, the block does not even begin without `yes=True`."""
+    monkeypatch.setenv("NBEXT_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BINANCE_API_KEY", "k")
+    monkeypatch.setenv("BINANCE_API_SECRET", "s")
+    began = False
+    with pytest.raises(nbext.ConfigurationError, match="yes=True"), nbext.guard("BTCUSDT"):
+        began = True
+    assert not began
+
+
+def test_the_guard_of_a_kernel_cancels_when_it_ends(exchange: LocalExchange) -> None:
+    """A process that ends in good order cancels what `%nbext_guard` was told to."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for cell in ('%load_ext nbext', '%nbext_guard BTCUSDT ETHUSDT --yes', '%nbext_guard --off ETHUSDT'):\n"
+        "    assert shell.run_cell(cell).success\n"
+    )
+    environment = {
+        **os.environ,
+        "NBEXT_BASE_URL": exchange.url,
+        "BINANCE_API_KEY": exchange.api_key,
+        "BINANCE_API_SECRET": exchange.secret_key,
+        "NBEXT_JOURNAL": "off",
+    }
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "not on SIGTERM or SIGKILL" in child.stdout
+    assert still_open(exchange) == set()
+    assert len(still_open(exchange, "ETHUSDT")) == 5
+    assert child.stderr == ""
+
+
+MAGIC_SCRIPT = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("%load_ext nbext")
+result = shell.run_cell(sys.stdin.read())
+print("END", type(result.error_in_exec).__name__, shell.run_cell("import nbext; len(nbext.last)").result, flush=True)
+"""
+
+
+@pytest.mark.parametrize("cell", ["%cancel_all BTCUSDT -y", "%%cancel_all BTCUSDT -y\nx = 1"])
+def test_an_interrupted_magic_shows_one_line_and_keeps_the_frame(exchange: LocalExchange, cell: str) -> None:
+    """Ctrl-C in a notebook: what was sent is waited for, its frame is shown and kept, and no traceback."""
+    exchange.faults.answer_late("DELETE", PATH, seconds=1.0)
+    environment = {
+        **os.environ,
+        "NBEXT_BASE_URL": exchange.url,
+        "BINANCE_API_KEY": exchange.api_key,
+        "BINANCE_API_SECRET": exchange.secret_key,
+        "NBEXT_JOURNAL": "off",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-c", MAGIC_SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    assert child.stdin is not None
+    child.stdin.write(cell)
+    child.stdin.close()
+    child.stdin = None
+    wait_for_deletes(exchange, 1)
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=20)
+    assert "END Interrupted 13" in out
+    assert "Interrupted: BTCUSDT [custom," in out
+    assert "BTCUSDT: 13 orders, 13 canceled" in out
+    assert "Traceback" not in out
+    assert "most recent call" not in out
