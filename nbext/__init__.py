@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nbext.cancel import Ask, connect
     from nbext.exchange import LocalExchange
     from nbext.guarding import Guard
+    from nbext.plot import ladder
     from nbext.profiles import local
     from nbext.spot import SpotClient
 
@@ -58,6 +59,7 @@ __all__ = [
     "cancel_orders",
     "connect",
     "guard",
+    "ladder",
     "last",
     "local",
     "open_orders",
@@ -68,6 +70,7 @@ _ELSEWHERE = {
     "LocalExchange": "nbext.exchange",
     "SpotClient": "nbext.spot",
     "connect": "nbext.cancel",
+    "ladder": "nbext.plot",
     "last": "nbext.cancel",
     "local": "nbext.profiles",
 }

@@ -281,6 +281,7 @@ def ask_if_possible() -> Ask | None:
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics and the display of our frames."""
+    from nbext import completion
     from nbext import display as tables
 
     try:
@@ -292,10 +293,12 @@ def load(shell: InteractiveShell) -> None:
         magics = NBExt(shell)
     shell.register_magics(magics)
     tables.register(shell)
+    completion.register(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take everything back that `load` put into the shell, and close the connections."""
+    from nbext import completion
     from nbext import display as tables
 
     manager = shell.magics_manager
@@ -306,6 +309,7 @@ def unload(shell: InteractiveShell) -> None:
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     tables.unregister(shell)
+    completion.unregister(shell)
     profiles.select(None)
     if "nbext.cancel" in sys.modules:
         sys.modules["nbext.cancel"].close()

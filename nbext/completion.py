@@ -1,0 +1,171 @@
+"""What Tab offers on the line of a magic of ours: options, their values, profiles, and symbols seen before.
+
+Everything is read from what this process already has; Tab sends nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+
+from nbext import profiles
+from nbext.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from argparse import Action, ArgumentParser
+    from collections.abc import Iterable, Iterator
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    from IPython.core.interactiveshell import InteractiveShell
+
+_IDENTIFIER = "nbext"
+# IPython's own token ends at the last ``-``; in assignments, loops and behind other magics the line says more.
+_LINE = re.compile(r"^(?:.*[\s=])?%%?(?P<name>\w+)\s+(?P<before>(?:.*\s)?)(?P<fragment>\S*)$")
+_SYMBOL = re.compile(r"\w[\w.-]*")
+_TYPES = (
+    "LIMIT",
+    "LIMIT_MAKER",
+    "STOP_LOSS",
+    "STOP_LOSS_LIMIT",
+    "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+)
+_VALUES = {"side": ("BUY", "SELL"), "type": _TYPES, "older_than": ("90s", "15m", "2h", "1d")}
+
+
+def register(shell: InteractiveShell) -> None:
+    """Have the magics of ours completed in this shell."""
+    unregister(shell)
+
+    @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator] # it has no types
+    def match(context: CompletionContext) -> SimpleMatcherResult:
+        return complete(shell, context.text_until_cursor)
+
+    _matchers(shell).append(match)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Complete as before."""
+    matchers = _matchers(shell)
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", None) != _IDENTIFIER]
+
+
+def complete(shell: InteractiveShell, line: str) -> SimpleMatcherResult:
+    """Say what may come next on a line.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    line : str
+        Up to the cursor.
+
+    Returns
+    -------
+    dict
+        As IPython's matchers give it. Where the line is not one of ours, or ends in a variable, there is nothing, and
+        others may have their say.
+    """
+    found = _LINE.search(line)
+    parser = _parser(shell, found["name"]) if found else None
+    if found is None or parser is None or found["fragment"].startswith(("{", "$", "#")):
+        return {"completions": [], "suppress": False}
+    fragment, words = found["fragment"], found["before"].split()
+    if any(word.startswith("#") for word in words):
+        return {"completions": [], "suppress": False}
+    options = _options(parser)
+    before, joined, value = fragment.partition("=")
+    if joined and before in options:
+        fragment, words = value, [*words, before]
+    option = options.get(words[-1]) if words else None
+    if option is not None and option.nargs != 0:
+        offered = [(value, "value") for value in _values(option)]
+    else:
+        offered = [] if fragment.startswith("-") else [(value, "value") for value in _positionals(shell, parser, words)]
+        offered += [(name, "param") for name in _left(options, words) if name.startswith("--") or fragment == "-"]
+    matching = [
+        SimpleCompletion(text, type=kind) for text, kind in offered if text.lower().startswith(fragment.lower())
+    ]
+    return {"completions": matching, "matched_fragment": fragment, "ordered": True, "suppress": True}
+
+
+def _matchers(shell: InteractiveShell) -> list[Any]:
+    matchers: list[Any] = shell.Completer.custom_matchers
+    return matchers
+
+
+def _parser(shell: InteractiveShell, name: str) -> ArgumentParser | None:
+    """Find the parser of a magic, if it is one of ours."""
+    magic: Any = shell.magics_manager.magics["line"].get(name)
+    if (getattr(magic, "__module__", None) or "").partition(".")[0] != "nbext":
+        return None
+    parser: ArgumentParser | None = getattr(magic, "parser", None)
+    return parser
+
+
+def _options(parser: ArgumentParser) -> dict[str, Action]:
+    """Give the options by how they are written."""
+    return {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - no other way
+
+
+def _names(parser: ArgumentParser) -> set[str]:
+    """Name the arguments that are no options."""
+    return {action.dest for action in parser._actions if not action.option_strings}  # noqa: SLF001 - no other way
+
+
+def _left(options: dict[str, Action], words: Iterable[str]) -> list[str]:
+    """Name the options that are not on the line yet."""
+    given = {options[word.partition("=")[0]].dest for word in words if word.partition("=")[0] in options}
+    return [name for name, action in options.items() if action.dest not in given]
+
+
+def _values(action: Action) -> Iterable[str]:
+    return _profiles() if action.dest == "profile" else _VALUES.get(action.dest, ())
+
+
+def _positionals(shell: InteractiveShell, parser: ArgumentParser, words: list[str]) -> list[str]:
+    names = _names(parser)
+    if "profile" in names:
+        return [] if words else _profiles()
+    if not names & {"symbol", "symbols"}:
+        return []
+    return sorted({*_symbols_in_frames(shell), *_symbols_typed(shell)} - {word.upper() for word in words})
+
+
+def _profiles() -> list[str]:
+    try:
+        return profiles.names()
+    except ConfigurationError:  # profiles.toml cannot be read: said when a profile is used, not at a Tab
+        return ["local", "testnet", "demo", "live"]
+
+
+def _symbols_in_frames(shell: InteractiveShell) -> Iterator[str]:
+    """Find the symbols in the frames of ours that the session still has."""
+    if (pandas := sys.modules.get("pandas")) is None:
+        return
+    from nbext import frames
+
+    held = [*shell.user_ns.values(), *shell.user_ns.get("_oh", {}).values()]
+    if cancel := sys.modules.get("nbext.cancel"):
+        held.append(cancel.last)
+    for value in held:
+        if isinstance(value, pandas.DataFrame) and value.columns.is_unique and frames.is_frame(value):
+            yield from value["symbol"].dropna().unique()
+
+
+def _symbols_typed(shell: InteractiveShell) -> Iterator[str]:
+    """Find the symbols on the lines of this session."""
+    for cell in shell.history_manager.input_hist_raw if shell.history_manager else ():
+        for line in cell.splitlines():
+            found = _LINE.search(line.strip().rstrip(";"))
+            parser = _parser(shell, found["name"]) if found else None
+            if found is None or parser is None or not _names(parser) & {"symbol", "symbols"}:
+                continue
+            options = _options(parser)
+            takes_value = False
+            for word in f"{found['before']} {found['fragment']}".partition("#")[0].split():
+                if not takes_value and _SYMBOL.fullmatch(word):
+                    yield word.upper()
+                takes_value = word in options and options[word].nargs != 0

@@ -1,0 +1,208 @@
+"""Orders as a picture: a ladder of prices with the last price across it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from nbext import cancel, display
+from nbext.errors import ConfigurationError, NbextError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    Price = Decimal | float | str
+
+# Told apart without colour, too: buys go to the left, sells to the right.
+_SIDES = {"BUY": ("#1a7f37", -1), "SELL": ("#cf222e", 1)}
+_OTHER = "#57606a", 1
+_ENDED = frozenset({"canceled", "filled", "gone"})
+_WIDTH, _RUNG = 10.5, 0.26
+"""Inches: of the picture, and from one price to the next."""
+_STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
+
+
+def ladder(frame: DataFrame, last: Price | Mapping[str, Price] | None = None) -> Figure:
+    """Draw the orders of a frame as a price ladder beside the last price.
+
+    The highest price is on top, buys go to the left, sells to the right, the legs of a list are joined, and what was
+    canceled is struck through.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of ours, such as `open_orders` and `cancel_all` give, or rows of one.
+    last : Decimal, float, str or Mapping, optional
+        The last price, or last prices by symbol. Else the exchange that the frame is from is asked
+        (``GET /api/v3/ticker/price``, weight 4 at most); where it does not answer, the line is left out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Shown by a notebook as it is, without pyplot.
+
+    Raises
+    ------
+    ConfigurationError
+        matplotlib is missing, which the extra ``nbext[plot]`` brings; the frame is not one of ours; or `last` is no
+        price.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigurationError(
+            'ladder draws with matplotlib, which is not installed. Install it with: pip install "nbext[plot]"'
+        ) from None
+    if not display.is_ours(frame):
+        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
+    symbols = list(dict.fromkeys(frame["symbol"].dropna()))
+    prices = _given(last, symbols) if last is not None else _asked(frame, symbols)
+
+    class Picture(Figure):
+        """A figure that a notebook shows without pyplot, which would show it a second time."""
+
+        def _repr_png_(self) -> bytes:
+            file = BytesIO()
+            self.savefig(file, format="png", dpi=110)
+            return file.getvalue()
+
+    with mpl.rc_context({"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 8.5}):
+        rungs = [_Rungs(frame[frame["symbol"] == symbol], prices.get(symbol)) for symbol in symbols]
+        heights = [len(each.prices) + 2 for each in rungs] or [3]
+        figure = Picture(figsize=(_WIDTH, _RUNG * sum(heights) + 0.6), layout="constrained", facecolor="white")
+        mark = "DRY RUN, nothing was canceled: " if display.is_dry_run(frame) else ""
+        figure.suptitle(mark + display.caption(frame), fontsize=9.5, x=0.01, ha="left", wrap=True)
+        if rungs:
+            axes = figure.subplots(len(rungs), squeeze=False, height_ratios=heights)
+            for symbol, each, ax in zip(symbols, rungs, axes[:, 0], strict=True):
+                each.draw(ax, symbol)
+    return figure
+
+
+class _Rungs:
+    """The orders on one symbol, and the last price, from the highest price to the lowest.
+
+    Orders stand at equal distances, so that none hides another.
+    """
+
+    def __init__(self, frame: DataFrame, last: Decimal | None) -> None:
+        table = display.readable(frame).reindex(columns=[*display.SHOWN], fill_value="")
+        orders: list[dict[str, str]] = table.to_dict("records")  # type: ignore[assignment] # all of it is text
+        priced = [(order, _decimal(order["price"] or order["stopPrice"])) for order in orders]
+        self.last = last
+        self.prices: list[tuple[Decimal, dict[str, str] | None]] = [(price, order) for order, price in priced if price]
+        if last is not None:
+            self.prices.append((last, None))
+        self.prices.sort(key=lambda rung: rung[0], reverse=True)
+        self.unpriced = [order for order, price in priced if not price]
+
+    def draw(self, ax: Axes, symbol: str) -> None:
+        """Draw them, the highest price on top."""
+        rows: list[tuple[Decimal | None, dict[str, str] | None]] = [
+            *self.prices,
+            *((None, each) for each in self.unpriced),
+        ]
+        most = max((_decimal(order["origQty"]) or Decimal(0) for _, order in rows if order), default=Decimal(0))
+        ax.set(xlim=(-1.25, 1.4), ylim=(-len(rows) + 0.3, 0.7), xticks=[])
+        ax.set_title(symbol, loc="left", fontsize=9.5, fontweight="bold")
+        ax.spines[:].set_visible(False)
+        ax.axvline(0, color="#8c959f", linewidth=0.8)
+        ax.tick_params(axis="y", length=0)
+        ax.set_yticks(
+            [-row for row, (_, order) in enumerate(rows) if order],
+            [_amount(price) if price else "no price" for price, order in rows if order],
+        )
+        lists: dict[str, list[int]] = {}
+        for row, (price, order) in enumerate(rows):
+            if order is None:
+                ax.axhline(-row, color="#0550ae", linewidth=1.4, zorder=0)
+                box = {"facecolor": "white", "edgecolor": "#0550ae", "boxstyle": "round,pad=0.25"}
+                ax.text(0, -row, f"last {_amount(price)}", color="#0550ae", ha="center", va="center", bbox=box)
+                continue
+            self._draw_order(ax, -row, order, most)
+            if price and self.last:
+                ax.text(1.38, -row, f"{(price / self.last - 1) * 100:+.2f} %", ha="right", va="center", color="#57606a")
+            if order["list"]:
+                lists.setdefault(order["list"], []).append(-row)
+        for track, legs in enumerate(legs for legs in lists.values() if len(legs) > 1):
+            x = 1.05 + 0.03 * (track % 6)
+            ax.plot([x] * len(legs), legs, color="#57606a", linewidth=0.9, marker="_", markersize=5)
+
+    @staticmethod
+    def _draw_order(ax: Axes, y: float, order: Mapping[str, str], most: Decimal) -> None:
+        color, side = _SIDES.get(order["side"], _OTHER)
+        outcome = order["outcome"]
+        whole, traded = (float((_decimal(order[name]) or 0) / (most or 1)) for name in ("origQty", "executedQty"))
+        ended = outcome in _ENDED
+        ax.barh(y, side * whole, height=0.62, linewidth=0, color=color, alpha=0.12 if ended else 0.75)
+        ax.barh(y, side * traded, height=0.62, fill=False, hatch="////", edgecolor=color, linewidth=0)
+        if outcome == "would_cancel":
+            ax.barh(y, side * whole, height=0.62, fill=False, edgecolor=color, linestyle="--", linewidth=1)
+        label = " ".join(_words(order))
+        if outcome == "canceled":
+            label = "".join(letter + _STROKE for letter in label)
+        elif outcome not in {"open", "would_cancel"}:
+            label = f"{label}  ({display.GLYPHS.get(outcome, '')} {outcome})"
+        ax.text(-0.02 * side, y, label, ha="right" if side > 0 else "left", va="center", alpha=0.65 if ended else 1)
+
+
+def _words(order: Mapping[str, str]) -> Iterator[str]:
+    yield order["side"]
+    yield order["origQty"]
+    if order["executedQty"].strip("0."):
+        yield f"({order['executedQty']} traded)"
+    yield order["type"]
+    if order["price"] and order["stopPrice"]:
+        yield f"stop {order['stopPrice']}"
+    if order["list"]:
+        yield f"[{order['list']}]"
+
+
+def _given(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[str, Decimal]:
+    """Read the last prices that the caller gave: one for all, or by symbol."""
+    if not isinstance(last, Mapping):
+        if len(symbols) > 1:
+            raise ConfigurationError(f"one last price cannot be that of {', '.join(symbols)}. Give a dict by symbol.")
+        last = dict.fromkeys(symbols, last)
+    prices = {symbol: _decimal(str(price)) for symbol, price in last.items()}
+    for symbol, price in prices.items():
+        if price is None or price <= 0:
+            raise ConfigurationError(f"{last[symbol]!r} is no price of {symbol}. Give a number, such as 61000.")
+    return {symbol: price for symbol, price in prices.items() if price is not None}
+
+
+def _asked(frame: DataFrame, symbols: Sequence[str]) -> dict[str, Decimal]:
+    """Ask the exchange that the frame is from; a picture without that line is still one."""
+    made: Any = frame.attrs.get("nbext")
+    if not symbols or not isinstance(made, dict):
+        return {}
+    try:
+        client = cancel.client_for(made.get("profile"))
+        if client.host != made.get("host"):
+            return {}
+        names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
+        tickers: Any = client.request("GET", "/api/v3/ticker/price", {"symbols": names}, signed=False)
+        prices = {ticker["symbol"]: _decimal(ticker["price"]) for ticker in tickers}
+    except (NbextError, LookupError, TypeError):
+        return {}
+    return {symbol: price for symbol, price in prices.items() if price is not None and price > 0}
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _amount(number: Decimal | None) -> str:
+    return "" if number is None else display.amount(number)
