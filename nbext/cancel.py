@@ -56,9 +56,9 @@ _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 
 
 class Ask(Protocol):
-    """Shows a preview and gives back what was typed, or raises ConfigurationError where nobody can answer."""
+    """Shows a preview and gives back what was typed, or None where nobody can answer."""
 
-    def __call__(self, preview: DataFrame, question: str) -> str: ...  # noqa: D102
+    def __call__(self, preview: DataFrame, question: str) -> str | None: ...  # noqa: D102
 
 
 class Interrupted(KeyboardInterrupt):
@@ -337,7 +337,8 @@ class Job:
         """Show what would go. Sends no DELETE."""
         began = time.monotonic()
         rows = self._look().rows(dry_run=True)
-        said = f"{wording.count(len(rows), 'order')} would be canceled{self._details(rows)}" if rows else self._nothing
+        counted = f"{wording.count(len(rows), 'order')}{self._matching} would be canceled"
+        said = f"{counted}{self._details(rows)}" if rows else self._nothing
         self._say(f"{self._subject}: dry run, {said}; no DELETE was sent {wording.place(self._client)}")
         return _keep(rows, self._client, call="dry_run", requested=self._symbols, began=began, exact=self._exact)
 
@@ -364,11 +365,12 @@ class Job:
         from nbext import frames
 
         where = f"{self._subject} {wording.place(self._client)}"
+        nobody = ConfigurationError(
+            f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. "
+            "Give --yes (yes=True) to cancel without being asked."
+        )
         if ask is None:
-            raise ConfigurationError(
-                f"{where}: this needs a yes, and nobody can be asked here; "
-                "nothing was sent. Give --yes (yes=True) to cancel without being asked."
-            )
+            raise nobody
         while True:
             seen = self._look()
             rows = seen.rows()
@@ -377,11 +379,14 @@ class Job:
                 return
             live = "LIVE exchange: cancel" if profiles.is_live(self._client.base_url) else "Cancel"
             every = "" if self._chooses else "all "
-            what = f"{every}{wording.count(len(rows), 'open order')}{self._details(rows)}{wording.notional(rows)}"
-            what += ", and whatever is open afterwards," if before_cell else ""
-            question = f"{live} {what} on {self._subject} {wording.place(self._client)}? Type {len(rows)} to cancel: "
+            what = f"{every}{wording.count(len(rows), 'open order')}{self._matching} on {self._subject}"
+            what += f"{self._details(rows)}{wording.notional(rows)}"
+            what += ", and whatever is open afterwards" if before_cell else ""
+            question = f"{live} {what} {wording.place(self._client)}? Type {len(rows)} to cancel: "
             preview = frames.frame(rows, exact=self._exact, summary=_summary(self._client, call="preview"))
             typed = ask(preview, question)
+            if typed is None:
+                raise nobody
             if typed.strip() != str(len(rows)):
                 raise ConfigurationError(
                     f"{where}: not confirmed; nothing was canceled. Type the number of orders, {len(rows)}, to cancel."
@@ -484,11 +489,14 @@ class Job:
     def _nothing(self) -> str:
         return "nothing open matches" if self._chooses else "nothing is open"
 
+    @property
+    def _matching(self) -> str:
+        return f" matching {self._filter}" if self._filter else ""
+
     def _details(self, rows: Sequence[Row]) -> str:
-        chosen = f" matching {self._filter}" if self._filter else ""
         dragged = sum(not self._wanted(row) for row in rows) if self._chooses else 0
         along = f", {dragged} only because a list goes as a whole" if dragged else ""
-        return f"{chosen}{wording.kinds(rows)}{along}{wording.traded(rows)}"
+        return f"{wording.kinds(rows)}{along}{wording.traded(rows)}"
 
     def _wanted(self, row: Row) -> bool:
         return self._means({**row.order, "clientOrderId": row.order.get("origClientOrderId")})

@@ -17,7 +17,7 @@ from IPython.display import ProgressBar, display
 from traitlets import Enum, TraitError
 
 from nbext import profiles
-from nbext.errors import ConfigurationError, NbextError
+from nbext.errors import NbextError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -255,23 +255,22 @@ def _progress_bar() -> Callable[[int, int], None]:
     return show
 
 
-def ask(preview: DataFrame, question: str) -> str:
+def ask(preview: DataFrame, question: str) -> str | None:
     """Show a preview and read a line from whoever sits at the shell.
 
-    Raises
-    ------
-    ConfigurationError
-        Nobody can answer: the shell has no standard input, or it has ended.
+    Returns
+    -------
+    str or None
+        What was typed; empty where that was interrupted. None where nobody can answer: the shell has no standard
+        input, or it has ended.
     """
     display(preview)
-    problem = "nobody can be asked here; nothing was canceled. Give --yes (yes=True) to cancel without being asked."
     try:
         return input(question)
     except KeyboardInterrupt:
-        problem = "interrupted at the question; nothing was canceled."
+        return ""
     except (EOFError, StdinNotImplementedError, OSError):
-        pass
-    raise ConfigurationError(f"{question.partition('?')[0]}: {problem}")
+        return None
 
 
 def ask_if_possible() -> Ask | None:

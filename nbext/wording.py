@@ -65,7 +65,7 @@ def traded(rows: Sequence[Row]) -> str:
 
 
 def notional(rows: Sequence[Row]) -> str:
-    """Sum what is at stake, price times what is left, by symbol: ``, 61000.0 of BTCUSDT at their limit prices``.
+    """Sum what is at stake, price times what is left: ``, the single ones worth 61000.0``.
 
     Orders without a limit price, such as stops that trade at market, have no such sum and are left out; so are
     order lists, of whose legs one at most will trade.
@@ -78,7 +78,9 @@ def notional(rows: Sequence[Row]) -> str:
             sums[symbol] = sums.get(symbol, Decimal(0)) + price * (quantity - (executed or 0))
     if not sums:
         return ""
-    return f", single orders worth {', '.join(f'{amount(total)} on {symbol}' for symbol, total in sums.items())}"
+    if len(sums) == 1:
+        return f", the single ones worth {amount(*sums.values())}"
+    return f", the single ones worth {', '.join(f'{amount(total)} on {symbol}' for symbol, total in sums.items())}"
 
 
 def outcomes(rows: Sequence[Row]) -> str:

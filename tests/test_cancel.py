@@ -114,7 +114,9 @@ def test_a_filtered_question_never_says_all(exchange: LocalExchange, client: Spo
     job = cancel.Job(["BTCUSDT"], client=client, type="LIMIT_MAKER")
     frame = cancel.perform(job, ask=ask, confirm="always")
     assert len(frame) == 2
-    assert asked[0].startswith("Cancel 2 open orders matching LIMIT_MAKER (1 OCO list), 1 only because a list goes")
+    assert asked[0].startswith(
+        "Cancel 2 open orders matching LIMIT_MAKER on BTCUSDT (1 OCO list), 1 only because a list"
+    )
     assert "all" not in asked[0].partition("(")[0].split()
     assert len(still_open(exchange)) == 11
 

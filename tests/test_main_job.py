@@ -238,7 +238,7 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
 
     def ask(preview: pd.DataFrame, question: str) -> str:
         assert preview["orderId"].tolist() == [filled, kept]
-        assert "all 2 open orders (2 single), single orders worth 1050.0 on BTCUSDT on BTCUSDT" in question
+        assert "all 2 open orders on BTCUSDT (2 single), the single ones worth 1050.0 [custom" in question
         exchange.set_price("BTCUSDT", "54000")
         return "2"
 
