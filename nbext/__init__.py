@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.cancel import Ask, connect
+    from nbext.cancel import Ask
+    from nbext.clients import connect
     from nbext.exchange import LocalExchange
     from nbext.guarding import Guard
     from nbext.plot import ladder
@@ -69,7 +70,7 @@ __all__ = [
 _ELSEWHERE = {
     "LocalExchange": "nbext.exchange",
     "SpotClient": "nbext.spot",
-    "connect": "nbext.cancel",
+    "connect": "nbext.clients",
     "ladder": "nbext.plot",
     "last": "nbext.cancel",
     "local": "nbext.profiles",
@@ -166,13 +167,13 @@ def cancel_all(
     KeyboardInterrupt
         Interrupted; what had been sent was waited for, and `last` is the frame so far.
     """
-    from nbext import cancel
+    from nbext import cancel, clients
 
     return cancel.perform(
         cancel.Job(
             symbols,
             everything=all,
-            client=cancel.given(client, profile),
+            client=clients.given(client, profile),
             side=side,
             type=type,
             prefix=prefix,
@@ -230,9 +231,9 @@ def cancel_orders(
     NotSentError, RejectedError, IncompleteError, OutcomeUnknownError, KeyboardInterrupt
         As `cancel_all`.
     """
-    from nbext import cancel
+    from nbext import cancel, clients
 
-    chosen = cancel.given(client, profile)
+    chosen = clients.given(client, profile)
     return cancel.perform(
         cancel.Job(
             client=chosen,
@@ -283,13 +284,13 @@ def guard(
     NbextError
         As `cancel_all`, when the block begins or ends.
     """
-    from nbext import cancel
+    from nbext import cancel, clients
     from nbext.guarding import Guard
 
     job = cancel.Job(
         symbols,
         everything=all,
-        client=cancel.given(client, profile),
+        client=clients.given(client, profile),
         prefix=prefix,
         recv_window=recv_window,
         exact=exact,
@@ -362,13 +363,15 @@ def _ask() -> Ask | None:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """``%load_ext nbext``."""
-    from nbext import magics
+    from nbext import magics, panel_magic
 
     magics.load(shell)
+    panel_magic.load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """``%unload_ext nbext``: leave the shell as it was found, and close what was opened."""
-    from nbext import magics
+    from nbext import magics, panel_magic
 
+    panel_magic.unload(shell)  # panels go before the clients that they use
     magics.unload(shell)

@@ -7,15 +7,13 @@ been answered, unless somebody was shown what is open before.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-from weakref import WeakKeyDictionary
 
-from nbext import journal, profiles, wording
+from nbext import clients, profiles, wording
 from nbext.arguments import parse_recv_window, parse_symbol
 from nbext.errors import (
     ConfigurationError,
@@ -24,11 +22,11 @@ from nbext.errors import (
     OutcomeUnknownError,
     RejectedError,
 )
+from nbext.record import Record
 from nbext.rows import Row, from_reports, legs_without_report
-from nbext.select import Look, Target, by_symbol, look, one_by_one, parse_filter
+from nbext.select import CANCEL_ALL, Look, Target, by_symbol, look, one_by_one, parse_filter
 from nbext.send import Sending, Sent
 from nbext.settle import Limits, Settlement, settle
-from nbext.spot import SpotClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from nbext.spot import SpotClient
 
 Confirm = Literal["live", "always", "never"]
 
@@ -48,11 +47,7 @@ MAX_WAIT = 10.0
 SETTLE_SECONDS = 20.0
 DELAYS = Limits()
 
-_journals: dict[str, journal.Journal] = {}
-_reported: list[bool] = []
 _CANCEL_REJECTED = -2011
-_clients: dict[profiles.Endpoint, SpotClient] = {}
-_always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 
 
 class Ask(Protocol):
@@ -83,95 +78,9 @@ class Interrupted(KeyboardInterrupt):
         return [f"Interrupted: {self}"]
 
 
-def connect(
-    profile: str | None = None,
-    *,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    secret_key: str | None = None,
-    private_key: str | bytes | os.PathLike[str] | None = None,
-    passphrase: str | None = None,
-) -> SpotClient:
-    """Make a client for an exchange.
-
-    Parameters
-    ----------
-    profile : str, optional
-        ``local``, ``testnet``, ``demo``, ``live``, or one from ``profiles.toml``. Else the one chosen with ``%nbext``,
-        else ``NBEXT_PROFILE``, else ``custom`` where ``NBEXT_BASE_URL`` is set, else ``local``.
-    base_url : str, optional
-        Base endpoint of any other exchange; makes the profile ``custom``.
-    api_key, secret_key : str, optional
-        An API key and its HMAC secret key; else the profile's entry, else ``BINANCE_API_KEY`` and
-        ``BINANCE_API_SECRET``.
-    private_key : str, bytes or path, optional
-        RSA or Ed25519 private key (PEM, PKCS#8) or the path of one, in place of `secret_key`; else
-        ``BINANCE_PRIVATE_KEY``.
-    passphrase : str, optional
-        For an encrypted private key; else ``BINANCE_PRIVATE_KEY_PASSPHRASE``.
-
-    Returns
-    -------
-    SpotClient
-
-    Raises
-    ------
-    ConfigurationError
-        The choice is ambiguous, or the credential is not whole or cannot be one. Nothing was sent.
-    """
-    given = profiles.Given(api_key, secret_key, private_key, passphrase)
-    # A traceback that shows local variables shows none of these.
-    del api_key, secret_key, private_key, passphrase
-    return _open(profiles.resolve_given(profile, base_url, given))
-
-
-def _open(endpoint: profiles.Endpoint) -> SpotClient:
-    try:
-        client = _client_of(endpoint)
-    except ConfigurationError as error:
-        refused = error.with_traceback(None)  # IPython's verbose tracebacks show attributes, too
-    else:
-        _always_ask[client] = endpoint.always_ask
-        return client
-    refused.__context__ = None
-    raise refused
-
-
-def _client_of(endpoint: profiles.Endpoint) -> SpotClient:
-    if (credential := endpoint.credential) is None:
-        return SpotClient(endpoint.base_url, profile=endpoint.profile)
-    return SpotClient(
-        endpoint.base_url,
-        profile=endpoint.profile,
-        api_key=credential.api_key,
-        secret_key=credential.secret_key,
-        private_key=credential.private_key,
-        passphrase=credential.passphrase,
-    )
-
-
-def client_for(profile: str | None = None) -> SpotClient:
-    """Give the client that this process keeps for a profile, with its connection and its measured clock.
-
-    Raises
-    ------
-    ConfigurationError
-        As `connect`.
-    """
-    endpoint = profiles.resolve(profile)
-    client = _clients.get(endpoint)
-    if client is None:
-        client = _clients[endpoint] = _open(endpoint)
-    return client
-
-
-def close() -> None:
-    """Close the connections of all kept clients and the journal, and forget the last frame."""
+def forget() -> None:
+    """Forget the last frame."""
     global last  # noqa: PLW0603 - the one frame that unloading the extension has to let go of
-    while _clients:
-        _clients.popitem()[1].close()
-    while _journals:
-        _journals.popitem()[1].close()
     last = None
 
 
@@ -191,7 +100,7 @@ def open_orders(
     """
     began = time.monotonic()
     wanted = _parse_symbols(symbols)
-    client = given(client, profile)
+    client = clients.given(client, profile)
     rows = look(client, wanted).rows()
     if say:
         said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
@@ -329,7 +238,7 @@ class Job:
 
     def must_ask(self, *, yes: bool, confirm: Confirm) -> bool:
         """Say whether this cancel may only go out after somebody has agreed to it."""
-        if _always_ask.get(self._client, False):
+        if clients.always_asks(self._client):
             return True
         return not yes and (confirm == "always" or (confirm == "live" and profiles.is_live(self._client.base_url)))
 
@@ -422,7 +331,7 @@ class Job:
         targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
         requested = self._symbols or list(dict.fromkeys(target.symbol for target in targets))
         vanished = self._vanished(seen)
-        record = _Record(self._client, call_id, targets, self._recv_window, self._delays)
+        record = Record(self._client, call_id, targets, self._recv_window, self._delays)
         sending = self._sending(targets)
         left = False
         try:
@@ -454,7 +363,7 @@ class Job:
         """
         seen = self._select()
         targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
-        record = _Record(self._client, secrets.token_hex(8), targets, self._recv_window, self._delays)
+        record = Record(self._client, secrets.token_hex(8), targets, self._recv_window, self._delays)
         sending = self._sending(targets)
         sending.run_here()
         for sent in sending.sent:
@@ -538,7 +447,7 @@ class Job:
         self,
         results: Sequence[Sent],
         searches: Sequence[Settlement | None],
-        record: _Record,
+        record: Record,
         requested: list[str],
         *,
         interrupted: bool,
@@ -557,7 +466,8 @@ class Job:
             if not is_lost and all(row.outcome != "unknown" for row in found):
                 record.conclude(sent, found)
             rows += found
-        guessed = any(sent.target.seen is None for sent in results if isinstance(sent.error, OutcomeUnknownError))
+        # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
+        guessed = any(sent.target.path == CANCEL_ALL for sent in results if isinstance(sent.error, OutcomeUnknownError))
         table = _keep(
             rows,
             self._client,
@@ -615,7 +525,7 @@ class Job:
     def _had_nothing_to_cancel(self, sent: Sent) -> bool:
         """Say whether a refusal of cancel-all only means, in other words, that nothing was open."""
         refused = isinstance(sent.error, RejectedError) and sent.error.code == _CANCEL_REJECTED
-        if not refused or sent.target.path != "/api/v3/openOrders":
+        if not refused or sent.target.path != CANCEL_ALL:
             return False
         try:
             return not look(self._client, [sent.target.symbol]).orders
@@ -672,14 +582,6 @@ class Job:
         self._say(f"{self._subject}: read again, {said} {wording.place(self._client)}")
 
 
-def the_journal() -> journal.Journal:
-    """Give the journal that the environment names now."""
-    named = os.environ.get("NBEXT_JOURNAL", "")
-    if named not in _journals:
-        _journals[named] = journal.Journal.from_environment()
-    return _journals[named]
-
-
 def _found(sent: Sent, search: Settlement | None) -> list[Row]:
     """Give what is known of one request's orders: as answered, as found out, or else as they were last seen."""
     rows = from_reports(sent.reply or ())
@@ -695,75 +597,6 @@ def _is_lost(sent: Sent, search: Settlement | None) -> bool:
     return isinstance(sent.error, OutcomeUnknownError) and not (search is not None and search.done)
 
 
-class _Record:
-    """What a call writes into the journal."""
-
-    def __init__(
-        self, client: SpotClient, call_id: str, targets: Sequence[Target], recv_window: str | None, delays: Limits
-    ) -> None:
-        self._journal = the_journal()
-        self._reason = ""
-        self._ids = [secrets.token_hex(8) for _ in targets]
-        self._of = {id(target): intent for target, intent in zip(targets, self._ids, strict=True)}
-        if not targets:
-            return
-        sent_at = time.time_ns() // 1_000_000
-        good_for = float(recv_window or 5000) + delays.engine * 1000
-        self._reason = self._journal.intend(
-            [
-                journal.Intent(
-                    id=intent,
-                    call_id=call_id,
-                    sent_at=sent_at,
-                    deadline=sent_at + round(good_for),
-                    profile=client.profile,
-                    host=client.host,
-                    method="DELETE",
-                    path=target.path,
-                    params={name: str(value) for name, value in wire.items()},
-                    seen=[_named(row) for row in target.seen or ()],
-                )
-                for intent, target, wire in zip(
-                    self._ids,
-                    targets,
-                    ({**target.params, **({"recvWindow": recv_window} if recv_window else {})} for target in targets),
-                    strict=True,
-                )
-            ]
-        )
-
-    def conclude(self, sent: Sent, rows: Sequence[Row]) -> None:
-        """Write the answer and the outcomes of one request."""
-        intent = self._of.get(id(sent.target))
-        if intent is not None and not self._reason:
-            reason = self._journal.conclude(
-                intent,
-                http_status=sent.http_status,
-                answer=sent.answer,
-                outcomes=[{**_named(row), "outcome": row.outcome} for row in rows],
-                error="" if sent.error is None else str(sent.error),
-            )
-            self._reason = reason
-
-    def report(self, say: Callable[[str], None]) -> None:
-        """Say what was not recorded, and, once in a process, what earlier calls left open."""
-        if self._reason and self._journal.path is not None:
-            say(f"Not recorded in the journal: {self._reason}")
-        if not _reported:
-            _reported.append(True)
-            with suppress(NbextError):
-                unsettled = self._journal.unsettled(time.time_ns() // 1_000_000)
-                if unsettled:
-                    say(
-                        f"{wording.count(len(unsettled), 'earlier cancel')} never came to a known end: "
-                        "%cancel_log shows, and %cancel_log --settle settles."
-                    )
-
-
-def _named(row: Row) -> dict[str, object]:
-    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
-
-
 def _reported_ids(reports: Iterable[Mapping[str, Any]]) -> Iterable[object]:
     for report in reports:
         for order in report.get("orderReports", (report,)):
@@ -776,21 +609,6 @@ def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:
 
 def _parse_symbols(symbols: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(parse_symbol, symbols)))
-
-
-def given(client: SpotClient | None, profile: str | None) -> SpotClient:
-    """Take the client that was given, or the one that is kept for the profile.
-
-    Raises
-    ------
-    ConfigurationError
-        Both were given, or as `connect`.
-    """
-    if client is None:
-        return client_for(profile)
-    if profile is not None:
-        raise ConfigurationError("a client and a profile were both given; nothing was sent. Give one of them.")
-    return client
 
 
 def _keep(

@@ -8,8 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nbext import profiles, wording
-from nbext.cancel import client_for, the_journal
+from nbext.clients import client_for
 from nbext.errors import ConfigurationError, NbextError
+from nbext.record import current, named
 from nbext.rows import Row
 from nbext.select import Target
 from nbext.send import Sent
@@ -30,7 +31,7 @@ def cancel_log(last: int | None = None) -> DataFrame:
     """Show what was asked and what came back, oldest first; see `nbext.cancel_log`."""
     import pandas as pd
 
-    entries = the_journal().entries(last)
+    entries = current().entries(last)
     now = time.time_ns() // 1_000_000
     columns: dict[str, Any] = {
         "id": pd.array([entry.intent.id for entry in entries], dtype="str"),
@@ -57,7 +58,7 @@ def raw_answer(intent_id: str) -> str:
     ConfigurationError
         The journal holds no answer to that request.
     """
-    answer = the_journal().answer(intent_id)
+    answer = current().answer(intent_id)
     if answer is None:
         raise ConfigurationError(f"the journal holds no answer to {intent_id!r}. %cancel_log lists the ids.")
     return answer.decode("utf-8", "replace")
@@ -73,7 +74,7 @@ def settle_open(*, seconds: float = 20.0, say: Callable[[str], None]) -> DataFra
     DataFrame
         As `cancel_log`, of the whole journal.
     """
-    journal = the_journal()
+    journal = current()
     me = f"{socket.gethostname()}:{os.getpid()}"
     now = time.time_ns() // 1_000_000
     entries = [entry for entry in journal.unsettled(now) if journal.claim(entry.intent.id, me, now)]
@@ -137,11 +138,6 @@ def _as_sent(entry: Entry) -> Sent:
 
 def _unknown(entry: Entry) -> list[Mapping[str, object]]:
     return [{**order, "outcome": "unknown"} for order in entry.intent.seen]
-
-
-def named(row: Row) -> dict[str, object]:
-    """Name an order: symbol and ids."""
-    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
 
 
 def _request(entry: Entry) -> str:

@@ -85,13 +85,13 @@ class NBExt(Magics):
             raise UsageError("%cancel_all: name symbols or give --all, not both. Nothing was sent.")
         if not args.all and not args.symbols:
             raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or give --all. Nothing was sent.")
-        from nbext import cancel
+        from nbext import cancel, clients
 
         with _shown_frames():
             job = cancel.Job(
                 args.symbols,
                 everything=args.all,
-                client=cancel.client_for(args.profile),
+                client=clients.client_for(args.profile),
                 side=args.side,
                 type=args.type,
                 prefix=args.prefix,
@@ -141,11 +141,11 @@ class NBExt(Magics):
             %nbext testnet
         """
         args = _parse(self.nbext, line)
-        from nbext import cancel
+        from nbext import clients
 
         if args.profile is not None:
             profiles.select(args.profile)
-        client = cancel.client_for()
+        client = clients.client_for()
         kind = "LIVE" if profiles.is_live(client.base_url) else "not live"
         print(f"profile       {client.profile} ({kind})")
         print(f"host          {client.host}")
@@ -198,7 +198,7 @@ class NBExt(Magics):
             %nbext_guard --off
         """
         args = _parse(self.nbext_guard, line)
-        from nbext import cancel, guarding
+        from nbext import cancel, clients, guarding
 
         if args.off:
             names = [name for symbol in args.symbols or [None] for name in guarding.unset_at_exit(symbol)]
@@ -206,7 +206,7 @@ class NBExt(Magics):
             return
         if not args.symbols:
             raise UsageError("%nbext_guard: name a symbol, like BTCUSDT. Nothing is guarded.")
-        client = cancel.client_for(args.profile)
+        client = clients.client_for(args.profile)
         jobs = [cancel.Job([symbol], client=client) for symbol in args.symbols]
         for job in jobs:
             if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
@@ -310,8 +310,9 @@ def unload(shell: InteractiveShell) -> None:
     tables.unregister(shell)
     completion.unregister(shell)
     profiles.select(None)
-    if "nbext.cancel" in sys.modules:
-        sys.modules["nbext.cancel"].close()
+    for name, end in (("clients", "close"), ("record", "close"), ("cancel", "forget")):
+        if (module := sys.modules.get(f"nbext.{name}")) is not None:
+            getattr(module, end)()
 
 
 def _parse(magic: Any, line: str) -> Namespace:  # noqa: ANN401 - a method with a parser

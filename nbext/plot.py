@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from nbext import cancel, display
+from nbext import clients, display
 from nbext.errors import ConfigurationError, NbextError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _asked(frame: DataFrame, symbols: Sequence[str]) -> dict[str, Decimal]:
     if not symbols or not isinstance(made, dict):
         return {}
     try:
-        client = cancel.client_for(made.get("profile"))
+        client = clients.client_for(made.get("profile"))
         if client.host != made.get("host"):
             return {}
         names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))

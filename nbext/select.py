@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nbext.rows import Row
     from nbext.spot import SpotClient
 
+CANCEL_ALL = "/api/v3/openOrders"
+
 _SIDES = ("BUY", "SELL")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -128,7 +130,7 @@ def by_symbol(symbols: Sequence[str], seen: Look | None) -> list[Target]:
     return [
         Target(
             symbol,
-            "/api/v3/openOrders",
+            CANCEL_ALL,
             {"symbol": symbol},
             None if rows is None else [row for row in rows if row.order.get("symbol") == symbol],
         )

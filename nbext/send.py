@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import queue
 import threading
 import time
@@ -108,8 +109,9 @@ class Sending:
             try:
                 while threads < min(WIDTH, len(self.sent)) and not self.interrupted:
                     threads += 1
-                    # Daemons, so that a second interrupt can leave them behind; an executor is waited for at exit.
-                    threading.Thread(target=self._work, name=f"nbext-cancel-{threads}", daemon=True).start()
+                    # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no
+                    # executor. Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
+                    _thread.start_new_thread(self._work, ())
                 self._tell(self._news.get())
             except KeyboardInterrupt:
                 self._stop.set()

@@ -41,8 +41,9 @@ def no_settings_of_the_user(
     for name in ("HOME", "IPYTHONDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(home))
     yield
-    if cancel := sys.modules.get("nbext.cancel"):
-        cancel.close()
+    for name in ("clients", "record"):
+        if module := sys.modules.get(f"nbext.{name}"):
+            module.close()
     if profiles := sys.modules.get("nbext.profiles"):
         profiles.select(None)
     if spot := sys.modules.get("nbext.spot"):

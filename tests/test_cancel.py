@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import nbext
-from nbext import cancel, log
+from nbext import cancel, clients, log, record
 from nbext.exchange import LocalExchange
 
 if TYPE_CHECKING:
@@ -316,8 +316,8 @@ def test_a_killed_cancel_is_settled_later(
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
     said: list[str] = []
-    cancel._reported.clear()
-    cancel.Job(["ETHUSDT"], client=cancel.client_for(), say=said.append).run()
+    record._reported.clear()
+    cancel.Job(["ETHUSDT"], client=clients.client_for(), say=said.append).run()
     assert any("1 earlier cancel never came to a known end" in line for line in said)
     said.clear()
     frame = log.settle_open(say=said.append)

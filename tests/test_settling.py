@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pytest
 import nbext
 from nbext import cancel
 from nbext.exchange import LocalExchange
+from nbext.select import by_symbol
+from nbext.send import Sending
 from nbext.settle import Limits
 
 if TYPE_CHECKING:
@@ -91,7 +94,7 @@ def test_an_answer_lost_after_executing_is_settled(
     frame = call.run()
     assert set(frame["orderId"]) == before
     assert set(frame["outcome"]) == {"canceled"}
-    assert frame.attrs["nbext"]["complete"] is seen
+    assert frame.attrs["nbext"]["complete"] is False
     assert executed(exchange) == [True]
     assert call.said[0].startswith("BTCUSDT: outcome unknown, checking")
     assert "an answer was lost" in call.said[-1]
@@ -253,3 +256,43 @@ def test_check_names_a_symbol_on_which_orders_keep_appearing(exchange: LocalExch
     call.job._say = place_again
     call.run(check=True)
     assert "1 order open now (1 single), on ETHUSDT" in call.said[-1]
+
+
+def test_an_interrupt_while_the_workers_start_holds_everything_back_that_it_says(
+    exchange: LocalExchange, client: SpotClient
+) -> None:
+    """Whenever in the first moments Ctrl-C comes, what is said not to be sent never arrives."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    symbols = ["BTCUSDT", "ETHUSDT", *(f"NO{n}" for n in range(10))]
+    before = signal.signal(signal.SIGALRM, interrupt)
+    kept_back = 0
+    try:
+        for step in range(40):
+            exchange.reset()
+            sending = Sending(
+                client,
+                by_symbol(symbols, None),
+                recv_window=None,
+                max_wait=0,
+                say=lambda _: None,
+            )
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.0001)
+            left = False
+            try:
+                sending.run()
+            except KeyboardInterrupt:
+                left = True
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            not_sent = {
+                sent.target.symbol for sent in sending.results(left=left) if isinstance(sent.error, nbext.NotSentError)
+            }
+            kept_back += len(not_sent)
+            time.sleep(0.03)
+            assert not_sent.isdisjoint(request["symbol"] for request in exchange.requests("DELETE"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert kept_back > 0

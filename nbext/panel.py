@@ -1,0 +1,499 @@
+"""The panel: what is open on one exchange, and two buttons that cancel it, each of which wants a second click.
+
+A panel talks to one exchange for as long as it lives, the one that its badge names. Requests run on threads of their
+own, so that the kernel stays free; every trait that they set reaches the browser all the same. Nothing is printed,
+since output of a click shows nowhere.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.getipython import get_ipython
+from ipywidgets import HTML, Button, Checkbox, Combobox, HBox, IntProgress, Layout, SelectMultiple, Text, VBox
+
+from nbext import cancel, clients, display, log, panel_parts, profiles, select, wording
+from nbext.arguments import parse_symbol
+from nbext.arming import Arming, Trigger
+from nbext.errors import NbextError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pandas import DataFrame
+
+    from nbext.rows import Row
+    from nbext.select import Look
+    from nbext.spot import SpotClient
+
+ARMED = 5.0
+"""Seconds for which a first click arms a button."""
+ARMED_LIVE = 60.0
+"""The same where the number of orders has to be typed."""
+
+_CALLS, _LINES = 5, 8
+_FEW = 3
+
+
+class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
+    """Open orders, and buttons that cancel them.
+
+    Parameters
+    ----------
+    symbol : str, optional
+        The symbol to begin with; none means all that have open orders.
+    profile : str, optional
+        As in `nbext.connect`; not together with `client`.
+    client : SpotClient, optional
+    clock : callable, optional
+        Gives seconds, to tell how far apart clicks are.
+
+    Attributes
+    ----------
+    badge, symbol, refresh_button, auto_refresh, reading, table, orders, cancel_selected, cancel_all, number,
+    progress, message, result, calls : Widget
+    frame : DataFrame or None
+        What the last cancel gave.
+    error : NbextError or None
+        What it raised.
+
+    Raises
+    ------
+    ConfigurationError
+        As `nbext.connect`.
+    """
+
+    def __init__(
+        self,
+        symbol: str = "",
+        *,
+        profile: str | None = None,
+        client: SpotClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = clients.given(client, profile)
+        self._trigger = Trigger(clock)
+        self._job: cancel.Job | None = None
+        self._said: list[str] = []
+        self.frame: DataFrame | None = None
+        self.error: NbextError | None = None
+        self._state = threading.RLock()
+        self._working = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._under_way: set[str] = set()
+        self._surveyed = False
+        self._fresh_from = 0.0
+        self._read_at = ""
+        self._rows: list[Row] = []
+        self._drawing = False
+        self._stop = threading.Event()
+        self._build(symbol)
+        super().__init__(self._children(), layout=Layout(width="100%"))
+        self.add_class("nbext-panel")
+        if (shell := get_ipython()) is not None:
+            shell.events.register("pre_run_cell", self._cell_begins)
+            shell.events.register("post_run_cell", self._cell_ends)
+        self.refresh()
+        self._begin(self._show_calls)
+
+    def _build(self, symbol: str) -> None:
+        self.badge = HTML(layout=Layout(width="auto"))
+        self._show_badge()
+        wide = {"description_width": "initial"}
+        self.symbol = Combobox(
+            value="".join(_symbols_of(symbol)),
+            description="Symbol",
+            placeholder="all that have open orders",
+            continuous_update=False,
+            style=wide,
+            layout=Layout(width="19em"),
+        )
+        self.refresh_button = Button(description="Refresh", tooltip="Read again what is open")
+        self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
+        self.reading = HTML(layout=Layout(width="auto"))
+        self.table = panel_parts.orders_table()
+        self._has_rows_to_click = not isinstance(self.table, HTML)
+        self.orders = SelectMultiple(
+            description="Select", rows=1, style=wide, layout=Layout(width="auto"), tooltip="Orders to cancel"
+        )
+        self.cancel_selected = Button(layout=Layout(width="auto"))
+        self.cancel_all = Button(layout=Layout(width="auto"))
+        self.number = Text(description="Number of orders", style=wide, layout=Layout(width="16em", display="none"))
+        self.progress = IntProgress(description="Requests", style=wide, layout=Layout(display="none"))
+        self.message, self.result, self.calls = (HTML(layout=Layout(width="auto")) for _ in range(3))
+        self.refresh_button.on_click(lambda _: self.refresh())
+        for button in self._buttons:
+            button.on_click(lambda clicked: self._watched(self._take_click, clicked))
+        self.symbol.observe(self._symbol_changed, "value")
+        self.auto_refresh.observe(self._auto_refresh_changed, "value")
+        self.orders.observe(self._orders_selected, "value")
+        if self._has_rows_to_click:
+            self.table.observe(self._rows_clicked, "selected_rows")
+        self._label()
+
+    @property
+    def _buttons(self) -> tuple[Button, Button]:
+        return self.cancel_selected, self.cancel_all
+
+    def _children(self) -> list[Any]:
+        wraps = Layout(flex_flow="row wrap", align_items="center")
+        return [
+            self.badge,
+            HBox([self.symbol, self.refresh_button, self.auto_refresh], layout=wraps),
+            self.reading,
+            self.table,
+            self.orders,
+            HBox([self.cancel_selected, self.cancel_all, self.number], layout=wraps),
+            self.progress,
+            self.message,
+            self.result,
+            self.calls,
+            *panel_parts.key_guards(),
+        ]
+
+    def _show_badge(self) -> None:
+        """Say which exchange it is now: a local one may have ended."""
+        kind, word, meaning = panel_parts.exchange(self._client)
+        where = f"{escape(self._client.profile)}, {escape(self._client.host)}"
+        self.badge.value = (
+            f'{panel_parts.STYLE}<div class="nbext-badge nbext-{kind}"><b>{word}</b>{meaning} &nbsp;[{where}]</div>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<CancelPanel {wording.subject(self._symbols)} {wording.place(self._client)}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as in ipywidgets
+        bundle = super()._repr_mimebundle_(**kwargs)
+        said = f"The panel for {wording.subject(self._symbols)} {wording.place(self._client)} lives in a running kernel"
+        bundle["text/html"] = f"<p>{escape(said)}: run %cancel_panel again.</p>"
+        return bundle
+
+    def close(self) -> None:
+        """Take the panel away: it reads and cancels nothing more."""
+        self._stop.set()
+        self._disarm()
+        if (shell := get_ipython()) is not None:
+            for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._cell_ends)):
+                with suppress(ValueError):
+                    shell.events.unregister(event, hook)
+        super().close()
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until what was begun is done."""
+        end = time.monotonic() + seconds
+        while self._threads:
+            self._threads[0].join(max(0.0, end - time.monotonic()))
+            if self._threads.pop(0).is_alive():
+                raise TimeoutError("the panel is still at work")
+
+    # What is open.
+
+    def refresh(self) -> None:
+        """Read again what is open, unless that is under way."""
+        symbol = self.symbol.value
+        with self._state:
+            if symbol in self._under_way:
+                return
+            self._under_way.add(symbol)
+        self._begin(self._read, symbol)
+
+    def _read(self, symbol: str) -> bool:
+        """Read and show what is open; whether that went well."""
+        began = time.monotonic()
+        self._show_badge()
+        try:
+            wanted = _symbols_of(symbol)
+            # The first look goes over all symbols, so that there is something to suggest.
+            seen = select.look(self._client, wanted if self._surveyed else ())
+            self._surveyed = True
+        except NbextError as error:
+            stale = f" The table is as of {self._read_at}." if self._read_at else ""
+            if symbol == self.symbol.value and began >= self._fresh_from:
+                self.reading.value = panel_parts.note("error", f"{type(error).__name__}: {error}{stale}", alert=True)
+            return False
+        finally:
+            with self._state:
+                self._under_way.discard(symbol)
+        with self._state:
+            if symbol == self.symbol.value and began >= self._fresh_from:
+                self._fresh_from = began
+                self._show(seen, wanted)
+        return True
+
+    def _show(self, seen: Look, wanted: Sequence[str]) -> None:
+        known = dict.fromkeys([*self.symbol.options, *seen.symbols()])
+        if tuple(known) != self.symbol.options:
+            self.symbol.options = tuple(known)
+        rows = seen.only(lambda order: not wanted or order["symbol"] in wanted).rows()
+        self._read_at = time.strftime("%H:%M:%S")
+        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
+        self.reading.value = panel_parts.note("info", f"{wording.subject(wanted)}: {said}, read at {self._read_at}")
+        units = panel_parts.units(rows)
+        rows = [row for legs in units.values() for row in legs]
+        if rows == self._rows and self.orders.options:
+            return  # a table that stays as it was keeps its place and its sorting
+        kept = [unit for unit in self.orders.value if unit in units]
+        self._rows = rows
+        self._drawing = True
+        try:
+            self.orders.options = [(panel_parts.describe(unit, legs), unit) for unit, legs in units.items()]
+            self.orders.rows = min(max(len(units), 1), _LINES)
+            self.orders.value = kept
+            self.orders.layout.display = self.table.layout.display = None if rows else "none"
+            self._fill(kept)
+        finally:
+            self._drawing = False
+        self._disarm_unless_meant()
+        self._label()
+
+    def _fill(self, kept: Sequence[panel_parts.Unit]) -> None:
+        cells = [panel_parts.cells(row) for row in self._rows]
+        if not self._has_rows_to_click:
+            self.table.value = panel_parts.table_html(cells, "Open orders") if cells else ""
+            return
+        import pandas as pd
+
+        frame = pd.DataFrame(cells, columns=list(panel_parts.COLUMNS.values()), dtype="str")
+        self.table.update(frame, selected_rows=[])  # a selection beyond the last row would raise
+        self.table.selected_rows = self._places(kept)
+
+    def _places(self, units: Sequence[panel_parts.Unit]) -> list[int]:
+        return [place for place, row in enumerate(self._rows) if panel_parts.unit_of(row) in units]
+
+    def _rows_clicked(self, change: Mapping[str, Any]) -> None:
+        """Take over what the mouse chose; a click on one leg of a list means the list."""
+        with self._state:
+            if self._drawing:
+                return
+            before = set(self._places(self.orders.value))
+            after = {place for place in change["new"] if place < len(self._rows)}
+            if before == after:
+                return
+            added, removed = (
+                {panel_parts.unit_of(self._rows[place]) for place in places}
+                for places in (after - before, before - after)
+            )
+            chosen = (set(self.orders.value) | added) - (removed - added)
+            self.orders.value = [unit for _, unit in self.orders.options if unit in chosen]
+            self._mark_rows()
+
+    def _orders_selected(self, _: object) -> None:
+        with self._state:
+            if not self._drawing:
+                self._mark_rows()
+                self._disarm_unless_meant()
+                self._label()
+
+    def _mark_rows(self) -> None:
+        if self._has_rows_to_click:
+            self.table.selected_rows = self._places(self.orders.value)
+
+    def _symbol_changed(self, change: Mapping[str, Any]) -> None:
+        spelled = "".join(self._symbols)
+        if spelled and spelled != change["new"]:
+            self.symbol.value = spelled  # which comes here again
+            return
+        with self._state:
+            self._disarm()
+            self._label()
+        self.refresh()
+
+    def _auto_refresh_changed(self, change: Mapping[str, Any]) -> None:
+        self._stop.set()
+        if change["new"]:
+            self._stop = threading.Event()
+            threading.Thread(target=self._watched, args=[self._keep_reading, self._stop], daemon=True).start()
+        else:
+            self.auto_refresh.description = "Auto-refresh"
+
+    def _keep_reading(self, stop: threading.Event) -> None:
+        """Read again and again, with a small share of the weight that the exchange grants; an error ends it."""
+        while True:
+            pause = panel_parts.pause(self._client, everything=not self.symbol.value)
+            self.auto_refresh.description = f"Auto-refresh, every {pause:.0f} s"
+            if stop.wait(pause):
+                return
+            if not self._working.locked() and not self._read(self.symbol.value):
+                self.auto_refresh.value = False
+                return
+
+    # Clicks: the first one arms, the second one fires.
+
+    def _take_click(self, button: Button) -> None:
+        with self._state:
+            if self._working.locked():
+                self._tell("info", *self._said, "A click was dropped: the panel is still at work.")
+                return
+            job, typed = self._job, self.number.value
+            verdict = self._trigger.click(self._meant(button))
+            if verdict == "after cell":
+                self._tell("info", "This click was dropped: it came while a cell was running. Click again.")
+            elif verdict == "arm":
+                self._arm(button)
+            elif verdict == "again" and self._trigger.armed is not None:
+                self._expire_later(self._trigger.armed)
+            elif verdict == "fire" and job is not None:
+                self._disarm()
+                self._fire(job, typed)
+
+    def _meant(self, button: Button) -> tuple[Button, object]:
+        return button, self.symbol.value if button is self.cancel_all else self.orders.value
+
+    def _arm(self, button: Button) -> None:
+        self._disarm()
+        self._show_badge()
+        everything, symbols, chosen = button is self.cancel_all, self._symbols, self.orders.value
+        rows = [
+            row
+            for row in self._rows
+            if (row.order["symbol"] in symbols if everything else panel_parts.unit_of(row) in chosen)
+        ]
+        try:
+            job = cancel.Job(
+                symbols if everything else (),
+                orders=None if everything else [row.order for row in rows],
+                client=self._client,
+                say=self._say,
+                progress=self._progressed,
+            )
+        except NbextError as error:
+            self._tell("error", f"{type(error).__name__}: {error}")
+            return
+        self._job = job
+        asks = job.must_ask(yes=False, confirm="live")
+        count = wording.count(len(rows), "open order")
+        button.description = f"{'Type the number, then click' if asks else 'Click again'} to cancel {count}"
+        button.button_style = "danger"
+        self.number.layout.display = None if asks else "none"
+        what = f"{count}{wording.kinds(rows) if rows else ''}{wording.traded(rows)}"
+        if everything:
+            what = f"all that is open, as last read {what},"
+        elif len(chosen) <= _FEW:
+            what += f": {'; '.join(label for label, unit in self.orders.options if unit in chosen)};"
+        live = "LIVE exchange. " if profiles.is_live(self._client.base_url) else ""
+        lasts = ARMED_LIVE if asks else ARMED
+        how = f"{f'Type {len(rows)} and click' if asks else 'Click'} again within {lasts:.0f} s"
+        where = f"{wording.subject(job.symbols)} {wording.place(self._client)}"
+        self._tell("armed", f"{live}{how} to cancel {what} on {where}")
+        self._expire_later(self._trigger.arm(self._meant(button), lasts))
+
+    def _expire_later(self, armed: Arming) -> None:
+        timer = threading.Timer(armed.lasts, self._expire, [armed])
+        timer.daemon = True
+        timer.start()
+
+    def _expire(self, armed: Arming) -> None:
+        with self._state:
+            if self._trigger.armed is armed:
+                self._disarm()
+                self._tell("info", "Nothing was canceled: no second click came in time.")
+
+    def _disarm(self) -> None:
+        with self._state:
+            if self._job is None:
+                return
+            self._job = self._trigger.armed = None
+            self.cancel_all.button_style = self.cancel_selected.button_style = ""
+            self.number.value = ""
+            self.number.layout.display = "none"
+            self.message.value = ""
+            self._label()
+
+    def _disarm_unless_meant(self) -> None:
+        armed = self._trigger.armed
+        if armed is not None and all(armed.meant != self._meant(button) for button in self._buttons):
+            self._disarm()
+
+    def _label(self) -> None:
+        """Say on the buttons what they cancel, and open only those that have something to cancel."""
+        symbol, chosen = wording.subject(self._symbols), len(self.orders.value)
+        if self._job is None:
+            self.cancel_selected.description = f"Cancel selected ({chosen})" if chosen else "Cancel selected"
+            self.cancel_all.description = f"Cancel all on {symbol}" if self._symbols else "Cancel all: name a symbol"
+        at_work = self._working.locked()
+        self.cancel_selected.disabled = at_work or not chosen
+        self.cancel_all.disabled = at_work or not self._symbols
+
+    @property
+    def _symbols(self) -> list[str]:
+        """The symbol that is named, as the exchange spells it; none for all, or where it is none at all."""
+        with suppress(NbextError):
+            return _symbols_of(self.symbol.value)
+        return []
+
+    def _fire(self, job: cancel.Job, typed: str) -> None:
+        if not self._working.acquire(blocking=False):
+            return
+        self._said = []
+        self._label()
+        self.progress.value = 0
+        self.progress.layout.display = None
+        self._tell("info", "Canceling ...")
+        self._begin(self._cancel, job, typed)
+
+    def _cancel(self, job: cancel.Job, typed: str) -> None:
+        self.frame, self.error = None, None
+        try:
+            self.frame = cancel.perform(job, ask=lambda _preview, _question: typed)
+            self._tell("done", *self._said)
+        except NbextError as error:
+            self.frame, self.error = error.frame, error
+            self._tell("error", *self._said, f"{type(error).__name__}: {error}")
+        finally:
+            self._fresh_from = time.monotonic()  # a look from before says nothing any more
+            self.result.value = "" if self.frame is None else panel_parts.scrolling(display.as_html(self.frame))
+            self.progress.layout.display = "none"
+            self._working.release()
+            with self._state:
+                self._label()
+        self._show_calls()
+        self._read(self.symbol.value)
+
+    def _say(self, line: str) -> None:
+        self._said.append(line)
+        self._tell("info", *self._said)
+
+    def _progressed(self, done: int, total: int) -> None:
+        self.progress.max, self.progress.value = total, done
+        self.progress.description = f"Requests {done} of {total}"
+
+    def _tell(self, kind: str, *lines: str) -> None:
+        self.message.value = panel_parts.note(kind, *lines, alert=kind in {"armed", "error"})
+
+    def _show_calls(self) -> None:
+        """Show the last calls of the journal."""
+        try:
+            calls = log.cancel_log(_CALLS)
+        except NbextError as error:
+            self.calls.value = panel_parts.note("error", f"{type(error).__name__}: {error}")
+            return
+        self.calls.value = panel_parts.calls_html(calls)
+
+    def _cell_begins(self, _: object) -> None:
+        self._trigger.cell_begins()
+        if self._job is not None:
+            self._disarm()
+            self._tell("info", "A cell was run, so the first click counts no more. Nothing was canceled.")
+
+    def _cell_ends(self, _: object) -> None:
+        self._trigger.cell_ends()
+
+    def _begin(self, work: Callable[..., object], *args: object) -> None:
+        thread = threading.Thread(target=self._watched, args=[work, *args], daemon=True)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
+
+    def _watched(self, work: Callable[..., object], *args: object) -> None:
+        """Show what nobody foresaw, too: the errors of clicks and threads are seen nowhere else."""
+        try:
+            work(*args)
+        except Exception as error:  # noqa: BLE001 - its text may hold anything, so only its name is shown
+            self._tell("error", f"{type(error).__name__}, which nbext did not foresee. Look before anything else.")
+
+
+def _symbols_of(text: str) -> list[str]:
+    return [parse_symbol(text)] if text.strip() else []

@@ -1,0 +1,223 @@
+"""What the panel is written with: which exchange, what goes as one, and how an order reads."""
+
+from __future__ import annotations
+
+import importlib.util
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ipywidgets import HTML, Layout
+
+from nbext import profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pandas import DataFrame
+
+    from nbext.rows import Row
+    from nbext.spot import SpotClient
+
+_PRACTICE = {
+    "testnet.binance.vision": ("testnet", "TESTNET", "practice exchange of Binance, no real money"),
+    "demo-api.binance.com": ("demo", "DEMO", "demo exchange of Binance, no real money"),
+}
+_LOCAL = ("local", "LOCAL", "practice exchange in this kernel, no real money")
+_LIVE = ("live", "LIVE", "real orders, real money")
+_STOPPED = ("live", "STOPPED", "this practice exchange has ended: whatever answers in its place counts as LIVE")
+
+COLUMNS = {
+    "list": "list",
+    "symbol": "symbol",
+    "orderId": "order",
+    "side": "side",
+    "type": "type",
+    "price": "price",
+    "stopPrice": "stop price",
+    "origQty": "quantity",
+    "executedQty": "traded",
+}
+# What the exchange writes where an order has none of it is a zero: no price at market, nothing traded yet.
+_AMOUNTS = {"price", "stopPrice", "origQty", "executedQty"}
+
+# Request weight of a look, and what auto-refresh may use of the 6000 that an address has in a minute.
+_WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS = 6, 80, 6
+_WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
+_FASTEST, _SLOWEST = 2.0, 30.0
+
+# Themes of JupyterLab and Notebook set the variables; elsewhere the text's own colour serves.
+STYLE = """<style>
+.nbext-panel { max-width: 100%; }
+.nbext-panel .widget-html-content { line-height: 1.4; min-width: 0; white-space: normal; }
+.nbext-panel .nbext-badge { color: #fff; border-radius: 3px; padding: 5px 10px; }
+.nbext-panel .nbext-local { background: #1b5e3a; }
+.nbext-panel .nbext-testnet { background: #0b5394; }
+.nbext-panel .nbext-demo { background: #5b3a8c; }
+.nbext-panel .nbext-live { background: #b00020; border: 3px double #fff; }
+.nbext-panel .nbext-badge b { font-size: 115%; letter-spacing: 0.06em; margin-right: 0.6em; }
+.nbext-panel .nbext-note { border-left: 4px solid #7a7a7a; padding: 3px 8px; overflow-wrap: anywhere; }
+.nbext-panel .nbext-armed { border-color: #c77700; }
+.nbext-panel .nbext-done { border-color: #1b7f3a; }
+.nbext-panel .nbext-error { border-color: #d0021b; }
+.nbext-panel .nbext-scroll { overflow-x: auto; max-width: 100%; }
+.nbext-panel .nbext-scroll table { border-collapse: collapse; }
+.nbext-panel .nbext-scroll caption { text-align: left; font-weight: bold; padding: 2px 0; }
+.nbext-panel .nbext-scroll :is(th, td) { border-bottom: 1px solid #8885; padding: 1px 8px; text-align: left;
+  white-space: nowrap; }
+.nbext-panel select { font-family: var(--jp-code-font-family, monospace); }
+</style>"""
+
+
+# Lumino looks for this mark before it takes a key for a shortcut.
+_KEY_GUARD = """export default { render({ el }) {
+  const mark = (tries) => {
+    const list = el.closest(".nbext-panel")?.querySelector("select");
+    if (list) list.dataset.lmSuppressShortcuts = "true";
+    else if (tries) requestAnimationFrame(() => mark(tries - 1));
+  };
+  mark(600);
+} };"""
+
+
+class Unit(NamedTuple):
+    """What is canceled as one: a single order, or a whole order list."""
+
+    symbol: str
+    is_list: bool
+    number: int
+
+
+def exchange(client: SpotClient) -> tuple[str, str, str]:
+    """Say which exchange it is, in a word and in some."""
+    if profiles.is_live(client.base_url):
+        return _STOPPED if client.profile == profiles.DEFAULT else _LIVE
+    return _PRACTICE.get(client.host, _LOCAL)
+
+
+def pause(client: SpotClient, *, everything: bool) -> float:
+    """Say how long to wait before reading again, so as to use a small share of what the exchange grants."""
+    if (client.used_weight or 0) > _WEIGHT_BUSY:
+        return _SLOWEST
+    weight = (_WEIGHT_ALL if everything else _WEIGHT_SYMBOL) + _WEIGHT_LISTS
+    return max(_FASTEST, weight * 60 / _WEIGHT_SHARE)
+
+
+def unit_of(row: Row) -> Unit:
+    """Name what goes when this order goes."""
+    symbol, list_id = row.order["symbol"], row.order.get("orderListId", -1)
+    return Unit(symbol, True, list_id) if list_id != -1 else Unit(symbol, False, row.order["orderId"])
+
+
+def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
+    """Gather the orders that go as one, in the order first met."""
+    found: dict[Unit, list[Row]] = {}
+    for row in rows:
+        found.setdefault(unit_of(row), []).append(row)
+    return found
+
+
+def _kind(row: Row) -> str:
+    """Name the order list that an order belongs to; empty for a single one."""
+    list_id = row.order.get("orderListId", -1)
+    return "" if list_id == -1 else f"{(row.order_list or {}).get('contingencyType', 'list')} {list_id}"
+
+
+def cells(row: Row) -> dict[str, str]:
+    """Write an order in the columns of the table."""
+    texts = {
+        name: _amount(row.order.get(name)) if name in _AMOUNTS else str(row.order.get(name, "")) for name in COLUMNS
+    }
+    return {title: _kind(row) if name == "list" else texts[name] for name, title in COLUMNS.items()}
+
+
+def describe(unit: Unit, legs: Sequence[Row]) -> str:
+    """Describe what goes as one in a line, for a list without columns."""
+    orders = " + ".join(_sentence(row) for row in legs)
+    what = f"{_kind(legs[0])}: {orders}" if unit.is_list else f"{orders} (order {unit.number})"
+    return f"{unit.symbol} {what}"
+
+
+def _sentence(row: Row) -> str:
+    cell = cells(row)
+    said = f"{cell['side']} {cell['quantity']} {cell['type']}"
+    said += f" at {cell['price']}" if cell["price"] else ""
+    said += f" stop {cell['stop price']}" if cell["stop price"] else ""
+    said += f" trailing {row.order['trailingDelta']}" if row.order.get("trailingDelta") else ""
+    return f"{said}, traded {cell['traded']}" if cell["traded"] else said
+
+
+def _amount(text: object) -> str:
+    """Write an amount with its digits and no more; empty for zero, the exchange's word for none."""
+    if not isinstance(text, str) or not text.strip("0."):
+        return ""
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def note(kind: str, *lines: str, alert: bool = False) -> str:
+    """Write lines with a mark beside them, for a screen reader to read out."""
+    said = "<br>".join(map(escape, lines))
+    return f'<div class="nbext-note nbext-{kind}" role="{"alert" if alert else "status"}">{said}</div>'
+
+
+def scrolling(table: str) -> str:
+    """Let a wide table scroll by itself, also with the keyboard."""
+    return f'<div class="nbext-scroll" tabindex="0">{table}</div>'
+
+
+def table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
+    """Write a table that needs no script; values are escaped."""
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in cells[0])
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in cell.values())}</tr>" for cell in cells)
+    return scrolling(
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def orders_table() -> Any:  # noqa: ANN401 - a widget
+    """Make a table whose rows can be clicked, or where anywidget is missing, one to look at."""
+    if importlib.util.find_spec("anywidget") is None:
+        return HTML(layout=Layout(width="100%"))
+    import pandas as pd
+    from itables.widget import ITable
+
+    return ITable(
+        pd.DataFrame(columns=list(COLUMNS.values()), dtype="str"),
+        select="multi",
+        maxBytes=0,  # rows left out for their size could not be selected
+        paging=False,
+        scrollY="16em",
+        scrollCollapse=True,
+        scrollX=True,
+        showIndex=False,
+        order=[],
+        classes="display compact nowrap",
+        text_in_header_can_be_selected=False,
+    )
+
+
+def key_guards() -> list[Any]:
+    """Keep the notebook's shortcuts away from the list: arrows move in it, and no letter cuts a cell."""
+    if importlib.util.find_spec("anywidget") is None:
+        return []
+    from anywidget import AnyWidget
+
+    class KeyGuard(AnyWidget):
+        _esm = _KEY_GUARD
+
+    return [KeyGuard()]
+
+
+def calls_html(calls: DataFrame) -> str:
+    """Show calls of the journal, the latest first."""
+    outcomes = ("canceled", "filled", "gone", "open", "unknown")
+    rows = [
+        {
+            "sent": f"{call['sentAt']:%Y-%m-%d %H:%M:%S} UTC",
+            "exchange": f"{call['profile']}, {call['host']}",
+            "request": call["request"],
+            "orders": ", ".join(f"{call[name]} {name}" for name in outcomes if call[name]) or "none",
+            "state": call["state"] if call["error"] is None else call["error"],
+        }
+        for call in calls.iloc[::-1].astype(object).where(calls.notna(), None).to_dict("records")
+    ]
+    return table_html(rows, "Last calls, from the journal") if rows else ""

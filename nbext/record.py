@@ -1,0 +1,109 @@
+"""What a call writes into the journal: its requests before they are sent, and what came of each after."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nbext import journal, wording
+from nbext.errors import NbextError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nbext.rows import Row
+    from nbext.select import Target
+    from nbext.send import Sent
+    from nbext.settle import Limits
+    from nbext.spot import SpotClient
+
+_journals: dict[str, journal.Journal] = {}
+_reported: list[bool] = []
+
+
+def current() -> journal.Journal:
+    """Give the journal that the environment names now."""
+    named = os.environ.get("NBEXT_JOURNAL", "")
+    if named not in _journals:
+        _journals[named] = journal.Journal.from_environment()
+    return _journals[named]
+
+
+class Record:
+    """What a call writes into the journal."""
+
+    def __init__(
+        self, client: SpotClient, call_id: str, targets: Sequence[Target], recv_window: str | None, delays: Limits
+    ) -> None:
+        self._journal = current()
+        self._reason = ""
+        self._ids = [secrets.token_hex(8) for _ in targets]
+        self._of = {id(target): intent for target, intent in zip(targets, self._ids, strict=True)}
+        if not targets:
+            return
+        sent_at = time.time_ns() // 1_000_000
+        good_for = float(recv_window or 5000) + delays.engine * 1000
+        self._reason = self._journal.intend(
+            [
+                journal.Intent(
+                    id=intent,
+                    call_id=call_id,
+                    sent_at=sent_at,
+                    deadline=sent_at + round(good_for),
+                    profile=client.profile,
+                    host=client.host,
+                    method="DELETE",
+                    path=target.path,
+                    params={name: str(value) for name, value in wire.items()},
+                    seen=[named(row) for row in target.seen or ()],
+                )
+                for intent, target, wire in zip(
+                    self._ids,
+                    targets,
+                    ({**target.params, **({"recvWindow": recv_window} if recv_window else {})} for target in targets),
+                    strict=True,
+                )
+            ]
+        )
+
+    def conclude(self, sent: Sent, rows: Sequence[Row]) -> None:
+        """Write the answer and the outcomes of one request."""
+        intent = self._of.get(id(sent.target))
+        if intent is not None and not self._reason:
+            reason = self._journal.conclude(
+                intent,
+                http_status=sent.http_status,
+                answer=sent.answer,
+                outcomes=[{**named(row), "outcome": row.outcome} for row in rows],
+                error="" if sent.error is None else str(sent.error),
+            )
+            self._reason = reason
+
+    def report(self, say: Callable[[str], None]) -> None:
+        """Say what was not recorded, and, once in a process, what earlier calls left open."""
+        if self._reason and self._journal.path is not None:
+            say(f"Not recorded in the journal: {self._reason}")
+        if not _reported:
+            _reported.append(True)
+            with suppress(NbextError):
+                unsettled = self._journal.unsettled(time.time_ns() // 1_000_000)
+                if unsettled:
+                    say(
+                        f"{wording.count(len(unsettled), 'earlier cancel')} never came to a known end: "
+                        "%cancel_log shows, and %cancel_log --settle settles."
+                    )
+
+
+def named(row: Row) -> dict[str, object]:
+    """Name an order: symbol and ids."""
+    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
+
+
+def close() -> None:
+    """Close the journals, and let what earlier calls left open be reported anew."""
+    while _journals:
+        _journals.popitem()[1].close()
+    _reported.clear()

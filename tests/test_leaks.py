@@ -1,0 +1,336 @@
+"""Nothing that is shown, kept or logged holds a secret: shells and notebooks fail, and all output is searched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import nbformat
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from nbclient import NotebookClient
+from truth.proxy import Mishap, Proxy
+
+from nbext.exchange import LocalExchange
+from nbext.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PASSPHRASE = "tR0ub4dor-passphrase"
+KINDS = ["HMAC", "RSA", "Ed25519"]
+
+PREPARE = """
+import logging, sys, traceback
+logging.basicConfig(level=1, stream=sys.stdout, force=True)
+for name in list(logging.root.manager.loggerDict): logging.getLogger(name).setLevel(1)
+import http.client
+http.client.HTTPConnection.debuglevel = 1
+import nbext
+from nbext import cancel, clients, log, profiles, spot, wire
+def attempt(call):
+    try:
+        return call()
+    except BaseException as error:
+        for locals_ in (False, True):
+            print("".join(traceback.TracebackException.from_exception(error, capture_locals=locals_).format()))
+        print(repr(error), str(error), vars(error), error.args, getattr(error, "failures", None))
+        return error
+def wrapped(call):
+    try:
+        call()
+    except BaseException as error:
+        raise RuntimeError("mine") from error
+%load_ext nbext
+%xmode Verbose
+%config NBExt
+%config NBExt.confirm = 'never'
+"""
+
+FAIL = """
+%nbext
+%open_orders
+df = %cancel_all BTCUSDT --yes --recv-window 700
+%tb
+attempt(lambda: nbext.cancel_all("BTCUSDT", yes=True, settle=0))
+wrapped(lambda: nbext.cancel_all("BTCUSDT", yes=True, settle=0))
+wrapped(lambda: nbext.open_orders("BTCUSDT"))
+attempt(lambda: nbext.open_orders("ETHUSDT"))
+%cancel_all ETHUSDT NOSUCH --side SELL
+"""
+
+AFTERWARDS = """
+import pickle
+client = clients.client_for()
+attempt(lambda: pickle.dumps(client))
+attempt(lambda: pickle.dumps(client._signing_key))
+wrapped(lambda: pickle.dumps(profiles.resolve()))
+client
+print(repr(client), str(client), f"{client!r}", vars(client), client.__dict__, client._signing_key)
+print(clients._clients, profiles.resolve(), nbext.last, nbext.last.attrs if nbext.last is not None else None)
+print(vars(client._wire), client._heard, vars(client._heard), client.heard())
+attempt(lambda: nbext.connect("local", api_key=client._api_key, secret_key="sNotThisOne"))
+%cancel_log
+for one in nbext.cancel_log()["id"]: attempt(lambda: print(log.raw_answer(one)))
+%who
+%whos
+%history
+%history -g
+%tb
+%debug?
+"""
+
+
+@dataclass
+class Stage:
+    """An exchange behind a proxy, a home, and everything that must not be found there."""
+
+    exchange: LocalExchange
+    proxy: Proxy
+    home: Path
+    environment: dict[str, str]
+    secrets: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+
+    def shell(self, *parts: str, environment: dict[str, str] | None = None) -> str:
+        """Feed lines to an IPython of its own, and keep all that it writes."""
+        lines = "\n".join(map(_cells, parts)) + "\nexit\n"
+        ran = subprocess.run(
+            [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
+            input=lines,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            env={**os.environ, **self.environment, **(environment or {})},
+            check=False,
+        )
+        self.shown += [ran.stdout, ran.stderr]
+        return ran.stdout + ran.stderr
+
+    def search(self, *, history: bool = True) -> None:
+        """Look for every secret in all that was shown and in every file that was written."""
+        texts = {f"output {number}": text.encode("utf-8", "replace") for number, text in enumerate(self.shown)}
+        for path in self.home.rglob("*"):
+            if path.is_file() and "keys" not in path.parts:
+                texts[str(path)] = path.read_bytes()
+        path = self.home / "journal.sqlite3"
+        for entry in Journal(path).entries():
+            texts[f"answer {entry.intent.id}"] = Journal(path).answer(entry.intent.id) or b""
+        assert any(name.endswith("history.sqlite") for name in texts) is history
+        signatures = [talk.params["signature"] for talk in self.proxy.talks if "signature" in talk.params]
+        assert signatures
+        for secret in self.secrets + signatures:
+            for form in {secret, quote(secret, safe=""), unquote(secret)}:
+                for piece in (form[:20], form[-20:]):
+                    for name, text in texts.items():
+                        at = text.find(piece.encode())
+                        found = text[max(0, at - 300) : at + 60]
+                        assert at < 0, f"{name} holds {piece[:6]}...: {found!r}"
+
+
+def _cells(source: str) -> str:
+    """Write lines as somebody types them: a blank line ends what is indented."""
+    typed: list[str] = []
+    for line in textwrap.dedent(source).strip().splitlines():
+        if typed and typed[-1].startswith((" ", "for ")) and not line.startswith(" ") and line:
+            typed.append("")
+        typed.append(line)
+    return "\n".join([*typed, ""])
+
+
+def _credential(kind: str, exchange: LocalExchange, home: Path) -> tuple[dict[str, str], list[str]]:
+    """Give environment variables of a key, and what of it must not be seen."""
+    if kind == "HMAC":
+        names = {"BINANCE_API_KEY": exchange.api_key, "BINANCE_API_SECRET": exchange.secret_key}
+        return names, [exchange.api_key[:-4], exchange.secret_key]
+    key = ed25519.Ed25519PrivateKey.generate() if kind == "Ed25519" else rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    api_key = exchange.add_key(public_key=public).api_key
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(PASSPHRASE.encode()),
+    ).decode()
+    path = home / "keys" / "key.pem"
+    path.parent.mkdir()
+    path.write_text(pem)
+    bare = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    lines = [line for each in (pem, bare) for line in each.splitlines() if not line.startswith("-----")]
+    names = {
+        "BINANCE_API_KEY": api_key,
+        "BINANCE_PRIVATE_KEY": str(path),
+        "BINANCE_PRIVATE_KEY_PASSPHRASE": PASSPHRASE,
+    }
+    # Every PKCS#8 file of a kind begins alike.
+    return names, [api_key[:-4], PASSPHRASE, *(line for line in lines[1:] if len(b64decode(line + "==")) > 20)]
+
+
+@pytest.fixture
+def exchange() -> Iterator[LocalExchange]:
+    """Start an exchange with orders on it."""
+    with LocalExchange() as exchange:
+        exchange.seed_orders()
+        yield exchange
+
+
+@pytest.fixture(params=KINDS)
+def stage(request: pytest.FixtureRequest, exchange: LocalExchange, tmp_path: Path) -> Iterator[Stage]:
+    """Set up a home, a key of each kind in the environment, and a proxy that sees every signature."""
+    names, secrets = _credential(request.param, exchange, tmp_path)
+    proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
+    homes = ("HOME", "IPYTHONDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    environment = {
+        **dict.fromkeys(homes, str(tmp_path)),
+        "NBEXT_BASE_URL": proxy.url,
+        "NBEXT_JOURNAL": str(tmp_path / "journal.sqlite3"),
+        "NO_COLOR": "1",
+        **names,
+    }
+    yield Stage(exchange, proxy, tmp_path, environment, secrets)
+    proxy.stop()
+
+
+def test_shells_that_meet_every_fault_show_no_secret(stage: Stage) -> None:
+    """Firewalls that echo the signed URL, lost and broken answers, limits: nothing of it is shown or kept."""
+    faults, path = stage.exchange.faults, "*"
+    faults.firewall("GET", path, echo=True)
+    faults.firewall("DELETE", path, echo=True)
+    faults.fail("DELETE", path, code=-1007)
+    faults.truncate("DELETE", path, size=10)
+    faults.truncate("GET", path, size=10)
+    faults.lose_answer("GET", path, reset=True)
+    faults.unavailable("DELETE", path)
+    faults.lose_answer("DELETE", path, after_executing=False)
+    stage.proxy.spoil(Mishap("proxy_page_after", "*", times=2))
+    out = stage.shell(PREPARE, FAIL, FAIL, AFTERWARDS)
+    for shown in ("403", "OutcomeUnknownError", "RejectedError", "RuntimeError: mine", "not pickled", "x 14 columns"):
+        assert shown in out
+    faults.clear()
+    faults.ban("*", path, retry_after=60)
+    assert "418" in stage.shell(PREPARE, FAIL, AFTERWARDS)
+    stage.search()
+
+
+@pytest.mark.parametrize("stage", ["HMAC", "Ed25519"], indirect=True)
+def test_an_exchange_that_is_down_and_keys_that_are_wrong_show_no_secret(stage: Stage) -> None:
+    """A secret with a line end or a blank in it, a wrong one, a file that is no key, no exchange at all."""
+    stage.shell(PREPARE, FAIL, AFTERWARDS)
+    flawed = "sWrongSecretThatMustNotBeSeenAnywhere"
+    stage.secrets.append(flawed)
+    key = {"BINANCE_API_KEY": stage.exchange.api_key, "BINANCE_PRIVATE_KEY": "", "BINANCE_PRIVATE_KEY_PASSPHRASE": ""}
+    stage.secrets.append(stage.exchange.api_key[:-4])
+    for secret in (flawed, f"{flawed[:24]}\n{flawed[24:]}", f"{flawed} blank"):
+        stage.shell(PREPARE, FAIL, AFTERWARDS, environment={**key, "BINANCE_API_SECRET": secret})
+    broken = {"BINANCE_API_SECRET": "", "BINANCE_PRIVATE_KEY": flawed}
+    stage.shell(PREPARE, FAIL, AFTERWARDS, environment={**key, **broken})
+    stage.shell(PREPARE, FAIL, AFTERWARDS, environment={"BINANCE_PRIVATE_KEY_PASSPHRASE": flawed})
+    stage.proxy.stop()
+    assert "NotSentError" in stage.shell(PREPARE, FAIL, AFTERWARDS)
+    stage.search()
+
+
+@pytest.mark.parametrize("stage", ["HMAC"], indirect=True)
+def test_arguments_that_are_refused_show_no_secret(stage: Stage) -> None:
+    """`connect` raises before it has a client: its tracebacks have neither the arguments nor the environment."""
+    secret = "sArgumentThatMustNotBeSeenAnywhere"
+    path = stage.home / "keys"
+    path.mkdir(exist_ok=True)
+    (path / "secret").write_text(secret)
+    stage.secrets.append(secret)
+    calls = """
+    def hidden(**more):
+        read = lambda: open(sys.argv[0] and profiles.os.environ["SECRET_FILE"]).read()
+        return lambda: nbext.connect(**{name: read() if value is None else value for name, value in more.items()})
+    attempt(hidden(base_url="https://user@example.invalid", api_key=None, secret_key=None))
+    attempt(hidden(base_url="http://127.0.0.1:9", api_key=None))
+    attempt(hidden(base_url="http://127.0.0.1:9", secret_key=None))
+    attempt(hidden(base_url="http://127.0.0.1:9", api_key="k", secret_key=None, private_key="x"))
+    attempt(hidden(base_url="http://127.0.0.1:9", api_key="k", private_key=None))
+    attempt(hidden(base_url="http://127.0.0.1:9", api_key="k", private_key=None, passphrase=None))
+    attempt(hidden(profile="nosuch", api_key=None, secret_key=None))
+    attempt(hidden(profile="local", api_key=None, secret_key=None))
+    attempt(hidden(profile="testnet", api_key=None, secret_key=None))
+    wrapped(hidden(profile="local", api_key=None, secret_key=None, passphrase=None))
+    """
+    out = stage.shell(PREPARE, calls, FAIL, environment={"SECRET_FILE": str(path / "secret")})
+    assert out.count("ConfigurationError") >= 9
+    stage.search()
+
+
+@pytest.mark.parametrize("stage", ["HMAC", "RSA"], indirect=True)
+def test_an_interrupt_in_the_middle_of_a_request_shows_no_secret(stage: Stage) -> None:
+    """Ctrl-C while looking, sending or settling: the traceback has no frame with the signed URL."""
+    interrupt = """
+    import os, signal, threading
+    def soon(seconds=0.5): threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    soon(); nbext.open_orders("BTCUSDT")
+    soon(); attempt(lambda: nbext.open_orders("BTCUSDT"))
+    soon(); wrapped(lambda: nbext.open_orders("BTCUSDT"))
+    soon(); wrapped(lambda: clients.client_for().measure_clock_offset())
+    soon(); soon(0.8); nbext.cancel_all("BTCUSDT", yes=True)
+    soon(); soon(0.8); wrapped(lambda: nbext.cancel_all("BTCUSDT", yes=True))
+    """
+    stage.exchange.faults.answer_late("*", "*", seconds=2, times=None)
+    out = stage.shell(PREPARE, interrupt, AFTERWARDS)
+    assert out.count("KeyboardInterrupt") > 3
+    assert "Interrupted" in out
+    stage.search()
+
+
+def _killed(stage: Stage) -> None:
+    """Interrupt a script that no IPython protects, in the middle of a question."""
+    script = "import nbext\nnbext.open_orders('BTCUSDT')"
+    with subprocess.Popen(
+        [sys.executable, "-X", "dev", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **stage.environment},
+    ) as child:
+        ends = time.monotonic() + 20
+        while not stage.proxy.talks and time.monotonic() < ends:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        stage.shown.append(child.communicate(timeout=20)[0])
+    assert "KeyboardInterrupt" in stage.shown[-1]
+
+
+# nbclient and jupyter_client leave sockets of their event loop to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("stage", ["HMAC", "Ed25519"], indirect=True)
+def test_a_saved_notebook_holds_no_secret(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executed notebook whose cells failed, with its widgets and progress bars, is saved and searched."""
+    stage.exchange.faults.answer_late("*", "*", seconds=2)
+    _killed(stage)
+    stage.exchange.faults.clear()
+    for name, value in stage.environment.items():
+        monkeypatch.setenv(name, value)
+    faults = stage.exchange.faults
+    faults.firewall("*", "*", echo=True)
+    faults.truncate("DELETE", "*", size=10)
+    faults.firewall("DELETE", "*", echo=True, times=4)
+    several = "attempt(lambda: nbext.cancel_all('BTCUSDT', 'ETHUSDT', 'BNBUSDT', yes=True, settle=0))"
+    sources = [PREPARE, *FAIL.strip().splitlines(), several, "%cancel_all BTCUSDT ETHUSDT BNBUSDT SOLUSDT", AFTERWARDS]
+    notebooks: Any = nbformat.v4
+    cells = [notebooks.new_code_cell(source.strip()) for source in sources]
+    notebook = notebooks.new_notebook(cells=cells)
+    resources = {"metadata": {"path": str(stage.home)}}
+    NotebookClient(
+        notebook, timeout=60, kernel_name="python3", allow_errors=True, store_widget_state=True, resources=resources
+    ).execute()
+    written: str = notebooks.writes(notebook)
+    (stage.home / "executed.ipynb").write_text(written, "utf-8")
+    assert "RejectedError" in written
+    stage.search(history=False)

@@ -1,0 +1,37 @@
+"""``python -m tests.truth --rounds 10000``: play the campaign at length, and print what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+from .campaign import Report, play
+
+CHUNK = 250
+
+
+def main() -> int:
+    """Play, several campaigns side by side, and tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0, help="of the first campaign; each has 250 rounds and a seed")
+    parser.add_argument("--jobs", type=int, default=4, help="campaigns at a time")
+    args = parser.parse_args()
+    began, total = time.monotonic(), Report()
+    sizes = [min(CHUNK, args.rounds - start) for start in range(0, args.rounds, CHUNK)]
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(play, args.seed + number, size) for number, size in enumerate(sizes)]):
+            try:
+                total.add(done.result())
+            except Exception as error:  # noqa: BLE001 - the others go on, and this one counts
+                total.lies.append(f"a campaign broke down: {error!r}")
+            sys.stderr.write(f"{total.rounds} rounds, {time.monotonic() - began:.0f} s, {len(total.lies)} lies\n")
+    sys.stdout.write(f"{total}\n")
+    return 1 if total.lies else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
