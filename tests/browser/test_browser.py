@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["browser_fixtures"]
 
-LOAD = "import nbext\n%load_ext nbext\nfrom nbext import panel_magic; panel_magic.load(get_ipython())"
+LOAD = "import nbext\n%load_ext nbext"
 SEED = "nbext.local().seed_orders();"
 OPEN = "%cancel_panel BTCUSDT"
 DELETES = "len(nbext.local().requests('DELETE'))"

@@ -24,10 +24,12 @@ def main() -> int:
     sizes = [min(CHUNK, args.rounds - start) for start in range(0, args.rounds, CHUNK)]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(play, args.seed + number, size) for number, size in enumerate(sizes)]):
+            known = len(total.lies)
             try:
                 total.add(done.result())
             except Exception as error:  # noqa: BLE001 - the others go on, and this one counts
                 total.lies.append(f"a campaign broke down: {error!r}")
+            sys.stderr.writelines(f"{lie}\n" for lie in total.lies[known:])  # now, not after the other rounds
             sys.stderr.write(f"{total.rounds} rounds, {time.monotonic() - began:.0f} s, {len(total.lies)} lies\n")
     sys.stdout.write(f"{total}\n")
     return 1 if total.lies else 0
