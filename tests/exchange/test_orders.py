@@ -114,7 +114,8 @@ def test_cancel_all_with_nothing_open(client: Client) -> None:
     before = int(client.public("/api/v3/ping").headers["X-MBX-USED-WEIGHT-1M"])
     answer = client.cancel_all()
     assert (answer.status, *answer.refusal) == (400, -2011, "Unknown order sent.")
-    assert answer.headers["X-MBX-USED-WEIGHT"] == answer.headers["X-MBX-USED-WEIGHT-1M"] == str(before + 1)
+    assert answer.headers["X-MBX-USED-WEIGHT"] == answer.headers["X-MBX-USED-WEIGHT-1M"]
+    assert int(answer.headers["X-MBX-USED-WEIGHT"]) in {before + 1, 1}  # 1 if a minute of the clock has just begun
 
 
 def test_cancel_all_is_free_shares_one_id_and_ascends(client: Client) -> None:
@@ -123,7 +124,7 @@ def test_cancel_all_is_free_shares_one_id_and_ascends(client: Client) -> None:
         client.limit("BUY", price)
     before = client.public("/api/v3/ping").headers["X-MBX-USED-WEIGHT-1M"]
     answer = client.cancel_all()
-    assert answer.headers["X-MBX-USED-WEIGHT-1M"] == before
+    assert answer.headers["X-MBX-USED-WEIGHT-1M"] in {before, "0"}  # 0 if a minute of the clock has just begun
     ids = [row["orderId"] for row in answer.body]
     assert ids == sorted(ids)
     assert len({row["clientOrderId"] for row in answer.body}) == 1
