@@ -380,7 +380,7 @@ class Campaign:
                 self._lie(this.name, "something was sent, and there is no frame")
         else:
             if this.way in {"filter", "everything"}:
-                this.seen = self._seen_on_the_wire(this, talks[: deletes[0]] if deletes else talks)
+                this.seen = self._seen_on_the_wire(this, talks[: deletes[0]] if deletes else _first_look(talks))
             self._judge_rows(this, this.rows, talks[deletes[0] :] if deletes else [], beyond=beyond)
         self._judge_sending(this, [talks[number] for number in deletes])
         if this.error != "killed":
@@ -714,6 +714,17 @@ def _told(document: object) -> Iterator[tuple[str, int, str | None]]:
         for order in entry.get("orderReports", [entry]) if isinstance(entry, dict) else []:
             if "orderId" in order and "status" in order:
                 yield order["symbol"], order["orderId"], ENDED.get(order["status"])
+
+
+def _first_look(talks: list[Talk]) -> list[Talk]:
+    """Leave out what was read again after nothing was found to cancel: an order that came meanwhile was not seen."""
+    asked: set[tuple[str, str | None]] = set()
+    for number, talk in enumerate(talks):
+        question = talk.path, talk.params.get("symbol")
+        if question in asked:
+            return talks[:number]
+        asked.add(question)
+    return talks
 
 
 def _matches(order: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
