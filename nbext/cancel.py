@@ -41,6 +41,8 @@ Confirm = Literal["live", "always", "never"]
 
 last: DataFrame | None = None
 """The last frame that any call made, also of calls that raised."""
+symbols_met: set[str] = set()
+"""The symbols that calls of this process have asked for or found, for Tab."""
 
 PREVIEW_SECONDS = 60.0
 MAX_WAIT = 10.0
@@ -79,9 +81,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def forget() -> None:
-    """Forget the last frame."""
+    """Forget the last frame, and which symbols there are."""
     global last  # noqa: PLW0603 - the one frame that unloading the extension has to let go of
     last = None
+    symbols_met.clear()
 
 
 def open_orders(
@@ -106,6 +109,19 @@ def open_orders(
         said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
         say(f"{wording.subject(wanted)}: {said} {wording.place(client)}")
     return _keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
+
+
+def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **facts: object) -> DataFrame:
+    """Build the frame of orders that were read through a client.
+
+    Parameters
+    ----------
+    **facts
+        What else its ``attrs["nbext"]`` says.
+    """
+    from nbext import frames
+
+    return frames.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
 
 
 def perform(
@@ -271,8 +287,6 @@ class Job:
         ConfigurationError
             It was not given, or nobody can give it. Nothing was canceled.
         """
-        from nbext import frames
-
         where = f"{self._subject} {wording.place(self._client)}"
         nobody = ConfigurationError(
             f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. "
@@ -292,7 +306,7 @@ class Job:
             what += f"{self._details(rows)}{wording.notional(rows)}"
             what += ", and whatever is open afterwards" if before_cell else ""
             question = f"{live} {what} {wording.place(self._client)}? Type {len(rows)} to cancel: "
-            preview = frames.frame(rows, exact=self._exact, summary=_summary(self._client, call="preview"))
+            preview = frame_of(rows, self._client, exact=self._exact, call="preview")
             typed = ask(preview, question)
             if typed is None:
                 raise nobody
@@ -625,26 +639,19 @@ def _keep(
 ) -> DataFrame:
     """Build the frame of a call, and keep it as the last one."""
     global last  # noqa: PLW0603 - nbext.last is there for the reader who forgot to assign
-    from nbext import frames
-
-    last = frames.frame(
+    symbols_met.update(requested, filter(None, (row.order.get("symbol") for row in rows)))
+    last = frame_of(
         rows,
+        client,
         exact=exact,
-        summary=_summary(
-            client,
-            call=call,
-            call_id=call_id or secrets.token_hex(8),
-            requested=list(requested),
-            elapsed=round(time.monotonic() - began, 3),
-            complete=complete,
-            legs_without_report=legs_without_report,
-        ),
+        call=call,
+        call_id=call_id or secrets.token_hex(8),
+        requested=list(requested),
+        elapsed=round(time.monotonic() - began, 3),
+        complete=complete,
+        legs_without_report=legs_without_report,
     )
     return last
-
-
-def _summary(client: SpotClient, **facts: object) -> dict[str, object]:
-    return {"profile": client.profile, "host": client.host, **facts}
 
 
 def _say_nothing(_: str) -> None:

@@ -131,7 +131,7 @@ def _positionals(shell: InteractiveShell, parser: ArgumentParser, words: list[st
         return [] if words else _profiles()
     if not names & {"symbol", "symbols"}:
         return []
-    return sorted({*_symbols_in_frames(shell), *_symbols_typed(shell)} - {word.upper() for word in words})
+    return sorted({*_symbols_met(), *_symbols_typed(shell)} - {word.upper() for word in words})
 
 
 def _profiles() -> list[str]:
@@ -141,18 +141,11 @@ def _profiles() -> list[str]:
         return ["local", "testnet", "demo", "live"]
 
 
-def _symbols_in_frames(shell: InteractiveShell) -> Iterator[str]:
-    """Find the symbols in the frames of ours that the session still has."""
-    if (pandas := sys.modules.get("pandas")) is None:
-        return
-    from nbext import frames
-
-    held = [*shell.user_ns.values(), *shell.user_ns.get("_oh", {}).values()]
-    if cancel := sys.modules.get("nbext.cancel"):
-        held.append(cancel.last)
-    for value in held:
-        if isinstance(value, pandas.DataFrame) and value.columns.is_unique and frames.is_frame(value):
-            yield from value["symbol"].dropna().unique()
+def _symbols_met() -> set[str]:
+    """Give the symbols that calls have met, in loops and functions, too; none where nothing has been called."""
+    called = sys.modules.get("nbext.cancel")
+    met: set[str] = called.symbols_met if called else set()
+    return met
 
 
 def _symbols_typed(shell: InteractiveShell) -> Iterator[str]:

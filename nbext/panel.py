@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 from ipywidgets import HTML, Button, Checkbox, Combobox, HBox, IntProgress, Layout, SelectMultiple, Text, VBox
 
-from nbext import cancel, clients, display, log, panel_parts, profiles, select, wording
+from nbext import cancel, clients, display, log, panel_parts, select, wording
 from nbext.arguments import parse_symbol
 from nbext.arming import Arming, Trigger
 from nbext.errors import NbextError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from nbext.cancel import Confirm
     from nbext.rows import Row
     from nbext.select import Look
     from nbext.spot import SpotClient
@@ -36,7 +37,6 @@ ARMED_LIVE = 60.0
 """The same where the number of orders has to be typed."""
 
 _CALLS, _LINES = 5, 8
-_FEW = 3
 
 
 class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
@@ -49,13 +49,15 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
     profile : str, optional
         As in `nbext.connect`; not together with `client`.
     client : SpotClient, optional
+    confirm : callable, optional
+        Says when the number of orders has to be typed: ``"live"``, ``"always"`` or ``"never"``, as `NBExt.confirm`.
     clock : callable, optional
         Gives seconds, to tell how far apart clicks are.
 
     Attributes
     ----------
-    badge, symbol, refresh_button, auto_refresh, reading, table, orders, cancel_selected, cancel_all, number,
-    progress, message, result, calls : Widget
+    badge, symbol, refresh_button, auto_refresh, ladder, reading, table, orders, cancel_selected, cancel_all, number,
+    progress, message, result, picture, calls : Widget
     frame : DataFrame or None
         What the last cancel gave.
     error : NbextError or None
@@ -73,9 +75,11 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         *,
         profile: str | None = None,
         client: SpotClient | None = None,
+        confirm: Callable[[], Confirm] = lambda: "live",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = clients.given(client, profile)
+        self._confirm = confirm
         self._trigger = Trigger(clock)
         self._job: cancel.Job | None = None
         self._said: list[str] = []
@@ -89,6 +93,8 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._fresh_from = 0.0
         self._read_at = ""
         self._rows: list[Row] = []
+        self._just_gone: DataFrame | None = None
+        self._easel = threading.Lock()
         self._drawing = False
         self._stop = threading.Event()
         self._build(symbol)
@@ -114,6 +120,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         )
         self.refresh_button = Button(description="Refresh", tooltip="Read again what is open")
         self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
+        self.ladder = panel_parts.ladder_switch()
         self.reading = HTML(layout=Layout(width="auto"))
         self.table = panel_parts.orders_table()
         self._has_rows_to_click = not isinstance(self.table, HTML)
@@ -124,12 +131,13 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self.cancel_all = Button(layout=Layout(width="auto"))
         self.number = Text(description="Number of orders", style=wide, layout=Layout(width="16em", display="none"))
         self.progress = IntProgress(description="Requests", style=wide, layout=Layout(display="none"))
-        self.message, self.result, self.calls = (HTML(layout=Layout(width="auto")) for _ in range(3))
-        self.refresh_button.on_click(lambda _: self.refresh())
+        self.message, self.result, self.picture, self.calls = (HTML(layout=Layout(width="auto")) for _ in range(4))
+        self.refresh_button.on_click(lambda _: self._read_anew())
         for button in self._buttons:
             button.on_click(lambda clicked: self._watched(self._take_click, clicked))
         self.symbol.observe(self._symbol_changed, "value")
         self.auto_refresh.observe(self._auto_refresh_changed, "value")
+        self.ladder.observe(lambda _: self._begin(self._draw), "value")
         self.orders.observe(self._orders_selected, "value")
         if self._has_rows_to_click:
             self.table.observe(self._rows_clicked, "selected_rows")
@@ -143,7 +151,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         wraps = Layout(flex_flow="row wrap", align_items="center")
         return [
             self.badge,
-            HBox([self.symbol, self.refresh_button, self.auto_refresh], layout=wraps),
+            HBox([self.symbol, self.refresh_button, self.auto_refresh, self.ladder], layout=wraps),
             self.reading,
             self.table,
             self.orders,
@@ -151,6 +159,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self.progress,
             self.message,
             self.result,
+            self.picture,
             self.calls,
             *panel_parts.key_guards(),
         ]
@@ -201,6 +210,10 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self._under_way.add(symbol)
         self._begin(self._read, symbol)
 
+    def _read_anew(self) -> None:
+        self._just_gone = None
+        self.refresh()
+
     def _read(self, symbol: str) -> bool:
         """Read and show what is open; whether that went well."""
         began = time.monotonic()
@@ -222,7 +235,17 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             if symbol == self.symbol.value and began >= self._fresh_from:
                 self._fresh_from = began
                 self._show(seen, wanted)
+        self._draw()
         return True
+
+    def _draw(self) -> None:
+        """Draw what is open, and what the last cancel took away."""
+        if not self.ladder.value:
+            self.picture.value = ""
+            return
+        with self._easel:
+            picture = panel_parts.picture(self._rows, self._just_gone, self._client)
+            self.picture.value = picture if self.ladder.value else ""
 
     def _show(self, seen: Look, wanted: Sequence[str]) -> None:
         known = dict.fromkeys([*self.symbol.options, *seen.symbols()])
@@ -300,7 +323,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         with self._state:
             self._disarm()
             self._label()
-        self.refresh()
+        self._read_anew()
 
     def _auto_refresh_changed(self, change: Mapping[str, Any]) -> None:
         self._stop.set()
@@ -313,7 +336,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
     def _keep_reading(self, stop: threading.Event) -> None:
         """Read again and again, with a small share of the weight that the exchange grants; an error ends it."""
         while True:
-            pause = panel_parts.pause(self._client, everything=not self.symbol.value)
+            pause = panel_parts.pause(self._client, everything=not self.symbol.value, price=self.ladder.value)
             self.auto_refresh.description = f"Auto-refresh, every {pause:.0f} s"
             if stop.wait(pause):
                 return
@@ -364,21 +387,15 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self._tell("error", f"{type(error).__name__}: {error}")
             return
         self._job = job
-        asks = job.must_ask(yes=False, confirm="live")
+        asks = job.must_ask(yes=False, confirm=self._confirm())
         count = wording.count(len(rows), "open order")
         button.description = f"{'Type the number, then click' if asks else 'Click again'} to cancel {count}"
         button.button_style = "danger"
         self.number.layout.display = None if asks else "none"
-        what = f"{count}{wording.kinds(rows) if rows else ''}{wording.traded(rows)}"
-        if everything:
-            what = f"all that is open, as last read {what},"
-        elif len(chosen) <= _FEW:
-            what += f": {'; '.join(label for label, unit in self.orders.options if unit in chosen)};"
-        live = "LIVE exchange. " if profiles.is_live(self._client.base_url) else ""
         lasts = ARMED_LIVE if asks else ARMED
         how = f"{f'Type {len(rows)} and click' if asks else 'Click'} again within {lasts:.0f} s"
-        where = f"{wording.subject(job.symbols)} {wording.place(self._client)}"
-        self._tell("armed", f"{live}{how} to cancel {what} on {where}")
+        labels = None if everything else [label for label, unit in self.orders.options if unit in chosen]
+        self._tell("armed", panel_parts.invitation(rows, labels, job, self._client, how))
         self._expire_later(self._trigger.arm(self._meant(button), lasts))
 
     def _expire_later(self, armed: Arming) -> None:
@@ -438,13 +455,14 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
     def _cancel(self, job: cancel.Job, typed: str) -> None:
         self.frame, self.error = None, None
         try:
-            self.frame = cancel.perform(job, ask=lambda _preview, _question: typed)
+            self.frame = cancel.perform(job, ask=lambda _preview, _question: typed, confirm=self._confirm())
             self._tell("done", *self._said)
         except NbextError as error:
             self.frame, self.error = error.frame, error
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
             self._fresh_from = time.monotonic()  # a look from before says nothing any more
+            self._just_gone = self.frame
             self.result.value = "" if self.frame is None else panel_parts.scrolling(display.as_html(self.frame))
             self.progress.layout.display = "none"
             self._working.release()

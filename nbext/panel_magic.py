@@ -46,7 +46,9 @@ class PanelMagics(Magics):
 
         if args.symbol in self._panels:  # a cell that is run again shows its new panel only
             self._panels.pop(args.symbol).close()
-        panel = self._panels[args.symbol] = CancelPanel(args.symbol, profile=args.profile)
+        panel = self._panels[args.symbol] = CancelPanel(
+            args.symbol, profile=args.profile, confirm=lambda: self.shell.magics_manager.registry["NBExt"].confirm
+        )
         return panel
 
     def close(self) -> None:

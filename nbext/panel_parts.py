@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipywidgets import HTML, Layout
+from ipywidgets import HTML, Checkbox, Layout
 
-from nbext import profiles
+from nbext import cancel, plot, profiles, wording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,9 +42,11 @@ COLUMNS = {
 _AMOUNTS = {"price", "stopPrice", "origQty", "executedQty"}
 
 # Request weight of a look, and what auto-refresh may use of the 6000 that an address has in a minute.
-_WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS = 6, 80, 6
+_WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
 _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
+_FEW = 3
+"""So many orders that were chosen are named one by one."""
 
 # Themes of JupyterLab and Notebook set the variables; elsewhere the text's own colour serves.
 STYLE = """<style>
@@ -64,6 +67,7 @@ STYLE = """<style>
 .nbext-panel .nbext-scroll caption { text-align: left; font-weight: bold; padding: 2px 0; }
 .nbext-panel .nbext-scroll :is(th, td) { border-bottom: 1px solid #8885; padding: 1px 8px; text-align: left;
   white-space: nowrap; }
+.nbext-panel .nbext-picture { max-width: 100%; }
 .nbext-panel select { font-family: var(--jp-code-font-family, monospace); }
 </style>"""
 
@@ -94,11 +98,11 @@ def exchange(client: SpotClient) -> tuple[str, str, str]:
     return _PRACTICE.get(client.host, _LOCAL)
 
 
-def pause(client: SpotClient, *, everything: bool) -> float:
+def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float:
     """Say how long to wait before reading again, so as to use a small share of what the exchange grants."""
     if (client.used_weight or 0) > _WEIGHT_BUSY:
         return _SLOWEST
-    weight = (_WEIGHT_ALL if everything else _WEIGHT_SYMBOL) + _WEIGHT_LISTS
+    weight = (_WEIGHT_ALL if everything else _WEIGHT_SYMBOL) + _WEIGHT_LISTS + price * _WEIGHT_PRICE
     return max(_FASTEST, weight * 60 / _WEIGHT_SHARE)
 
 
@@ -153,6 +157,17 @@ def _amount(text: object) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: cancel.Job, client: SpotClient, how: str) -> str:
+    """Say what a second click would cancel: the orders chosen, by their labels, or all."""
+    what = wording.count(len(rows), "open order") + (wording.kinds(rows) if rows else "") + wording.traded(rows)
+    if labels is None:
+        what = f"all that is open, as last read {what},"
+    elif len(labels) <= _FEW:
+        what += f": {'; '.join(labels)};"
+    live = "LIVE exchange. " if profiles.is_live(client.base_url) else ""
+    return f"{live}{how} to cancel {what} on {wording.subject(job.symbols)} {wording.place(client)}"
+
+
 def note(kind: str, *lines: str, alert: bool = False) -> str:
     """Write lines with a mark beside them, for a screen reader to read out."""
     said = "<br>".join(map(escape, lines))
@@ -205,6 +220,26 @@ def key_guards() -> list[Any]:
         _esm = _KEY_GUARD
 
     return [KeyGuard()]
+
+
+def ladder_switch() -> Checkbox:
+    """Make the box that shows the ladder; a dead one that says why where matplotlib is missing."""
+    missing = importlib.util.find_spec("matplotlib") is None
+    return Checkbox(
+        description="Ladder (needs nbext[plot])" if missing else "Ladder",
+        disabled=missing,
+        indent=False,
+        layout=Layout(width="auto"),
+    )
+
+
+def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> str:
+    """Draw open orders as a ladder, and among them what has just gone."""
+    opened = cancel.frame_of(rows, client, call="open_orders")
+    figure = plot.ladder(*([] if gone is None else [gone]), opened, client=client)
+    said = escape(f"Ladder of prices. {figure.get_suptitle()}")
+    drawn = base64.b64encode(plot.png(figure)).decode()
+    return f'<img class="nbext-picture" alt="{said}" src="data:image/png;base64,{drawn}">'
 
 
 def calls_html(calls: DataFrame) -> str:

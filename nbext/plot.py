@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from nbext.spot import SpotClient
+
     Price = Decimal | float | str
 
 # Told apart without colour, too: buys go to the left, sells to the right.
@@ -27,9 +29,16 @@ _ENDED = frozenset({"canceled", "filled", "gone"})
 _WIDTH, _RUNG = 10.5, 0.26
 """Inches: of the picture, and from one price to the next."""
 _STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
+_INK, _PALE, _BLUE = "#1f2328", "#57606a", "#0550ae"
+_TEXT: dict[str, Any] = {"family": "DejaVu Sans", "fontsize": 8.5, "color": _INK, "parse_math": False}
+_HEAD: dict[str, Any] = {**_TEXT, "fontsize": 9.5}
+"""Given to each text, as nothing of a picture may hang on the reader's settings: a panel draws on a thread of its own,
+where matplotlib's settings, which are global, cannot be changed for a while."""
 
 
-def ladder(frame: DataFrame, last: Price | Mapping[str, Price] | None = None) -> Figure:
+def ladder(
+    *frames: DataFrame, last: Price | Mapping[str, Price] | None = None, client: SpotClient | None = None
+) -> Figure:
     """Draw the orders of a frame as a price ladder beside the last price.
 
     The highest price is on top, buys go to the left, sells to the right, the legs of a list are joined, and what was
@@ -37,11 +46,14 @@ def ladder(frame: DataFrame, last: Price | Mapping[str, Price] | None = None) ->
 
     Parameters
     ----------
-    frame : DataFrame
-        Of ours, such as `open_orders` and `cancel_all` give, or rows of one.
+    *frames : DataFrame
+        Of ours, such as `open_orders` and `cancel_all` give, or rows of one. An order that is in several is drawn as
+        the last one has it: ``ladder(before, canceled)`` shows what was open, with what is gone struck through.
     last : Decimal, float, str or Mapping, optional
         The last price, or last prices by symbol. Else the exchange that the frame is from is asked
         (``GET /api/v3/ticker/price``, weight 4 at most); where it does not answer, the line is left out.
+    client : SpotClient, optional
+        Whom to ask for the last price; else the one that is kept for the frame's profile.
 
     Returns
     -------
@@ -51,40 +63,46 @@ def ladder(frame: DataFrame, last: Price | Mapping[str, Price] | None = None) ->
     Raises
     ------
     ConfigurationError
-        matplotlib is missing, which the extra ``nbext[plot]`` brings; the frame is not one of ours; or `last` is no
-        price.
+        matplotlib is missing, which the extra ``nbext[plot]`` brings; a frame is not one of ours, or of another
+        exchange than the rest; or `last` is no price.
     """
     try:
-        import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
         raise ConfigurationError(
             'ladder draws with matplotlib, which is not installed. Install it with: pip install "nbext[plot]"'
         ) from None
-    if not display.is_ours(frame):
+    if not frames or not all(map(display.is_ours, frames)):
         raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
+    if len({_origin(frame) for frame in frames}) > 1:
+        raise ConfigurationError("these frames are of different exchanges. Draw one exchange at a time.")
+    frame = _merged(frames)
     symbols = list(dict.fromkeys(frame["symbol"].dropna()))
-    prices = _given(last, symbols) if last is not None else _asked(frame, symbols)
+    prices = _given(last, symbols) if last is not None else _asked(frame, symbols, client)
 
     class Picture(Figure):
         """A figure that a notebook shows without pyplot, which would show it a second time."""
 
         def _repr_png_(self) -> bytes:
-            file = BytesIO()
-            self.savefig(file, format="png", dpi=110)
-            return file.getvalue()
+            return png(self)
 
-    with mpl.rc_context({"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 8.5}):
-        rungs = [_Rungs(frame[frame["symbol"] == symbol], prices.get(symbol)) for symbol in symbols]
-        heights = [len(each.prices) + 2 for each in rungs] or [3]
-        figure = Picture(figsize=(_WIDTH, _RUNG * sum(heights) + 0.6), layout="constrained", facecolor="white")
-        mark = "DRY RUN, nothing was canceled: " if display.is_dry_run(frame) else ""
-        figure.suptitle(mark + display.caption(frame), fontsize=9.5, x=0.01, ha="left", wrap=True)
-        if rungs:
-            axes = figure.subplots(len(rungs), squeeze=False, height_ratios=heights)
-            for symbol, each, ax in zip(symbols, rungs, axes[:, 0], strict=True):
-                each.draw(ax, symbol)
+    rungs = [_Rungs(frame[frame["symbol"] == symbol], prices.get(symbol)) for symbol in symbols]
+    heights = [len(each.prices) + len(each.unpriced) + 2 for each in rungs] or [3]
+    figure = Picture(figsize=(_WIDTH, _RUNG * sum(heights) + 0.6), layout="constrained", facecolor="white")
+    mark = "DRY RUN, nothing was canceled: " if display.is_dry_run(frame) else ""
+    figure.suptitle(mark + display.caption(frame), **_HEAD, x=0.01, ha="left", wrap=True)
+    if rungs:
+        axes = figure.subplots(len(rungs), squeeze=False, height_ratios=heights)
+        for symbol, each, ax in zip(symbols, rungs, axes[:, 0], strict=True):
+            each.draw(ax, symbol)
     return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Draw a picture for a screen."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
 
 
 class _Rungs:
@@ -112,29 +130,34 @@ class _Rungs:
         ]
         most = max((_decimal(order["origQty"]) or Decimal(0) for _, order in rows if order), default=Decimal(0))
         ax.set(xlim=(-1.25, 1.4), ylim=(-len(rows) + 0.3, 0.7), xticks=[])
-        ax.set_title(symbol, loc="left", fontsize=9.5, fontweight="bold")
+        ax.set_title(symbol, loc="left", **_HEAD, fontweight="bold")
+        ax.set_facecolor("white")
+        ax.grid(visible=False)
         ax.spines[:].set_visible(False)
         ax.axvline(0, color="#8c959f", linewidth=0.8)
         ax.tick_params(axis="y", length=0)
         ax.set_yticks(
             [-row for row, (_, order) in enumerate(rows) if order],
             [_amount(price) if price else "no price" for price, order in rows if order],
+            **_TEXT,
         )
         lists: dict[str, list[int]] = {}
         for row, (price, order) in enumerate(rows):
             if order is None:
-                ax.axhline(-row, color="#0550ae", linewidth=1.4, zorder=0)
-                box = {"facecolor": "white", "edgecolor": "#0550ae", "boxstyle": "round,pad=0.25"}
-                ax.text(0, -row, f"last {_amount(price)}", color="#0550ae", ha="center", va="center", bbox=box)
+                ax.axhline(-row, color=_BLUE, linewidth=1.4, zorder=0)
+                box = {"facecolor": "white", "edgecolor": _BLUE, "boxstyle": "round,pad=0.25"}
+                blue = {**_TEXT, "color": _BLUE}
+                ax.text(0, -row, f"last {_amount(price)}", **blue, ha="center", va="center", bbox=box)
                 continue
             self._draw_order(ax, -row, order, most)
             if price and self.last:
-                ax.text(1.38, -row, f"{(price / self.last - 1) * 100:+.2f} %", ha="right", va="center", color="#57606a")
+                distance = f"{(price / self.last - 1) * 100:+.2f} %"
+                ax.text(1.38, -row, distance, **{**_TEXT, "color": _PALE}, ha="right", va="center")
             if order["list"]:
                 lists.setdefault(order["list"], []).append(-row)
         for track, legs in enumerate(legs for legs in lists.values() if len(legs) > 1):
             x = 1.05 + 0.03 * (track % 6)
-            ax.plot([x] * len(legs), legs, color="#57606a", linewidth=0.9, marker="_", markersize=5)
+            ax.plot([x] * len(legs), legs, color=_PALE, linewidth=0.9, marker="_", markersize=5)
 
     @staticmethod
     def _draw_order(ax: Axes, y: float, order: Mapping[str, str], most: Decimal) -> None:
@@ -151,7 +174,8 @@ class _Rungs:
             label = "".join(letter + _STROKE for letter in label)
         elif outcome not in {"open", "would_cancel"}:
             label = f"{label}  ({display.GLYPHS.get(outcome, '')} {outcome})"
-        ax.text(-0.02 * side, y, label, ha="right" if side > 0 else "left", va="center", alpha=0.65 if ended else 1)
+        align = "right" if side > 0 else "left"
+        ax.text(-0.02 * side, y, label, **_TEXT, ha=align, va="center", alpha=0.65 if ended else 1)
 
 
 def _words(order: Mapping[str, str]) -> Iterator[str]:
@@ -164,6 +188,24 @@ def _words(order: Mapping[str, str]) -> Iterator[str]:
         yield f"stop {order['stopPrice']}"
     if order["list"]:
         yield f"[{order['list']}]"
+
+
+def _origin(frame: DataFrame) -> tuple[object, object]:
+    made: Any = frame.attrs.get("nbext")
+    return (made.get("profile"), made.get("host")) if isinstance(made, dict) else (None, None)
+
+
+def _merged(frames: Sequence[DataFrame]) -> DataFrame:
+    """Put frames into one, each order as the last one has it."""
+    filled = [frame for frame in frames if len(frame)]
+    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
+        return (filled or frames)[-1]
+    import pandas as pd
+
+    merged = pd.concat(filled, ignore_index=True)
+    merged = merged[merged["orderId"].isna() | ~merged.duplicated(["symbol", "orderId"], keep="last")]
+    merged.attrs = dict(filled[-1].attrs)
+    return merged
 
 
 def _given(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[str, Decimal]:
@@ -179,14 +221,14 @@ def _given(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[st
     return {symbol: price for symbol, price in prices.items() if price is not None}
 
 
-def _asked(frame: DataFrame, symbols: Sequence[str]) -> dict[str, Decimal]:
+def _asked(frame: DataFrame, symbols: Sequence[str], client: SpotClient | None) -> dict[str, Decimal]:
     """Ask the exchange that the frame is from; a picture without that line is still one."""
-    made: Any = frame.attrs.get("nbext")
-    if not symbols or not isinstance(made, dict):
+    profile, host = _origin(frame)
+    if not symbols or host is None:
         return {}
     try:
-        client = clients.client_for(made.get("profile"))
-        if client.host != made.get("host"):
+        client = client or clients.client_for(str(profile))
+        if client.host != host:
             return {}
         names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
         tickers: Any = client.request("GET", "/api/v3/ticker/price", {"symbols": names}, signed=False)

@@ -11,8 +11,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
 
-from nbext import frames
-from nbext.rows import Row
+import nbext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,15 +93,24 @@ def test_each_place_has_its_own_offers(shell: InteractiveShell, cell: str, wante
     assert texts(shell, cell) == wanted
 
 
-def test_symbols_come_from_frames_and_from_the_lines_typed(shell: InteractiveShell) -> None:
-    """Symbols of frames that the session holds, and symbols typed before, in upper case; none twice on a line."""
+def test_symbols_come_from_calls_and_from_the_lines_typed(shell: InteractiveShell) -> None:
+    """Symbols that calls asked for or found, in loops, too, and symbols typed; in upper case, none twice on a line."""
     assert texts(shell, "%cancel_all BT|") == []
-    shell.user_ns["df"] = frames.frame([Row({"symbol": "BTCUSDT"}, None, "open"), Row({}, None, "open")])
-    shell.user_ns["_oh"][7] = frames.frame([Row({"symbol": "１２３４５６"}, None, "open")])
+    nbext.local().reset()
+    nbext.local().seed_orders()
+    run(shell, "for pair in ['eth/usdt']:\n    %open_orders {pair}")
+    assert texts(shell, "%cancel_all |")[0] == "ETHUSDT"
+    run(shell, "found = %open_orders")
     run(shell, "if False:\n    x = %cancel_all btcfdusd --prefix BTCNO --yes;  # BTCNOTHING")
     assert texts(shell, "%cancel_all bt|") == ["BTCFDUSD", "BTCUSDT"]
+    assert texts(shell, "%cancel_panel bt|") == ["BTCFDUSD", "BTCUSDT"]
     assert texts(shell, "%open_orders BTCUSDT BT|") == ["BTCFDUSD"]
-    assert "１２３４５６" in texts(shell, "x = %open_orders |")
+
+
+def test_the_panel_is_completed(shell: InteractiveShell) -> None:
+    """Its options and profiles, as those of the other magics."""
+    assert texts(shell, "%cancel_panel --p|") == ["--profile"]
+    assert texts(shell, "x = %cancel_panel BTCUSDT --profile te|") == ["testnet"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import nbext
 from nbext import frames
-from nbext.plot import ladder
+from nbext.plot import ladder, png
 from nbext.rows import Row
 
 if TYPE_CHECKING:
@@ -80,6 +80,35 @@ def test_the_last_price_is_asked_of_the_exchange_that_the_frame_is_from() -> Non
     assert sum(text.startswith("last ") for text in texts(ladder(frame))) == 2
     frame.attrs["nbext"]["host"] = "127.0.0.1:1"
     assert sum(text.startswith("last ") for text in texts(ladder(frame))) == 0
+
+
+def test_several_frames_are_one_picture() -> None:
+    """An order that is in two frames is drawn once, as the last one has it; orders without an id stay apart."""
+    before = frames.frame([order("4", orderId=1), order("3", orderId=2), order("2"), order("1")])
+    after = frames.frame([order("4", orderId=1, outcome="canceled")])
+    struck, *plain = texts(ladder(before, after, frames.frame([]), last={}))
+    assert struck.replace(STROKE, "") == "BUY 2.0 LIMIT"
+    assert struck.count(STROKE) == len("BUY 2.0 LIMIT")
+    assert plain == ["BUY 2.0 LIMIT"] * 3
+    assert ladder(before, after, last={}).get_suptitle() == "BTCUSDT: 4 orders, 3 open, 1 canceled"
+
+
+def test_frames_of_two_exchanges_are_no_picture() -> None:
+    """Order ids of one exchange say nothing on another."""
+    here, there = (frames.frame([order("1", orderId=1)], summary={"profile": "p", "host": host}) for host in "ab")
+    with pytest.raises(nbext.ConfigurationError, match="different exchanges"):
+        ladder(here, there)
+
+
+def test_the_readers_settings_change_nothing() -> None:
+    """A dark style, large letters or a grid: the picture stays as it is, and readable."""
+    import matplotlib as mpl
+    from matplotlib import style
+
+    frame = frames.frame([order("4", orderListId=1), order("3", orderListId=1, executedQty="1.0"), order("0")])
+    expected = png(ladder(frame, last=2))
+    with style.context("dark_background"), mpl.rc_context({"font.size": 20, "axes.grid": True}):
+        assert png(ladder(frame, last=2)) == expected
 
 
 @pytest.mark.usefixtures("exchange")

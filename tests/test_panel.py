@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
 
 import nbext
-from nbext import arming, panel_magic
+from nbext import arming, panel_magic, panel_parts
 from nbext.exchange import LocalExchange
 from nbext.panel import ARMED, ARMED_LIVE, CancelPanel
 
@@ -418,6 +418,48 @@ def test_auto_refresh_follows_and_stops_at_an_error(exchange: LocalExchange, cli
     until(lambda: not panel.auto_refresh.value)
     assert text(panel.reading).startswith("NotSentError: ")
     panel.close()
+
+
+def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
+    exchange: LocalExchange, panel: CancelPanel, clock: Clock
+) -> None:
+    """Switched on, it is drawn with each reading; what was canceled stays in it until somebody refreshes."""
+    alone = panel_parts.pause(panel._client, everything=False)
+    assert panel.picture.value == ""
+    panel.ladder.value = True
+    panel.wait()
+    assert 'alt="Ladder of prices. BTCUSDT: 13 orders, 13 open [' in panel.picture.value
+    panel.orders.value = [unit for _, unit in panel.orders.options][:2]
+    fire(panel, panel.cancel_selected, clock)
+    assert "BTCUSDT: 13 orders, 2 canceled, 11 open [" in panel.picture.value
+    assert len([1 for request in exchange.requests("GET") if "ticker" in str(request["path"])]) == 2
+    panel.refresh_button.click()
+    panel.wait()
+    assert "BTCUSDT: 11 orders, 11 open [" in panel.picture.value
+    panel.ladder.value = False
+    panel.wait()
+    assert panel.picture.value == ""
+    assert panel_parts.pause(panel._client, everything=False, price=True) > alone
+
+
+def test_the_magic_asks_when_the_reader_wants_to_be_asked(shell: InteractiveShell) -> None:
+    """The trait `confirm` holds for the panel, too, from the next first click on."""
+    nbext.local().reset()
+    nbext.local().seed_orders()
+    shell.run_cell("%load_ext nbext")
+    panel = shell.run_line_magic("cancel_panel", "BTCUSDT")
+    panel.wait()
+    clock = panel._trigger._clock = Clock()
+    shell.run_cell("%config NBExt.confirm = 'always'")
+    clock.now += 1
+    fire(panel, panel.cancel_all, clock)
+    assert "not confirmed; nothing was canceled" in text(panel.message)
+    assert deletes(nbext.local()) == []
+    shell.run_cell("%config NBExt.confirm = 'live'")
+    clock.now += 10
+    fire(panel, panel.cancel_all, clock)
+    assert len(deletes(nbext.local())) == 1
+    shell.run_cell("%unload_ext nbext")
 
 
 def until(fact: Callable[[], bool], seconds: float = 20.0) -> None:

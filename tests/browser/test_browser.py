@@ -112,6 +112,21 @@ def test_select_arm_cancel(notebook: Notebook) -> None:
     assert notebook.value(STILL_OPEN) == 0
 
 
+def test_the_ladder(notebook: Notebook) -> None:
+    """Switched on, it stands below the orders, with words for who cannot see it; what is gone is struck through."""
+    practice(notebook)
+    notebook.panel.get_by_role("checkbox", name="Ladder").check()
+    picture = notebook.panel.get_by_role("img", name=re.compile("13 orders, 13 open"))
+    expect(picture).to_be_visible()
+    notebook.panel.get_by_role("listbox").select_option(index=[0, 6])
+    arm_and_fire(notebook, "Cancel selected")
+    picture = notebook.panel.get_by_role("img", name=re.compile("13 orders, 3 canceled, 10 open"))
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth > 800 && image.clientWidth <= image.parentElement.clientWidth")
+    picture.scroll_into_view_if_needed()
+    notebook.screenshot("ladder")
+
+
 def test_double_clicks(notebook: Notebook) -> None:
     """A double click cancels nothing; one on an armed button cancels once."""
     practice(notebook)
