@@ -238,7 +238,7 @@ def test_keyboard_only(notebook: Notebook) -> None:
     practice(notebook)
     panel, keyboard = notebook.panel, notebook.page.keyboard
     assert panel.get_by_role("combobox", name="Symbol").input_value() == "BTCUSDT"
-    assert panel.get_by_role("checkbox").count() == 1
+    assert all(panel.get_by_role("checkbox", name=name).count() == 1 for name in ("Auto-refresh", "Ladder"))
     panel.get_by_role("button", name="Refresh").focus()
     choice = panel.get_by_role("listbox", name="Select")
     for _ in range(30):
