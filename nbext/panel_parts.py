@@ -67,6 +67,8 @@ STYLE = """<style>
 .nbext-panel .nbext-scroll caption { text-align: left; font-weight: bold; padding: 2px 0; }
 .nbext-panel .nbext-scroll :is(th, td) { border-bottom: 1px solid #8885; padding: 1px 8px; text-align: left;
   white-space: nowrap; }
+.nbext-panel .widget-checkbox { align-items: center; margin-left: 8px; }
+.nbext-panel .widget-checkbox input { margin: 0 5px 0 0; }
 .nbext-panel .nbext-picture { max-width: 100%; }
 .nbext-panel select { font-family: var(--jp-code-font-family, monospace); }
 </style>"""

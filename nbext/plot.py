@@ -112,8 +112,8 @@ class _Rungs:
     """
 
     def __init__(self, frame: DataFrame, last: Decimal | None) -> None:
-        table = display.readable(frame).reindex(columns=[*display.SHOWN], fill_value="")
-        orders: list[dict[str, str]] = table.to_dict("records")  # type: ignore[assignment] # all of it is text
+        empty: dict[Any, str] = dict.fromkeys(display.SHOWN, "")
+        orders = [{**empty, **order} for order in display.readable(frame).to_dict("records")]
         priced = [(order, _decimal(order["price"] or order["stopPrice"])) for order in orders]
         self.last = last
         self.prices: list[tuple[Decimal, dict[str, str] | None]] = [(price, order) for order, price in priced if price]

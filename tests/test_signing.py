@@ -187,7 +187,7 @@ def test_an_encrypted_key_signs_as_its_plain_twin(kind: str) -> None:
         pytest.param(b"", None, "not PEM in PKCS#8", id="empty file"),
         pytest.param(SECRET_KEY.encode(), None, "not PEM in PKCS#8", id="a secret key"),
         pytest.param(pem(RSA_KEY)[:-200], None, "not PEM in PKCS#8", id="cut"),
-        pytest.param(ED25519_PEM.replace(b"MC4CAQ", b"MC4CAR"), None, "not PEM in PKCS#8", id="one letter changed"),
+        pytest.param(ED25519_PEM.replace(b"MC4C", b"MC4D"), None, "not PEM in PKCS#8", id="one letter changed"),
         pytest.param(ED25519_PUBLIC_PEM, None, "not PEM in PKCS#8", id="the public key"),
         pytest.param(b"\x00\xff" * 40, None, "not PEM in PKCS#8", id="bytes"),
     ],

@@ -304,6 +304,9 @@ def test_saved_and_reopened_untrusted(notebook: Notebook) -> None:
     """Rows of a frame can be read without trust and without a kernel that knows them; nothing secret was saved."""
     notebook.run(LOAD, SEED, "df = %open_orders BTCUSDT", "df", OPEN)
     expect(notebook.panel).to_contain_text("13 open orders")
+    wide, room = notebook.visible.locator(".nbext-table").first.evaluate("box => [box.scrollWidth, box.clientWidth]")
+    assert wide <= room, "a column is cut off"
+    notebook.screenshot("frame")
     secrets = [notebook.text("nbext.local().secret_key"), notebook.text("nbext.local().api_key")]
     notebook.command("docmanager:save")
     saved = notebook.path.read_text()
