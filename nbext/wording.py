@@ -49,8 +49,9 @@ def kinds(rows: Sequence[Row]) -> str:
     return f" ({', '.join(parts)})"
 
 
-def traded(rows: Sequence[Row]) -> str:
-    """Name what had traded before: ``, 1 had traded 0.4 of 1.0 first``."""
+def traded(rows: Sequence[Row], *, canceled: bool = False) -> str:
+    """Name what has traded: ``, 1 has traded 0.4 of 1.0``; of what is canceled, ``, 1 had traded 0.4 of 1.0 first``."""
+    first = " first" if canceled else ""
     parts = [
         f"{amount(executed)} of {amount(_decimal(row.order.get('origQty')))}"
         for row in rows
@@ -59,9 +60,9 @@ def traded(rows: Sequence[Row]) -> str:
     if not parts:
         return ""
     if len(parts) == 1:
-        return f", 1 had traded {parts[0]} first"
+        return f", 1 {'had' if canceled else 'has'} traded {parts[0]}{first}"
     some = f" ({', '.join(parts)})" if len(parts) <= _FEW else ""
-    return f", {len(parts)} had traded first{some}"
+    return f", {len(parts)} {'had' if canceled else 'have'} traded{first}{some}"
 
 
 def notional(rows: Sequence[Row]) -> str:
@@ -93,7 +94,7 @@ def outcomes(rows: Sequence[Row]) -> str:
     canceled = by_outcome.pop("canceled", [])
     said = f"{count(len(canceled), 'order')} canceled"
     if canceled:
-        said += kinds(canceled) + traded(canceled)
+        said += kinds(canceled) + traded(canceled, canceled=True)
     return "; ".join([said, *(f"{len(found)} {_STATES.get(state, state)}" for state, found in by_outcome.items())])
 
 
