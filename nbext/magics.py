@@ -184,17 +184,19 @@ class NBExt(Magics):
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @argument("--prefix", metavar="P", help="only orders whose client order id begins so")
     @argument("-y", "--yes", action="store_true", help="do not ask")
     @argument("--off", action="store_true", help="take the guard away, of the symbols or of all")
     @line_magic
     def nbext_guard(self, line: str) -> None:
-        """Cancel every open order on the symbols when this kernel is shut down or restarted.
+        """Cancel the open orders on the symbols when this kernel is shut down or restarted.
 
         Best effort: a kernel that is killed (SIGTERM, SIGKILL, a machine that goes down) cancels nothing.
 
         Examples::
 
             %nbext_guard BTCUSDT
+            %nbext_guard BTCUSDT --prefix run7-
             %nbext_guard --off
         """
         args = _parse(self.nbext_guard, line)
@@ -207,14 +209,15 @@ class NBExt(Magics):
         if not args.symbols:
             raise UsageError("%nbext_guard: name a symbol, like BTCUSDT. Nothing is guarded.")
         client = clients.client_for(args.profile)
-        jobs = [cancel.Job([symbol], client=client) for symbol in args.symbols]
+        jobs = [cancel.Job([symbol], client=client, prefix=args.prefix) for symbol in args.symbols]
         for job in jobs:
             if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
                 job.obtain_consent(ask, before_cell=True)
         for job in jobs:
             guarding.set_at_exit(job.symbols[0], job)
+        which = "Open orders" if args.prefix is None else f"Open orders whose client order id begins with {args.prefix}"
         print(
-            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. Open orders are "
+            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. {which} are "
             "canceled when this kernel is shut down or restarted, as best it can: not on SIGTERM or SIGKILL."
         )
 

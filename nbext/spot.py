@@ -542,7 +542,7 @@ _UNREADABLE = _Unreadable()
 
 def _document(body: bytes | None) -> object:
     try:
-        return _UNREADABLE if body is None else json.loads(body, parse_constant=_refuse_constant)
+        return _UNREADABLE if body is None else _JSON.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         return _UNREADABLE
 
@@ -563,6 +563,9 @@ def _refuses(status: int) -> bool:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _code_and_msg(document: object, secrets: Iterable[str]) -> tuple[int | None, str]:

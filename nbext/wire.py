@@ -1,8 +1,9 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
-requests does the HTTP. What it leaves open is added below it, on urllib3's connections: a timeout there starts anew
-with every byte received, and no exception tells whether the request had left. Nothing is ever sent twice, redirects
-are not followed, and the environment is read once, when a `Wire` is made.
+requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once;
+each call then goes straight to the pool, which is urllib3's, since preparing a request anew takes longer than sending
+it. What both leave open is added on the connections: a timeout there starts anew with every byte received, and no
+exception tells whether the request had left. Nothing is ever sent twice, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,7 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 12.0
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,26 @@ class Wire:
         answer_timeout: float = ANSWER_SECONDS,
     ) -> None:
         self._base_url = base_url
+        self._headers = dict(headers)
         self._timeouts = connect_timeout, answer_timeout
+        self._timeout = Timeout(connect=connect_timeout, read=answer_timeout)
         self._proxies = requests.utils.get_environ_proxies(base_url) if proxied else {}
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._adapter = _DeadlineAdapter(pool_maxsize=8)
-        # Prepared once and copied per call: preparing anew would cost as much as the rest of the call.
-        self._prepared = requests.Request("GET", base_url, headers=dict(headers)).prepare()
+        self._pool: HTTPConnectionPool | None = None
 
     def close(self) -> None:
         """Close the connections; later calls open new ones."""
+        self._pool = None
         self._adapter.close()
+
+    def _open(self) -> HTTPConnectionPool:
+        """Choose proxy and certificates as requests does, once for all calls."""
+        asked = requests.Request("GET", self._base_url).prepare()
+        pool: Any = self._adapter.get_connection_with_tls_context(asked, self._verify, proxies=self._proxies)
+        self._adapter.cert_verify(pool, asked.url, self._verify, None)  # type: ignore[no-untyped-call]
+        self._pool = pool
+        return self._pool
 
     def send(self, method: str, target: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request, once.
@@ -124,18 +137,22 @@ class Wire:
         Unanswered
             No answer began to arrive.
         """
-        prepared = self._prepared.copy()
-        prepared.method, prepared.url = method, self._base_url + target
+        sent = {**self._headers, **(headers or {})}
         if method != "GET":
-            prepared.headers["Content-Length"] = "0"
-        if headers:
-            prepared.headers.update(headers)
+            sent["Content-Length"] = "0"
         _call.begin(*self._timeouts)
         try:
-            with self._adapter.send(
-                prepared, stream=True, timeout=self._timeouts, verify=self._verify, proxies=self._proxies
-            ) as response:
-                return Answer(response.status_code, response.headers, _read(response.raw))
+            answer = (self._pool or self._open()).urlopen(
+                method,
+                target,
+                headers=sent,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+            )
+            return Answer(answer.status, answer.headers, _read(answer))
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             reason = _reason(error)
         finally:
@@ -144,17 +161,23 @@ class Wire:
         raise Unanswered(reason, written=_call.written)
 
 
-def _read(raw: BaseHTTPResponse) -> bytes | None:
+def _read(answer: BaseHTTPResponse) -> bytes | None:
+    """Read a body to its end, which gives the connection back; one that is not whole closes it."""
     chunks: list[bytes] = []
     size = 0
     try:
-        while chunk := raw.read(1 << 20, decode_content=True):
+        if (answer.length_remaining or LARGEST_BODY) < _AT_ONCE and "Content-Encoding" not in answer.headers:
+            return answer.read()
+        while chunk := answer.read(1 << 20, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
             if size > LARGEST_BODY:
+                answer.close()
                 return None
     except (HTTPError, OSError, http.client.HTTPException):
+        answer.close()
         return None
+    answer.release_conn()
     return b"".join(chunks)
 
 

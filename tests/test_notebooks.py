@@ -1,29 +1,39 @@
-"""The notebooks run from top to bottom, and leave nothing behind."""
+"""The notebooks run from top to bottom, give what they are stored with, and leave nothing behind."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from notebook_outputs import NOTEBOOKS, differences, execute
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nbformat import NotebookNode
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+each_notebook = pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 
 
-def run(path: Path, folder: Path) -> NotebookNode:
-    """Execute a notebook in a kernel of its own, away from where it stands."""
-    notebook: NotebookNode = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+def one_off(kind: str, content: str) -> str:
+    """Change a text by one digit, its last one, and the height of a picture by one pixel."""
+    if kind != "image/png":
+        return re.sub(r"\d(?=\D*\Z)", lambda digit: str(9 - int(digit[0])), content)
+    picture = bytearray(b64decode(content))
+    picture[23] ^= 1
+    return b64encode(picture).decode()
+
+
+def stored(name: str) -> NotebookNode:
+    """Read a notebook with its outputs."""
+    notebook: NotebookNode = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     return notebook
 
 
-def output(notebook: NotebookNode, source: str, kind: str) -> Any:  # noqa: ANN401 - text or HTML
+def output(notebook: NotebookNode, source: str, kind: str = "text/plain") -> Any:  # noqa: ANN401 - text or HTML
     """Give what the cell with this source showed in one of its forms."""
     cell = next(cell for cell in notebook.cells if cell.source == source)
     if kind == "stream":
@@ -33,26 +43,75 @@ def output(notebook: NotebookNode, source: str, kind: str) -> Any:  # noqa: ANN4
 
 # nbclient and jupyter_client leave sockets of their event loop to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_quickstart_does_the_main_job(tmp_path: Path) -> None:
+@each_notebook
+def test_a_notebook_gives_what_is_stored(path: Path, tmp_path: Path) -> None:
+    """Executed again, every cell gives the same outputs, and no file is left where it ran."""
+    changed = differences(nbformat.read(path, as_version=4), execute(path, tmp_path))
+    if changed:
+        pytest.fail(f"{changed}\nIf that is right: python tests/notebook_outputs.py {path.stem}", pytrace=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_notebook
+def test_a_stored_notebook_can_be_shown_to_anybody(path: Path) -> None:
+    """It is valid, was run once from top to bottom, and holds no warning, surprise, script, secret or path."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        assert not [each for each in cell.outputs if each.get("name") == "stderr"], cell.id
+        has_failed = "error" in {each.output_type for each in cell.outputs}
+        assert has_failed == ("raises-exception" in cell.metadata.get("tags", [])), cell.id
+        assert "execution" not in cell.metadata, cell.id
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert "widgets" not in notebook.metadata
+
+    for cell in notebook.cells:  # in base64 anything may stand
+        cell.pop("attachments", None)
+        for each in cell.get("outputs", []):
+            each.get("data", {}).pop("image/png", None)
+    text = nbformat.writes(notebook)
+    for unwanted in ("<script", "signature=", "/home/", "/tmp/", "/root/", "/Users/", "PRIVATE KEY-----"):  # noqa: S108
+        assert unwanted not in text
+    assert not re.findall(r"\b(?=\w*\d)\w{40,}\b", text), "an API key or a secret key has 64 letters and digits"
+
+
+def test_one_altered_digit_is_found() -> None:
+    """Whichever text is off by one digit, or picture by one pixel in height, the comparison names the cell."""
+    as_stored, altered = stored("03-cleanup-after-backtest"), stored("03-cleanup-after-backtest")
+    kinds = set()
+    for cell in altered.cells:
+        for part in [part for each in cell.get("outputs", []) for part in (each, each.get("data", {}))]:
+            for kind in part.keys() & {"text", "text/plain", "text/html", "evalue", "image/png"}:
+                kept = part[kind]
+                part[kind] = one_off(kind, kept)
+                if part[kind] != kept:
+                    kinds.add(kind)
+                    assert f"--- {cell.id}, stored" in differences(as_stored, altered), (cell.id, kind)
+                part[kind] = kept
+    assert kinds == {"text", "text/plain", "text/html", "evalue", "image/png"}
+    assert differences(as_stored, altered) == ""
+
+
+def test_the_quickstart_does_the_main_job() -> None:
     """Open orders, single ones and lists, go from a symbol; another symbol keeps its own."""
-    notebook = run(NOTEBOOKS / "01-quickstart.ipynb", tmp_path)
+    notebook = stored("01-quickstart")
     html = output(notebook, "df", "text/html")
     assert html.count("<tr") == 14
     assert "13 canceled" in html
-    assert "TAKE_PROFIT_LIMIT" in html
     assert "13 orders canceled (6 single, 1 OCO list, 2 OTO lists)" in output(
         notebook, "df = %cancel_all BTCUSDT", "stream"
     )
     assert "nothing was open" in output(notebook, "%cancel_all BTCUSDT", "stream")
-    assert "ETHUSDT: 5 orders, 5 open" in output(notebook, "%open_orders", "text/html")
+    assert "ETHUSDT: 5 orders, 5 open" in output(notebook, "%open_orders")
     assert "nothing is open now" in output(notebook, "%cancel_all ETHUSDT --check", "stream")
-    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_order_lists_end_as_the_notebook_says(tmp_path: Path) -> None:
+def test_order_lists_end_as_the_notebook_says() -> None:
     """Each list plays its life: which leg fills, which expires, which waits, and that a list goes whole."""
-    notebook = run(NOTEBOOKS / "02-order-lists.ipynb", tmp_path)
+    notebook = stored("02-order-lists")
     shown = [
         "".join(each["data"]["text/plain"] for each in cell.outputs if each.output_type == "execute_result")
         for cell in notebook.cells
@@ -69,14 +128,18 @@ def test_order_lists_end_as_the_notebook_says(tmp_path: Path) -> None:
     assert sorted(lives[4]) == ["EXPIRED", "FILLED", "FILLED"]
     assert "('ALL_DONE', ['CANCELED', 'CANCELED', 'CANCELED'])" in shown
     assert "1 order canceled (1 OTO list)" in output(notebook, "%cancel_all BTCUSDT", "stream")
-    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebooks_are_kept_without_outputs(path: Path) -> None:
-    """No output and no execution count is stored, and every cell has an id of its own."""
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert not [cell for cell in code if cell.outputs or cell.execution_count]
-    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+def test_only_the_orders_of_the_run_are_cleaned_up() -> None:
+    """What the dead run left behind goes; the orders that were there before it stay open, and no others do."""
+    notebook = stored("03-cleanup-after-backtest")
+    mess, gone, left = (
+        set(re.findall(r"^\d{7}\b", output(notebook, source), re.MULTILINE))
+        for source in (
+            "before = %open_orders BTCUSDT\nbefore",
+            "gone = %cancel_all BTCUSDT --prefix run7-\ngone",
+            "%open_orders BTCUSDT",
+        )
+    )
+    assert (len(mess), len(gone), len(left)) == (9, 6, 3)
+    assert mess == gone | left

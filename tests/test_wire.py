@@ -168,3 +168,21 @@ def test_a_body_that_drips_is_given_up_with_its_status(serve: Serve) -> None:
     assert time.monotonic() - began < 0.9
     assert got == Answer(429, got.headers, None)
     assert got.headers["Retry-After"] == "3"
+
+
+def test_a_proxy_is_asked_for_a_tunnel_and_told_nothing_else(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another host goes through the environment's proxy, which sees its name and no header; loopback never does."""
+    proxy = serve(lambda _: answer(b"", 407))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    remote = Wire("https://exchange.invalid", {"X-MBX-APIKEY": "secret"}, proxied=True)
+    for _ in range(2):
+        with contextlib.closing(remote), pytest.raises(Unanswered) as caught:
+            remote.send("DELETE", "/api/v3/openOrders?signature=secret")
+        assert not caught.value.written
+    assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "exchange.invalid:443")] * 2
+    assert not any("secret" in value for request in proxy.requests for value in request.headers.values())
+    server = serve(lambda _: answer({}))
+    with wire(server) as direct:
+        assert direct.send("GET", "/").status == 200
+    assert len(proxy.requests) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +24,40 @@ PYTHONS = {
 }
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("peer", PYTHONS)
-def test_a_peer_trades_unmodified(exchange: LocalExchange, peer: str) -> None:
-    """It places, lists and cancels singly and by symbol, places an OCO, and reads account and trades."""
+README = Path(__file__).parents[2] / "README.md"
+BALANCES = {"python_binance": "client.get_account()['balances']", "binance_connector": "client.account()['balances']"}
+
+
+def interpreter(peer: str) -> str:
+    """Find the Python that has a client; skip where there is none, but fail on a machine that decides."""
     python = PYTHONS[peer]
     if python is None:
         reason = f"NBEXT_PEER_{peer.upper()} names no interpreter with peers/requirements-{peer.replace('_', '-')}.txt"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+    return python
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("peer", PYTHONS)
+def test_the_readme_says_how(exchange: LocalExchange, peer: str) -> None:
+    """What the README shows, with the exchange's address and keys filled in, gets a signed answer."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if f"# {peer.replace('_', '-')}" in block)
+    given = f"url, api_key, secret_key = {exchange.url!r}, {exchange.api_key!r}, {exchange.secret_key!r}\n"
+    code = f"{given}{block}\nprint(len({BALANCES[peer]}))"
+    done = subprocess.run([interpreter(peer), "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1
+    assert [entry["status"] for entry in exchange.requests("GET", "/api/v3/account")] == [200]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("peer", PYTHONS)
+def test_a_peer_trades_unmodified(exchange: LocalExchange, peer: str) -> None:
+    """It places, lists and cancels singly and by symbol, places an OCO, and reads account and trades."""
+    python = interpreter(peer)
     keys = {"EXCHANGE_API_KEY": exchange.api_key, "EXCHANGE_SECRET_KEY": exchange.secret_key}
     done = subprocess.run(
         [python, str(PEERS / f"session_{peer}.py")],

@@ -1,0 +1,139 @@
+"""Where notebooks are run: real kernels, restarted, and the programs that run notebooks without a page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from nbext import LocalExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUICKSTART = Path(__file__).parents[1] / "notebooks/01-quickstart.ipynb"
+
+# jupyter_client leaves a socket of its event loop to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+class Kernel:
+    """A kernel, and what it prints."""
+
+    def __init__(self) -> None:
+        self._manager, self._client = start_new_kernel(kernel_name="python3")
+
+    def run(self, code: str) -> str:
+        """Run a cell that has to go well, and give what it printed."""
+        printed: list[str] = []
+
+        def listen(message: Any) -> None:  # noqa: ANN401 - a message of Jupyter's
+            content = message["content"]
+            printed.append(content.get("text", "") or "\n".join(content.get("traceback", [])))
+
+        reply = self._client.execute_interactive(code, timeout=60, output_hook=listen)
+        assert reply["content"]["status"] == "ok", "".join(printed)
+        return "".join(printed)
+
+    def restart(self) -> None:
+        """Restart it as a front end does."""
+        self._manager.restart_kernel(now=False)
+        self._client.wait_for_ready(timeout=60)
+
+    def close(self) -> None:
+        """End it."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=False)
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    """Start a kernel."""
+    kernel = Kernel()
+    yield kernel
+    kernel.close()
+
+
+def port_of(summary: str) -> int:
+    """Read the port of the exchange from a summary line."""
+    return int(re.findall(r"127\.0\.0\.1:(\d+)", summary)[0])
+
+
+def test_a_kernel_restarts_with_the_exchange_in_it(kernel: Kernel) -> None:
+    """Each time there is a new exchange with nothing of the old one, whose port is free again; nothing is printed."""
+    work = "import nbext\n%load_ext nbext\nnbext.local().seed_orders()\nx = %cancel_all BTCUSDT"
+    ports = []
+    for _ in range(3):
+        said = kernel.run(work)
+        assert said.startswith("BTCUSDT: 13 orders canceled"), said
+        ports.append(port_of(said))
+        kernel.restart()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", ports[-1]), timeout=5)
+    assert kernel.run("1").strip() == ""
+
+
+def test_a_busy_kernel_restarts(kernel: Kernel) -> None:
+    """An exchange with a market under way, a panel that refreshes itself and a guard do not hold a restart up."""
+    kernel.run("import nbext\n%load_ext nbext\nnbext.local().seed_orders()\n%nbext_guard BTCUSDT --yes")
+    kernel.run("panel = %cancel_panel BTCUSDT\npanel.auto_refresh.value = True\npanel.wait()")
+    port = port_of(kernel.run("x = %open_orders BTCUSDT"))
+    kernel.restart()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert "nothing was open" in kernel.run("%load_ext nbext\nx = %cancel_all BTCUSDT")
+
+
+def test_a_guard_with_a_prefix_takes_only_those_orders(kernel: Kernel) -> None:
+    """When the kernel restarts, the orders of a run go, and what others placed stays."""
+    with LocalExchange() as exchange:
+        for number, name in enumerate(("run7-1", "mine-1", "run7-2")):
+            price = str(50_000 + number)
+            order = {"timeInForce": "GTC", "quantity": "0.1", "price": price, "newClientOrderId": name}
+            exchange.place("BTCUSDT", "BUY", "LIMIT", **order)
+        keys = {"BINANCE_API_KEY": exchange.api_key, "BINANCE_API_SECRET": exchange.secret_key}
+        kernel.run(f"import os; os.environ.update({ {'NBEXT_BASE_URL': exchange.url, **keys} })")
+        said = kernel.run("%load_ext nbext\n%nbext_guard BTCUSDT --prefix run7- --yes")
+        assert "Open orders whose client order id begins with run7- are canceled when" in said
+        assert exchange.requests("DELETE") == []
+        kernel.restart()
+        assert [order["clientOrderId"] for order in exchange.open_orders("BTCUSDT")] == ["mine-1"]
+
+
+def outputs_of(path: Path) -> str:
+    """Read the text that an executed notebook shows."""
+    notebook: Any = nbformat.read(path, as_version=4)
+    return "\n".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def test_jupyter_execute_runs_a_notebook(tmp_path: Path) -> None:
+    """``jupyter execute`` does the main job, and says so in the notebook."""
+    copy = tmp_path / "notebook.ipynb"
+    copy.write_bytes(QUICKSTART.read_bytes())
+    command = [sys.executable, "-m", "jupyter_core", "execute", "--inplace", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "BTCUSDT: 13 orders canceled (6 single, 1 OCO list, 2 OTO lists)" in outputs_of(copy)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("papermill") is None, reason="papermill is not installed")
+def test_papermill_runs_a_notebook_with_a_parameter(tmp_path: Path) -> None:
+    """A symbol comes in as a parameter; a live exchange that nobody can be asked about ends the run."""
+    source, done = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    cells = [nbformat.v4.new_code_cell(code) for code in ("symbol = 'ETHUSDT'", "%load_ext nbext")]
+    cells[0].metadata.tags = ["parameters"]
+    cells.append(nbformat.v4.new_code_cell("import nbext\nnbext.local().seed_orders()\ndf = %cancel_all {symbol}"))
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernelspec}), source)
+    command = [sys.executable, "-m", "papermill", str(source), str(done), "-p", "symbol", "BTCUSDT"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "BTCUSDT: 13 orders canceled" in outputs_of(done)
