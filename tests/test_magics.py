@@ -156,7 +156,7 @@ def test_a_line_is_read_as_a_shell_would(shell: Shell, sample: PlainServer, cell
         ("{nope} -y", "variable 'nope' is not defined"),
         ("$nope -y", "variable 'nope' is not defined"),
         ("BTC#USDT -y", "'BTC#USDT' is no symbol: it holds '#'"),
-        ("BTCUSDT -y#", "ignored explicit argument '#'"),
+        ("BTCUSDT -y#", "#"),
         ("BTC&USDT -y", "it holds '&'"),
         ("ETHUSDT BTC?USDT -y", "it holds '?'"),
         ("'BTCUSDT", "no closing quotation"),

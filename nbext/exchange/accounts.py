@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nbext.exchange import refusals
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nbext.exchange.limits import OrderCount
 
 
+KEPT_ORDERS = 100_000
 COMMISSION_GRID = Decimal("0.00000001")  # the commission precision of every asset
 
 
@@ -62,9 +64,18 @@ class Account:
         Free balances at the start.
     order_count : OrderCount
         The account's unfilled order count (5.3).
+    kept_orders : int
+        How many orders that have ended can still be looked up, and how many trades on each symbol.
     """
 
-    def __init__(self, name: str, uid: int, funds: Mapping[str, Decimal], order_count: OrderCount) -> None:
+    def __init__(
+        self,
+        name: str,
+        uid: int,
+        funds: Mapping[str, Decimal],
+        order_count: OrderCount,
+        kept_orders: int = KEPT_ORDERS,
+    ) -> None:
         self.name = name
         self.uid = uid
         self.order_count = order_count
@@ -78,9 +89,11 @@ class Account:
         self.balances = {asset: Balance(amount) for asset, amount in funds.items()}
         self.open: defaultdict[str, OpenOrders] = defaultdict(OpenOrders)
         self.orders: defaultdict[str, dict[int, Order]] = defaultdict(dict)
-        self.fills: defaultdict[str, list[Fill]] = defaultdict(list)
+        self.fills: defaultdict[str, deque[Fill]] = defaultdict(partial(deque, maxlen=kept_orders))
         self.lists: dict[int, OrderList] = {}
         self.open_lists: dict[int, OrderList] = {}
+        self._kept_orders = kept_orders
+        self._ended: deque[Order] = deque()  # those that can still be looked up
         self._by_client_id: dict[tuple[str, str], Order] = {}
         self._open_client_ids: dict[tuple[str, str], Order] = {}
         self._lists_by_client_id: dict[str, OrderList] = {}
@@ -191,8 +204,26 @@ class Account:
         del self._open_client_ids[name, order.own_id]
         if order.is_quote:
             del self.orders[name][order.order_id], self._by_client_id[name, order.own_id]
-        elif order.cancel_id is not None:
+            return
+        if order.cancel_id is not None:
             self._by_client_id[name, order.cancel_id] = order
+        self._ended.append(order)
+        if len(self._ended) > self._kept_orders:
+            self._forget(self._ended.popleft())
+
+    def _forget(self, order: Order) -> None:
+        """Lose the order that ended longest ago, and its list: a bot may run all day beside a notebook."""
+        name = order.symbol.name
+        del self.orders[name][order.order_id]
+        for client_id in {order.own_id, order.current_id}:
+            if self._by_client_id.get((name, client_id)) is order:
+                del self._by_client_id[name, client_id]
+        order.prevented_matches = None  # which hold the orders of others
+        order_list = order.order_list
+        if order_list is not None and order_list.is_done and order_list.order_list_id in self.lists:
+            del self.lists[order_list.order_list_id]
+            if self._lists_by_client_id[order_list.client_order_id] is order_list:
+                del self._lists_by_client_id[order_list.client_order_id]
 
     def dismiss_list(self, order_list: OrderList) -> None:
         """Take a finished list off the open ones."""

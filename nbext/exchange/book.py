@@ -30,9 +30,10 @@ class BookSide:
             level[order.order_id] = order
 
     def remove(self, order: Order) -> None:
-        """Take an order out, and its level when it was the last there."""
-        level = self._levels[order.limit]
-        del level[order.order_id]
+        """Take an order out, if it rests here, and its level when it was the last there."""
+        level = self._levels.get(order.limit)
+        if level is None or level.pop(order.order_id, None) is None:
+            return
         if not level:
             del self._levels[order.limit]
             del self._prices[bisect_left(self._prices, order.limit)]
@@ -58,9 +59,6 @@ class BookSide:
             return None
         return next(iter(self._levels[self._prices[self._best]].values()))
 
-    def __contains__(self, order: Order) -> bool:
-        return order.order_id in self._levels.get(order.limit, ())
-
     def __iter__(self) -> Iterator[Order]:
         """Walk the orders in the sequence in which they would trade."""
         for price in reversed(self._prices) if self._best else self._prices:
@@ -85,6 +83,4 @@ class Book:
 
     def remove(self, order: Order) -> None:
         """Take a resting order out, if it rests here."""
-        side = self.sides[order.side]
-        if order in side:
-            side.remove(order)
+        self.sides[order.side].remove(order)

@@ -5,6 +5,7 @@ One method per endpoint. It knows neither HTTP nor signatures.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from nbext.exchange import refusals, reports, tickets
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from nbext.exchange.gate import Admission
     from nbext.exchange.limits import RequestLimits
     from nbext.exchange.orders import Order, OrderList, Ticket
-    from nbext.exchange.reports import Report
+    from nbext.exchange.reports import Json, Report
     from nbext.exchange.symbols import Symbol
     from nbext.exchange.tickets import ListTicket
 
     Params = dict[str, Value]
-    Answer = Report | list[Report]
+    Answer = Report | list[Report] | Json
 
 Row = TypeVar("Row")
 
@@ -146,6 +147,7 @@ class Desk:
         return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
 
     def _replace(self, asked: Admission) -> Report:
+        """Serve a cancel-replace: bodies as in rest-api.md, "Cancel an Existing Order and Send a New Order"."""
         params = asked.params
         symbol = self._symbol(params)
         account = self._engine.account(asked.account)
@@ -160,7 +162,8 @@ class Desk:
             row = self._engine.cancel(
                 account, symbol, order_id, client_id, cancel_id=cancel_id, restrictions=restrictions
             )
-            return reports.canceled_row(row, asked.unit)
+            report: Report = json.loads(reports.canceled_row(row, asked.unit))
+            return report
 
         def place() -> Report:
             self._check_room(asked)
@@ -179,8 +182,8 @@ class Desk:
         successes = sum(isinstance(half, dict) for half in halves)
         if successes == len(halves):
             return data
-        if isinstance(placed, dict):
-            self.count_orders(asked)
+        if not isinstance(placed, Refusal):
+            self.count_orders(asked)  # one that was not attempted counts too, says the same page
         raise ReplaceFailed(data, is_partial=successes > 0)
 
     def check_order_count(self, asked: Admission) -> None:
@@ -212,7 +215,7 @@ class Desk:
 
     # Canceling.
 
-    def _cancel(self, asked: Admission) -> Report:
+    def _cancel(self, asked: Admission) -> Json:
         params = asked.params
         symbol = self._symbol(params)
         order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
@@ -228,7 +231,7 @@ class Desk:
         )
         return reports.canceled_row(row, asked.unit)
 
-    def _cancel_list(self, asked: Admission) -> Report:
+    def _cancel_list(self, asked: Admission) -> Json:
         params = asked.params
         symbol = self._symbol(params)
         list_id, client_id = _number(params, "orderListId"), _word(params, "listClientOrderId")
@@ -243,10 +246,10 @@ class Desk:
         )
         return reports.canceled_row(row, asked.unit)
 
-    def _cancel_all(self, asked: Admission) -> list[Report]:
+    def _cancel_all(self, asked: Admission) -> Json:
         symbol = self._symbol(asked.params)
         rows = self._engine.cancel_all(self._engine.account(asked.account), symbol)
-        return [reports.canceled_row(row, asked.unit) for row in rows]
+        return reports.canceled_rows(rows, asked.unit)
 
     # Asking about orders.
 
@@ -330,7 +333,7 @@ class Desk:
 
     def _trades(self, asked: Admission) -> list[Report]:
         params = asked.params
-        fills = self._engine.account(asked.account).fills[self._symbol(params).name]
+        fills = list(self._engine.account(asked.account).fills[self._symbol(params).name])
         sent = frozenset(params) & {"orderId", "startTime", "endTime", "fromId"}
         if len(sent) > 1 and sent not in ({"startTime", "endTime"}, {"orderId", "fromId"}):
             raise refusals.bad_combination()

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from nbext.exchange import refusals, tickets
-from nbext.exchange.accounts import Account
+from nbext.exchange.accounts import KEPT_ORDERS, Account
 from nbext.exchange.filters import Counts
 from nbext.exchange.limits import OrderCount
 from nbext.exchange.maker import MarketMaker
@@ -50,6 +50,8 @@ class Engine:
         MAX_NUM_ORDERS of each symbol.
     order_limits : tuple of int
         Unfilled order count allowed in ten seconds and in a day.
+    kept_orders : int
+        How many ended orders each account can look up.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class Engine:
         clock: Callable[[], int],
         max_num_orders: int = 200,
         order_limits: tuple[int, int] = (50, 160_000),
+        kept_orders: int = KEPT_ORDERS,
     ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - ids and prices, never a secret
         self._clock = clock
         self._order_limits = order_limits
+        self._kept_orders = kept_orders
         self.symbols = list_symbols(max_num_orders)
         self.filters = exchange_filters(max_num_orders)
         self.accounts: dict[str, Account] = {}
@@ -87,7 +91,7 @@ class Engine:
         """Return an account, opening it with the usual funds when it is new."""
         if name not in self.accounts:
             uid = 100_000_000 + len(self.accounts)
-            self.accounts[name] = Account(name, uid, FUNDS, OrderCount(*self._order_limits))
+            self.accounts[name] = Account(name, uid, FUNDS, OrderCount(*self._order_limits), self._kept_orders)
         return self.accounts[name]
 
     def symbol(self, name: str) -> Symbol:
@@ -99,7 +103,8 @@ class Engine:
 
     def client_id(self) -> str:
         """Make up a client id as the exchange does when none is sent."""
-        return "".join(self._random.choices(ID_ALPHABET, k=ID_LENGTH))
+        chance, letters = self._random.random, len(ID_ALPHABET)
+        return "".join([ID_ALPHABET[int(chance() * letters)] for _ in range(ID_LENGTH)])
 
     # Placing.
 

@@ -12,9 +12,10 @@ import copy
 import html
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -52,16 +53,15 @@ def full_path(path: str) -> str:
     return path if path.startswith(("/", "*")) else API + path
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer, ready to be sent."""
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Fault:
     """One thing that goes wrong, for the next `times` requests that match (None: until cleared).
 
@@ -74,6 +74,7 @@ class Fault:
     path: str
     symbol: str | None
     times: int | None
+    _: KW_ONLY
     executes: bool = True
     delay: float = 0.0
     late: float = 0.0
@@ -224,13 +225,13 @@ class Faults:
         self, method: str = "*", path: str = "*", *, seconds: float, symbol: str | None = None, times: int | None = 1
     ) -> None:
         """Execute at once, and answer `seconds` later. Others are served meanwhile."""
-        self.add(Fault(kind="answer_late", method=method, path=path, symbol=symbol, times=times, late=seconds))
+        self.add(Fault("answer_late", method, path, symbol, times, late=seconds))
 
     def execute_late(
         self, method: str = "*", path: str = "*", *, seconds: float, symbol: str | None = None, times: int | None = 1
     ) -> None:
         """Execute `seconds` after arrival, if the request is not too old by then (3.5), and answer."""
-        self.add(Fault(kind="execute_late", method=method, path=path, symbol=symbol, times=times, delay=seconds))
+        self.add(Fault("execute_late", method, path, symbol, times, delay=seconds))
 
     def lose_answer(
         self,
@@ -259,19 +260,11 @@ class Faults:
         late : float
             Seconds from then until the connection is dropped.
         """
-        self.add(
-            Fault(
-                kind="lose_answer",
-                method=method,
-                path=path,
-                symbol=symbol,
-                times=times,
-                executes=after_executing,
-                delay=delay,
-                late=late,
-                ending="reset" if reset else "closed",
-            )
+        ending = "reset" if reset else "closed"
+        fault = Fault(
+            "lose_answer", method, path, symbol, times, executes=after_executing, delay=delay, late=late, ending=ending
         )
+        self.add(fault)
 
     def fail(
         self,
@@ -321,9 +314,7 @@ class Faults:
         self, method: str = "*", path: str = "*", *, size: int = 20, symbol: str | None = None, times: int | None = 1
     ) -> None:
         """Execute, send only the first `size` bytes of the body, and close the connection."""
-        self.add(
-            Fault(kind="truncate", method=method, path=path, symbol=symbol, times=times, ending="truncated", size=size)
-        )
+        self.add(Fault("truncate", method, path, symbol, times, ending="truncated", size=size))
 
     def drip(
         self,
@@ -336,17 +327,7 @@ class Faults:
         times: int | None = 1,
     ) -> None:
         """Execute, and send the body `size` bytes at a time, every `seconds`."""
-        fault = Fault(
-            kind="drip",
-            method=method,
-            path=path,
-            symbol=symbol,
-            times=times,
-            ending="dripped",
-            size=max(size, 1),
-            pause=seconds,
-        )
-        self.add(fault)
+        self.add(Fault("drip", method, path, symbol, times, ending="dripped", size=max(size, 1), pause=seconds))
 
     def firewall(
         self,
@@ -433,23 +414,11 @@ class Faults:
             raise ValueError(f"a body has at most {MAX_TEXT} characters")
         if retry_after is not None and retry_after < 0:
             raise ValueError("retry_after must not be negative")
-        method, path, symbol, times = which
         headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
-        fault = Fault(
-            kind=kind,
-            method=method,
-            path=path,
-            symbol=symbol,
-            times=times,
-            executes=executes,
-            reply=Reply(status, body.encode(), headers),
-            echo=echo,
-            delay=delay,
-            late=late,
-        )
-        self.add(fault)
+        reply = Reply(status, body.encode(), headers)
+        self.add(Fault(kind, *which, executes=executes, reply=reply, echo=echo, delay=delay, late=late))
 
 
 class Past:

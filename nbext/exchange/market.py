@@ -210,7 +210,7 @@ class Market:
         match = PreventedMatch(self._next_prevented_id, maker, maker.limit, taker_loses, maker_loses)
         self._next_prevented_id += 1
         self.update_id += 1
-        taker.prevented_matches.append(match)
+        taker.prevented_matches = [*(taker.prevented_matches or ()), match]
         hit = [(order, loss) for order, loss in ((maker, maker_loses), (taker, taker_loses)) if loss is not None]
         # The docs are silent about pairs: a prevented match touches a leg as a fill does, and ends the other one.
         partners = [self._take_over(order) for order, _ in hit]
@@ -263,6 +263,8 @@ class Market:
         order.quote_executed += price * quantity
         fill = Fill(trade_id, order, price, quantity, commission, asset, self.now, is_maker)
         if not order.is_quote:
+            if order.fills is None:
+                order.fills = []
             order.fills.append(fill)
             account.fills[symbol.name].append(fill)
         if order.remaining:

@@ -144,8 +144,8 @@ class Order(Ticket):
     locked: Decimal = ZERO
     expiry_reason: str | None = None
     is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
-    fills: list[Fill] = field(default_factory=list)
-    prevented_matches: list[PreventedMatch] = field(default_factory=list)  # as the taker
+    fills: list[Fill] | None = None  # None before the first, as with most orders: empty lists would add up
+    prevented_matches: list[PreventedMatch] | None = None  # as the taker
     history: list[Event] = field(default_factory=list)
 
     @property

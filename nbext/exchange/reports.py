@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from nbext.exchange.limits import DAY
@@ -12,6 +13,8 @@ from nbext.exchange.orders import ZERO, Order, OrderList
 from nbext.exchange.symbols import text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nbext.exchange.accounts import Account
     from nbext.exchange.market import Market, Trade
     from nbext.exchange.orders import Fill, PreventedMatch
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
 
 NOTHING = text(ZERO)
 MILLISECOND = 1000
+
+write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+class Json(str):
+    """A JSON document that has been written already."""
+
+    __slots__ = ()
 
 
 def stamp(time: int, unit: int) -> int:
@@ -73,7 +84,7 @@ def placement(order: Order, unit: int, kind: str | None) -> Report:
                 "commissionAsset": fill.commission_asset,
                 "tradeId": fill.trade_id,
             }
-            for fill in order.fills
+            for fill in order.fills or ()
         ]
     return report
 
@@ -117,41 +128,43 @@ def queried(order: Order, unit: int, *, with_reason: bool = False) -> Report:
     return report
 
 
-def canceled(order: Order, unit: int) -> Report:
+def canceled(order: Order, unit: int) -> str:
     """Write the cancel report of one order (8.3)."""
-    report: Report = {
-        "symbol": order.symbol.name,
-        "origClientOrderId": order.own_id,
-        "orderId": order.order_id,
-        "orderListId": list_id(order),
-        "clientOrderId": order.current_id,
-        "transactTime": stamp(order.update_time, unit),
-        "price": text(order.price),
-        **_peg(order),
-        **_quantity(order),
-        "executedQty": text(order.executed) if order.executed else NOTHING,
-        "origQuoteOrderQty": text(order.quote_quantity) if order.quote_quantity else NOTHING,
-        "cummulativeQuoteQty": text(order.quote_executed) if order.quote_executed else NOTHING,
-        "status": order.status,
-        "timeInForce": order.time_in_force,
-        "type": order.type,
-        "side": order.side,
-    }
+    # As text at once: an encoder takes longer over a dict of it than the engine over the cancel. Nothing in
+    # it needs escapes: the gate lets neither quotes nor backslashes into ids and symbols (3.7).
+    peg = _members(_peg(order)) if order.is_pegged else ""
+    quantity = "" if order.awaits_quantity else f'"origQty":"{text(order.quantity)}",'
+    further: Report = {}
     if order.is_stop:
-        _add_stop(report, order, unit)
-    _add_iceberg_and_strategy(report, order)
-    _add_prevented(report, order)
-    report["selfTradePreventionMode"] = order.stp_mode
-    return report
+        _add_stop(further, order, unit)
+    _add_iceberg_and_strategy(further, order)
+    if order.prevented:
+        _add_prevented(further, order)
+    return (
+        f'{{"symbol":"{order.symbol.name}","origClientOrderId":"{order.own_id}","orderId":{order.order_id},'
+        f'"orderListId":{list_id(order)},"clientOrderId":"{order.current_id}",'
+        f'"transactTime":{stamp(order.update_time, unit)},"price":"{text(order.price)}",{peg}{quantity}'
+        f'"executedQty":"{text(order.executed) if order.executed else NOTHING}",'
+        f'"origQuoteOrderQty":"{text(order.quote_quantity) if order.quote_quantity else NOTHING}",'
+        f'"cummulativeQuoteQty":"{text(order.quote_executed) if order.quote_executed else NOTHING}",'
+        f'"status":"{order.status}","timeInForce":"{order.time_in_force}","type":"{order.type}","side":"{order.side}",'
+        f'{_members(further) if further else ""}"selfTradePreventionMode":"{order.stp_mode}"}}'
+    )
 
 
-def canceled_row(row: Order | tuple[OrderList, list[Order]], unit: int) -> Report:
+def canceled_row(row: Order | tuple[OrderList, list[Order]], unit: int) -> Json:
     """Write what one cancel ended: a single order flat, a list as a list with its reports."""
     if isinstance(row, Order):
-        return canceled(row, unit)
+        return Json(canceled(row, unit))
     order_list, legs = row
     # 17 #5: the list's time is that of the cancel.
-    return listed(order_list, unit) | {"orderReports": [canceled(leg, unit) for leg in legs]}
+    own = _members(listed(order_list, unit))
+    return Json(f'{{{own}"orderReports":{canceled_rows(legs, unit)}}}')
+
+
+def canceled_rows(rows: Iterable[Order | tuple[OrderList, list[Order]]], unit: int) -> Json:
+    """Write what several cancels ended."""
+    return Json(f"[{','.join([canceled_row(row, unit) for row in rows])}]")
 
 
 def placed_list(order_list: OrderList, unit: int, kind: str | None) -> Report:
@@ -231,7 +244,7 @@ def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bo
 
 
 def public_trade(trade: Trade, unit: int) -> Report:
-    """Write a trade as ``GET /trades`` shows it to everybody."""
+    """Write a trade as ``GET /trades`` shows it to everybody (rest-api.md, "Recent trades list")."""
     return {
         "id": trade.trade_id,
         "price": text(trade.price),
@@ -253,7 +266,7 @@ def best_prices(market: Market) -> Report:
 
 
 def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
-    """Write what happened on a symbol in the last 24 hours."""
+    """Write what happened on a symbol in the last 24 hours (rest-api.md, "24hr ticker price change statistics")."""
     day = [trade for trade in market.trades if trade.time > now - DAY]
     prices = [trade.price for trade in day] or [market.last_price or ZERO]
     volume = sum((trade.quantity for trade in day), start=ZERO)
@@ -291,6 +304,11 @@ def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
 def list_id(order: Order) -> int:
     """Return the id of the order's list, -1 for a single order."""
     return -1 if order.order_list is None else order.order_list.order_list_id
+
+
+def _members(fields: Report) -> str:
+    """Write fields as the first ones of an object whose further ones follow."""
+    return f"{write(fields)[1:-1]},"
 
 
 def _peg(order: Order) -> Report:

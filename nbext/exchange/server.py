@@ -11,10 +11,11 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
 from nbext.exchange import gate, reports
+from nbext.exchange.accounts import KEPT_ORDERS
 from nbext.exchange.endpoints import BY_NAME
 from nbext.exchange.limits import SECOND, RequestLimits
 from nbext.exchange.listener import HOST, Listener
@@ -68,6 +69,9 @@ class LocalExchange:
     order_limits : tuple of int
         Unfilled order count allowed in ten seconds and in a day. Higher than on the live exchange, so that
         a test may place its orders in one go.
+    kept_orders : int
+        How many orders that have ended each account can still look up, the latest ones. A live exchange archives
+        by age; here a bot may run for days in the memory of a notebook.
 
     Examples
     --------
@@ -89,6 +93,7 @@ class LocalExchange:
         raw_request_limit: int = 300_000,
         patience: int = 10,
         order_limits: tuple[int, int] = (10_000, 160_000),
+        kept_orders: int = KEPT_ORDERS,
     ) -> None:
         self._port = port
         self.api_key = api_key or _made_up()
@@ -98,6 +103,7 @@ class LocalExchange:
             max_num_orders=max_num_orders,
             request_limits=RequestLimits(weight_limit, raw_request_limit, patience),
             order_limits=order_limits,
+            kept_orders=kept_orders,
         )
         self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
         self._pid = 0
@@ -354,7 +360,7 @@ class LocalExchange:
                 BY_NAME["openOrders"], dict(params), "main", can_trade=True, unit=reports.MILLISECOND, weight=0
             )
             rows = self._desk.answer(admission)
-            return rows if isinstance(rows, list) else [rows]
+            return cast("list[Report]", rows)
 
     @property
     def faults(self) -> Faults:
@@ -414,9 +420,7 @@ class LocalExchange:
                 weight=0,
             )
             reply = self._desk.answer(admission)
-        if isinstance(reply, list):
-            raise TypeError(f"{name} answers with rows")
-        return reply
+        return cast("Report", reply)
 
     def _report_errors(self) -> None:
         errors = self._venue.errors

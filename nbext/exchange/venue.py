@@ -6,10 +6,9 @@ It owns the clock, the engine, the gate, the faults and the record of what was a
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from nbext.exchange import gate
+from nbext.exchange.accounts import KEPT_ORDERS
 from nbext.exchange.desk import Desk
 from nbext.exchange.endpoints import BY_PATH
 from nbext.exchange.engine import Engine
@@ -25,6 +25,7 @@ from nbext.exchange.faults import JSON_TYPE, LAGGING, UNKNOWN_OUTCOMES, Faults, 
 from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
 from nbext.exchange.maker import MARKET_ACCOUNT
 from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.reports import Json, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,6 @@ class Visit:
     entry: Entry
     request: gate.Request
     engine: Engine
-    wants_html: bool = False
     admission: gate.Admission | None = None
     refusal: Reply | None = None
 
@@ -92,18 +92,27 @@ class Venue:
         What each address may ask for.
     order_limits : tuple of int
         Unfilled order count allowed in ten seconds and in a day.
+    kept_orders : int
+        How many ended orders each account can look up.
     """
 
     def __init__(
-        self, *, seed: int, max_num_orders: int, request_limits: RequestLimits, order_limits: tuple[int, int]
+        self,
+        *,
+        seed: int,
+        max_num_orders: int,
+        request_limits: RequestLimits,
+        order_limits: tuple[int, int],
+        kept_orders: int = KEPT_ORDERS,
     ) -> None:
         self._seed = seed
         self._max_num_orders = max_num_orders
         self._order_limits = order_limits
+        self._kept_orders = kept_orders
         self._ahead = 0
         self._skew = 0
         self._moment: int | None = None
-        self._causes: dict[int, Entry] = {}
+        self._causes: OrderedDict[int, Entry] = OrderedDict()  # what each moment's step was for
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._asked = 0
         self._past: Past | None = None
@@ -131,6 +140,7 @@ class Venue:
                 clock=self._step_clock,
                 max_num_orders=self._max_num_orders,
                 order_limits=self._order_limits,
+                kept_orders=self._kept_orders,
             )
             for key in self.gate.keys.values():
                 self.engine.account(key.account)
@@ -159,45 +169,49 @@ class Venue:
             self._ahead += microseconds
             if self._moment is not None:
                 cause = self._causes[self._moment]
-                self._moment = self._free_moment(self._moment + microseconds)
-                self._causes[self._moment] = cause
+                self._moment = self._new_moment(self._moment + microseconds, cause)
 
     def _step_clock(self) -> int:
         return self.clock() if self._moment is None else self._moment
 
-    def _free_moment(self, moment: int) -> int:
+    def _new_moment(self, moment: int, cause: Entry) -> int:
+        """Take the first free moment from this one on, and note what it is for; of very many, the latest."""
         while moment in self._causes:
             moment += 1
+        if len(self._causes) >= MAX_ENTRIES:
+            self._causes.popitem(last=False)
+        self._causes[moment] = cause
         return moment
 
     @contextmanager
-    def step(self, cause: Entry | str) -> Iterator[None]:
+    def step(self, cause: str) -> Iterator[None]:
         """Hold the engine for one step that may change something; say what causes it."""
         with self.lock, localcontext(EXACT):
-            outer = self._moment
-            moment = self._free_moment(self.clock())
-            if isinstance(cause, str):
-                cause = Entry(0, moment // MILLISECOND, "", cause)
-            if len(self._causes) >= MAX_ENTRIES:
-                del self._causes[next(iter(self._causes))]
-            self._causes[moment] = cause
-            self._moment = moment
+            outer = self._begin(Entry(0, 0, "", cause))
             try:
                 yield
             finally:
-                self._moment = outer
-                if outer is None and self._past is not None:
-                    self._remember(self._past, self.steady_clock())
+                self._end(outer)
+
+    def _begin(self, cause: Entry) -> int | None:
+        outer = self._moment
+        self._moment = self._new_moment(self.clock(), cause)
+        return outer
+
+    def _end(self, outer: int | None) -> None:
+        self._moment = outer
+        if outer is None and self._past is not None:
+            self._remember(self._past, self.steady_clock())
 
     # The way of a request.
 
-    def arrive(self, method: str, path: str, request: gate.Request, *, wants_html: bool = False) -> Visit:
+    def arrive(self, method: str, path: str, request: gate.Request) -> Visit:
         """Write a request into the record."""
         with self.lock:
             self._asked += 1
             entry = Entry(self._asked, self.clock() // MILLISECOND, method, path)
             self._entries.append(entry)
-            return Visit(entry, request, self.engine, wants_html)
+            return Visit(entry, request, self.engine)
 
     def enter(self, visit: Visit) -> None:
         """Let the gate look at a request, in the order of 17 #16."""
@@ -207,8 +221,8 @@ class Venue:
                 self.gate.knock(visit.request.address)
                 endpoints = BY_PATH.get(entry.path)
                 if endpoints is None:
-                    page = Reply(404, NOT_FOUND, {"Content-Type": "text/html"})
-                    visit.refusal = page if visit.wants_html else Reply(404)
+                    wants_html = "text/html" in visit.request.headers.get("Accept", "")
+                    visit.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
                 elif entry.method not in endpoints:
                     visit.refusal = Reply(405)  # 17 #24
                 else:
@@ -240,8 +254,11 @@ class Venue:
                 if admission.endpoint.method == "GET":
                     answer = self._desk_for(admission.endpoint).answer(admission)
                 else:
-                    with self.step(visit.entry):
+                    outer = self._begin(visit.entry)
+                    try:
                         answer = self._change(admission, headers)
+                    finally:
+                        self._end(outer)
                 reply = Reply(200, to_json(answer), headers)
             except Refusal as refusal:
                 return refused(refusal)
@@ -350,7 +367,7 @@ def unknown_outcome(code: int) -> Reply:
 
 def to_json(reply: object) -> bytes:
     """Write a JSON document as the wire has it."""
-    return json.dumps(reply, separators=(",", ":"), ensure_ascii=False).encode()
+    return (reply if isinstance(reply, Json) else write(reply)).encode()
 
 
 def _symbol_of(visit: Visit) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import signal
@@ -18,9 +19,11 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from wire import OPEN_ORDERS, Client, now, sign
+from wire import OPEN_ORDERS, ORDER, Client, now, sign
 
 from nbext.exchange import ApiKey, LocalExchange, Refusal, is_ours
+from nbext.exchange.orders import Order
+from nbext.exchange.venue import MAX_ENTRIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -380,3 +383,47 @@ def test_the_engine_stands_on_the_standard_library_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_ended_orders_are_kept_up_to_a_number() -> None:
+    """A bot that runs all day leaves the latest orders, lists and trades, and no more memory than that."""
+    price = {"timeInForce": "GTC", "price": "50000", "quantity": "0.001"}
+    pair = {"aboveType": "LIMIT_MAKER", "abovePrice": "70000", "belowType": "STOP_LOSS", "belowStopPrice": "50000"}
+    with (
+        LocalExchange(kept_orders=40, order_limits=(10**6, 10**6)) as exchange,
+        Client(exchange.url, exchange.api_key, exchange.secret_key) as client,
+    ):
+
+        def work(turns: int) -> int:
+            for turn in range(turns):
+                exchange.place("BTCUSDT", "BUY", "LIMIT", newClientOrderId=f"run-{turn % 7}", **price)
+                exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="0.001", **pair)
+                exchange.place("BTCUSDT", "BUY" if turn % 2 else "SELL", "MARKET", quantity="0.001")
+                assert client.cancel_all().status == 200
+            gc.collect()
+            account = exchange._engine.account("main")
+            known = [*account.orders["BTCUSDT"].values()]
+            assert {id(order) for order in account._by_client_id.values()} <= {id(order) for order in known}
+            return len(known) + len(account.lists) + len(account._lists_by_client_id) + len(account.fills["BTCUSDT"])
+
+        first = exchange.place("BTCUSDT", "BUY", "LIMIT", **price)["orderId"]
+        held = work(100)
+        orders = sum(isinstance(each, Order) for each in gc.get_objects())
+        assert work(100) == held
+        assert sum(isinstance(each, Order) for each in gc.get_objects()) <= orders + 8
+        rows = client.signed("GET", "/api/v3/allOrders", symbol="BTCUSDT").body
+        assert len(rows) == 40
+        assert len({row["orderListId"] for row in rows} - {-1}) == len(
+            client.signed("GET", "/api/v3/allOrderList").body
+        )
+        assert client.signed("GET", ORDER, symbol="BTCUSDT", orderId=first).refusal[0] == -2013
+
+
+def test_causes_of_steps_are_kept_up_to_a_number() -> None:
+    """A market that walks in very many steps within one call leaves no more behind than the record holds."""
+    exchange = LocalExchange()
+    venue = exchange._venue
+    with venue.step("test"):
+        for _ in range(MAX_ENTRIES + 10):
+            venue.advance(1)
+    assert len(venue._causes) == MAX_ENTRIES

@@ -268,6 +268,11 @@ def test_the_day_in_one_row(client: Client, exchange: LocalExchange) -> None:
     for price in (61000, 58000, 60500):
         exchange.set_price(SYMBOL, price)
     row = client.public("/api/v3/ticker/24hr", symbol=SYMBOL).body
+    prices = ["openPrice", "highPrice", "lowPrice"]
+    sums = ["volume", "quoteVolume", "openTime", "closeTime", "firstId", "lastId", "count"]
+    changes = ["priceChange", "priceChangePercent", "weightedAvgPrice", "prevClosePrice", "lastPrice", "lastQty"]
+    assert list(row) == ["symbol", *changes, "bidPrice", "bidQty", "askPrice", "askQty", *prices, *sums]
+    assert {name for name, value in row.items() if isinstance(value, int)} == set(sums[2:])
     wanted = {"openPrice": 61000, "highPrice": 61000, "lowPrice": 58000, "lastPrice": 60500, "prevClosePrice": 60000}
     assert {name: Decimal(row[name]) for name in wanted} == wanted
     assert (row["priceChange"], row["priceChangePercent"]) == ("-500.00000000", "-0.820")
@@ -275,7 +280,7 @@ def test_the_day_in_one_row(client: Client, exchange: LocalExchange) -> None:
     assert row["closeTime"] - row["openTime"] == 86_400_000
     mini = client.public("/api/v3/ticker/24hr", symbol=SYMBOL, type="MINI").body
     assert {name: mini[name] for name in mini if not name.endswith("Time")}.items() <= row.items()
-    assert not {"bidPrice", "priceChange"} & set(mini)
+    assert list(mini) == ["symbol", *prices, "lastPrice", *sums]
     assert len(client.public("/api/v3/ticker/24hr").body) == 7
     assert client.public("/api/v3/ticker/24hr", type="TINY").refusal[0] == -1130
 

@@ -47,7 +47,7 @@ def test_both_halves_succeed(client: Client, exchange: LocalExchange, order_id: 
 
 
 def test_the_cancel_fails_and_all_stops(client: Client, exchange: LocalExchange) -> None:
-    """STOP_ON_FAILURE does not try the new order after a failed cancel: 400 and -2022."""
+    """STOP_ON_FAILURE does not try the new order after a failed cancel: 400 and -2022, and it counts all the same."""
     answer = replace(client, "STOP_ON_FAILURE", cancelOrigClientOrderId="nobody")
     assert answer.status == 400
     assert answer.body == {
@@ -61,6 +61,7 @@ def test_the_cancel_fails_and_all_stops(client: Client, exchange: LocalExchange)
         },
     }
     assert exchange.open_orders() == []
+    assert client.signed("GET", "/api/v3/rateLimit/order").body[0]["count"] == 1
 
 
 def test_the_cancel_fails_and_the_order_is_placed(client: Client, exchange: LocalExchange) -> None:

@@ -136,6 +136,16 @@ def test_requests_that_never_end_are_cut_off(head: bytes) -> None:
         assert 0.2 < time.monotonic() - begun < 3
 
 
+def test_a_connection_may_stay_idle_for_so_long() -> None:
+    """Each request begins the time anew; who is silent for longer is shown out."""
+    with impatient() as serving, socket.create_connection(("127.0.0.1", serving.port), 5) as connection:
+        for _ in range(6):
+            connection.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+            time.sleep(0.15)
+        assert connection.recv(4096) == b""
+
+
 def test_it_listens_at_one_address_alone(exchange: LocalExchange) -> None:
     """Not even another loopback address answers, as it would if the exchange listened everywhere."""
     for address in ("127.0.0.2", "::1"):

@@ -358,7 +358,7 @@ class Trading(RuleBasedStateMachine):
                 assert later.status in FOLLOWS[earlier.status] | (
                     {"TRIGGERED"} if earlier.cause == "prevent" else set()
                 )
-        assert order.executed == sum(fill.quantity for fill in order.fills)
+        assert order.executed == sum(fill.quantity for fill in order.fills or ())
         assert order.remaining >= 0
         if order.is_live:
             assert order.remaining or order.awaits_quantity

@@ -520,7 +520,8 @@ class Campaign:
             return
         for unrecorded in this.unrecorded:
             self._lie(this.name, unrecorded)
-        latest = journal.Journal(path).entries(40)
+        with closing(journal.Journal(path)) as file:
+            latest = file.entries(40)
         # A port may come again, so that the host alone does not tell one round from another.
         entries = [
             each for each in latest if each.intent.host == this.proxy.host and each.intent.id not in self._judged
@@ -560,7 +561,8 @@ class Campaign:
         if not talks and (entry.http_status is not None or entry.has_answer):
             self._lie(where, f"nothing was sent, and HTTP {entry.http_status} is written down")
         if talks and _heard(talks[-1], this) is not None and b"signature" not in (talks[-1].body or b""):
-            answer = journal.Journal(self._journal).answer(entry.intent.id)
+            with closing(journal.Journal(self._journal)) as file:
+                answer = file.answer(entry.intent.id)
             if (entry.http_status, answer) != (talks[-1].status, talks[-1].body):
                 self._lie(
                     where, f"HTTP {talks[-1].status} was answered, {entry.http_status} is written down: {answer!r}"
@@ -662,28 +664,28 @@ class Campaign:
         """Settle what was killed, and judge the journal that is left of it."""
         if not self._graves:
             return
-        file = journal.Journal(self._kills_journal)
-        deletes = [talk for talk in self._grave_proxy.talks if talk.method == "DELETE"]
-        left = [entry for entry in file.entries() if entry.concluded_at is None]
-        self.report.facts["intents left by kill -9"] += len(left)
-        for talk in deletes:
-            if not any(_is_of(talk, entry.intent) for entry in file.entries()):
-                self._lie("kills", f"the intent of {talk.path} {talk.params['symbol']} is lost")
-        last = max((entry.intent.deadline for entry in left), default=0) / 1000 + GRACE - time.time()
-        time.sleep(max(0.0, last if left else 0.0))
-        this = self._settling
-        for unrecorded in this.unrecorded:
-            self._lie("kills", unrecorded)
-        _, path = self._start(this, self._kills_journal)
-        self._hear()
-        told = _result(path)
-        this.error = ""
-        self._grave_proxy.wait_until_idle()
-        for entry in file.entries():
-            if entry.concluded_at is None:
-                self._lie("kills", f"not settled: {entry.intent.params}, {told}")
-            else:
-                self._judge_entry(this, entry, [], beyond=False)
+        with closing(journal.Journal(self._kills_journal)) as file:
+            deletes = [talk for talk in self._grave_proxy.talks if talk.method == "DELETE"]
+            left = [entry for entry in file.entries() if entry.concluded_at is None]
+            self.report.facts["intents left by kill -9"] += len(left)
+            for talk in deletes:
+                if not any(_is_of(talk, entry.intent) for entry in file.entries()):
+                    self._lie("kills", f"the intent of {talk.path} {talk.params['symbol']} is lost")
+            last = max((entry.intent.deadline for entry in left), default=0) / 1000 + GRACE - time.time()
+            time.sleep(max(0.0, last if left else 0.0))
+            this = self._settling
+            for unrecorded in this.unrecorded:
+                self._lie("kills", unrecorded)
+            _, path = self._start(this, self._kills_journal)
+            self._hear()
+            told = _result(path)
+            this.error = ""
+            self._grave_proxy.wait_until_idle()
+            for entry in file.entries():
+                if entry.concluded_at is None:
+                    self._lie("kills", f"not settled: {entry.intent.params}, {told}")
+                else:
+                    self._judge_entry(this, entry, [], beyond=False)
 
 
 def play(seed: int, rounds: int) -> Report:
