@@ -288,9 +288,11 @@ class Job:
             It was not given, or nobody can give it. Nothing was canceled.
         """
         where = f"{self._subject} {wording.place(self._client)}"
+        way_out = "Give --yes (yes=True) to cancel without being asked."
+        if clients.always_asks(self._client):
+            way_out = f"Profile {self._client.profile!r} always asks: cancel where somebody can answer."
         nobody = ConfigurationError(
-            f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. "
-            "Give --yes (yes=True) to cancel without being asked."
+            f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. {way_out}"
         )
         if ask is None:
             raise nobody
@@ -355,8 +357,7 @@ class Job:
         results = sending.results(left=left) + vanished
         for sent in results:
             if isinstance(sent.error, ConfigurationError):  # there is no usable key, which is so for every symbol
-                for each in results:
-                    record.conclude(each, ())
+                record.conclude((each, ()) for each in results)
                 raise sent.error
         searches, interrupted = self._settle(results, interrupted=sending.interrupted)
         conclude = partial(self._conclude, results, searches, record, requested, began=began, call_id=call_id)
@@ -380,10 +381,10 @@ class Job:
         record = Record(self._client, secrets.token_hex(8), targets, self._recv_window, self._delays)
         sending = self._sending(targets)
         sending.run_here()
-        for sent in sending.sent:
+        known = [(sent, from_reports(sent.reply or ())) for sent in sending.sent]
+        record.conclude((sent, rows) for sent, rows in known if sent.error is None)
+        for sent, rows in known:
             if sent.error is None:
-                rows = from_reports(sent.reply or ())
-                record.conclude(sent, rows)
                 self._say(f"{sent.target.symbol}: {wording.outcomes(rows)} {wording.place(self._client)}")
             else:
                 self._say(f"{type(sent.error).__name__}: {sent.error}")
@@ -471,6 +472,7 @@ class Job:
     ) -> DataFrame:
         """Build the frame, record the outcomes, and raise what has to be raised."""
         rows: list[Row] = []
+        known: list[tuple[Sent, list[Row]]] = []
         failures: dict[str, NbextError] = {}
         for sent, search in zip(results, searches, strict=True):
             found = _found(sent, search)
@@ -478,8 +480,9 @@ class Job:
             if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
                 failures.setdefault(sent.target.symbol, sent.error)
             if not is_lost and all(row.outcome != "unknown" for row in found):
-                record.conclude(sent, found)
+                known.append((sent, found))
             rows += found
+        record.conclude(known)
         # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
         guessed = any(sent.target.path == CANCEL_ALL for sent in results if isinstance(sent.error, OutcomeUnknownError))
         table = _keep(
@@ -548,8 +551,9 @@ class Job:
 
     def _summary(self, table: DataFrame, rows: Sequence[Row], results: Sequence[Sent]) -> str:
         said = wording.outcomes(rows)
-        if any(isinstance(sent.error, OutcomeUnknownError) for sent in results):
-            said += "; an answer was lost, so this is what the exchange's own records show"
+        if lost := dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)):
+            which = "an answer was" if len(results) == 1 else f"answers on {', '.join(lost)} were"
+            said += f"; {which} lost, so this is what the exchange's own records show"
         said += wording.inexact(table.attrs["nbext"]["inexact"])
         return f"{self._subject}: {said} {wording.place(self._client)}"
 

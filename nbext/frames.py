@@ -3,7 +3,7 @@
 The rules, by which every field of every report can be named again:
 
 - The 24 columns of `COLUMNS` are always there, in this order; then the documented conditional fields that occur; then
-  fields that nobody has documented yet, in the order met.
+  fields that nobody has documented yet, roughly in the order met.
 - An order in a list has the list's fields beside its own. A list's field that says something else than the order's own
   field of that name stands in ``list.NAME``; what its ``orders`` entry for the leg says otherwise than the report, in
   ``list.orders.NAME``.
@@ -14,6 +14,7 @@ The rules, by which every field of every report can be named again:
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,7 +27,7 @@ import pandas as pd
 from nbext.rows import named_legs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbext.rows import Row
 
@@ -81,7 +82,6 @@ _CONDITIONAL_KINDS: dict[str, Kind] = {
     "expiryReason": "text",
 }
 _KINDS: dict[str, Kind] = {**_COLUMN_KINDS, **_CONDITIONAL_KINDS}
-_MISSING = frozenset({type(None)})
 
 
 def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -103,13 +103,13 @@ def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any
         ``attrs["nbext"]["inexact"]`` counts, by column, the values whose float does not give the exchange's number
         back.
     """
-    orders = _with_list_fields(rows)
-    names = dict.fromkeys(chain.from_iterable(orders))
+    sent = _by_column(rows)
+    nothing = [None] * len(rows)
     columns: dict[str, Any] = {}
     leftovers: dict[str, list[Any]] = {}
     inexact: dict[str, int] = {}
-    for name in (*COLUMNS, *(name for name in _CONDITIONAL_KINDS if name in names)):
-        values = [row.outcome for row in rows] if name == "outcome" else [order.get(name) for order in orders]
+    for name in (*COLUMNS, *(name for name in _CONDITIONAL_KINDS if name in sent)):
+        values = [row.outcome for row in rows] if name == "outcome" else sent.pop(name, nothing)
         kind = _KINDS[name]
         built = _numbers(values, name, exact=exact) if kind == "number" else _BUILDERS[kind](values)
         columns[name] = built.column
@@ -117,9 +117,8 @@ def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any
             inexact[name] = built.inexact
         if built.unfit:
             leftovers[name] = [value if i in built.unfit else None for i, value in enumerate(values)]
-    for name in names:
-        if name not in _KINDS:
-            columns[_free(_encodable(name), columns)] = _undocumented([order.get(name) for order in orders])
+    for name, values in sent.items():
+        columns[_free(_encodable(name), columns)] = _undocumented(values)
     for name, values in leftovers.items():
         columns[_free(f"wire.{name}", columns)] = _undocumented(values)
     table = pd.DataFrame(columns, index=pd.RangeIndex(len(rows)), copy=False)
@@ -145,41 +144,85 @@ def open_orders_of(table: pd.DataFrame) -> list[Mapping[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _with_list_fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    """Give each order the fields of its list, by column name."""
-    return [_plain(row.order) if row.order_list is None else _joined(row.order, row.order_list) for row in rows]
+_NONE = type(None)
+_ABSENT: Any = object()  # beside null, which is a value
+_NO_FIELDS: Mapping[str, Any] = {}
+_AT_A_TIME = 500
 
 
-def _plain(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Rename the fields whose names are nbext's own."""
-    if not any(map(_is_reserved, fields)):
-        return fields
-    return {f"wire.{name}" if _is_reserved(name) else name: value for name, value in fields.items()}
+def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Sort what was sent by column, None where there is nothing: an order's own fields, and under them its list's."""
+    columns: dict[str, list[Any]] = {}
+    # So many orders stay in the processor's cache while they are gone through once for each column.
+    for start in range(0, len(rows), _AT_A_TIME):
+        for name, values in _some_by_column(rows[start : start + _AT_A_TIME]).items():
+            column = columns.setdefault(name, [])
+            column += [None] * (start - len(column))
+            column += values
+    for column in columns.values():
+        column.extend([None] * (len(rows) - len(column)))
+    return columns
 
 
-def _is_reserved(name: str) -> bool:
-    return name == "outcome" or name.startswith(("list.", "wire."))
-
-
-def _joined(order: Mapping[str, Any], order_list: Mapping[str, Any]) -> Mapping[str, Any]:
-    joined = dict(_plain(order))
-
-    def add(name: str, value: object, otherwise: str) -> None:
-        if _is_reserved(name):
-            name = otherwise
-        known = joined.setdefault(name, value)
-        if known is not value and (type(known) is not type(value) or known != value):
-            joined[otherwise] = value
-
-    for name, value in order_list.items():
-        if name not in {"orders", "orderReports"} or (name == "orders" and not isinstance(value, list)):
-            add(name, value, f"list.{name}")
-    for leg in named_legs(order_list):
-        if leg.get("orderId") == order.get("orderId"):
-            for name, value in leg.items():
+def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Sort what was sent by column; a column that none of these orders has is not there."""
+    orders: Sequence[Mapping[str, Any]] = [row.order for row in rows]
+    lists, legs = _of_lists(rows)
+    sources: dict[str, list[tuple[Sequence[Mapping[str, Any]], str, str]]] = {}
+    for layer, prefix in (orders, "wire."), (lists, "list."), (legs, "list.orders."):
+        for name in dict.fromkeys(chain.from_iterable(layer)):
+            column = f"{prefix}{name}" if name == "outcome" or name.startswith(("list.", "wire.")) else name
+            if layer is legs and name == "clientOrderId":
                 # A leg keeps its original client order id here; the report calls that one origClientOrderId.
-                add("origClientOrderId" if name == "clientOrderId" else name, value, f"list.orders.{name}")
-    return joined
+                column = "origClientOrderId"
+            sources.setdefault(column, []).append((layer, name, f"{prefix}{name}"))
+    columns: dict[str, list[Any]] = {}
+    otherwise: dict[str, list[Any]] = {}
+    for column, [(own, own_name, _), *below] in sources.items():
+        if not below:
+            columns[column] = [fields.get(own_name) for fields in own]
+            continue
+        values = [fields.get(own_name, _ABSENT) for fields in own]
+        for under, name, beside in below:
+            others = [fields.get(name, value) for fields, value in zip(under, values, strict=True)]
+            if others == values and list(map(type, others)) == list(map(type, values)):
+                continue
+            differs = [
+                value is not _ABSENT and (type(value) is not type(other) or value != other)
+                for value, other in zip(values, others, strict=True)
+            ]
+            if any(differs):
+                values_beside = [other if differ else None for other, differ in zip(others, differs, strict=True)]
+                otherwise[_free(beside, otherwise)] = values_beside
+            values = [other if value is _ABSENT else value for value, other in zip(values, others, strict=True)]
+        columns[column] = [None if value is _ABSENT else value for value in values]
+    for name, values in otherwise.items():
+        columns[_free(name, columns)] = values
+    return columns
+
+
+def _of_lists(rows: Sequence[Row]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """Give, row by row, the fields of the list, and those of its entry for the leg; nothing where there is no list."""
+    lists: list[Mapping[str, Any]] = []
+    legs: list[Mapping[str, Any]] = []
+    order_list, shared, named = None, _NO_FIELDS, []
+    for row in rows:
+        if row.order_list is None:
+            lists.append(_NO_FIELDS)
+            legs.append(_NO_FIELDS)
+            continue
+        if row.order_list is not order_list:  # the legs of a list follow each other
+            order_list, named = row.order_list, named_legs(row.order_list)
+            shared = {
+                name: value
+                for name, value in order_list.items()
+                if name != "orderReports" and not (name == "orders" and isinstance(value, list))
+            }
+        lists.append(shared)
+        number = row.order.get("orderId")
+        found = [leg for leg in named if leg.get("orderId") == number]
+        legs.append(found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg})
+    return lists, legs
 
 
 def _encodable(name: str) -> str:
@@ -200,47 +243,57 @@ class _Built:
     inexact: int = 0
 
 
-def _split(values: list[Any], fits: Callable[[Any], bool]) -> tuple[list[Any], frozenset[int]]:
+def _split(values: list[Any], fit: Callable[[list[Any]], bool]) -> tuple[list[Any], frozenset[int]]:
     """Take out the values that a column cannot hold, and remember where they stood."""
-    unfit = frozenset(i for i, value in enumerate(values) if value is not None and not fits(value))
-    return ([None if i in unfit else value for i, value in enumerate(values)] if unfit else values), unfit
+    if fit(values):
+        return values, frozenset()
+    unfit = frozenset(i for i, value in enumerate(values) if not fit([value]))
+    return [None if i in unfit else value for i, value in enumerate(values)], unfit
 
 
-def _is_int64(value: object) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _is_text(value: object) -> bool:
-    if type(value) is not str:
+def _are_int64(values: list[Any]) -> bool:
+    if not set(map(type, values)) <= {int, _NONE}:
         return False
+    return min(filter(None, values), default=0) >= -(2**63) and max(filter(None, values), default=0) < 2**63
+
+
+def _are_texts(values: list[Any]) -> bool:
+    distinct = _distinct_texts(values)
     try:
-        value.encode()
+        "".join(distinct or ()).encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and Arrow cannot
         return False
-    return True
+    return distinct is not None
 
 
-def _is_flag(value: object) -> bool:
-    return type(value) is bool
+def _are_flags(values: list[Any]) -> bool:
+    return set(map(type, values)) <= {bool, _NONE}
+
+
+def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
+    """Give 64-bit integers, where one is missing, and where one did not fit."""
+    values, unfit = _split(values, _are_int64)
+    missing = np.array([value is None for value in values], bool)
+    return np.array([value or 0 for value in values], np.int64), missing, unfit
 
 
 def _ids(values: list[Any]) -> _Built:
-    values, unfit = _split(values, _is_int64)
-    mask = np.fromiter((value is None for value in values), bool, len(values))
-    data = np.fromiter((value or 0 for value in values), np.int64, len(values))
-    return _Built(pd.arrays.IntegerArray(data, mask), unfit)
+    data, missing, unfit = _integers(values)
+    return _Built(pd.arrays.IntegerArray(data, missing), unfit)
+
+
+_TEXT = pd.StringDtype(na_value=np.nan)  # "str", without looking for what that names each time
 
 
 def _texts(values: list[Any]) -> _Built:
-    values, unfit = _split(values, _is_text)
-    return _Built(pd.array(values, dtype="str"), unfit)
+    values, unfit = _split(values, _are_texts)
+    return _Built(pd.array(values, dtype=_TEXT), unfit)
 
 
 def _flags(values: list[Any]) -> _Built:
-    values, unfit = _split(values, _is_flag)
-    mask = np.fromiter((value is None for value in values), bool, len(values))
-    data = np.fromiter((value is True for value in values), bool, len(values))
-    return _Built(pd.arrays.BooleanArray(data, mask), unfit)
+    values, unfit = _split(values, _are_flags)
+    missing = np.array([value is None for value in values], bool)
+    return _Built(pd.arrays.BooleanArray(np.array([value is True for value in values], bool), missing), unfit)
 
 
 _NOT_A_TIME = np.iinfo(np.int64).min
@@ -251,56 +304,64 @@ _LAST_MILLISECOND = 253_402_300_799_999
 
 
 def _times(values: list[Any]) -> _Built:
-    unfit = set()
-    data = np.empty(len(values), np.int64)
-    for i, value in enumerate(values):
-        if value is None or value == -1:
-            data[i] = _NOT_A_TIME
-            if type(value) is float:
-                unfit.add(i)
-        elif type(value) is not int or not 0 <= value <= _LAST_MILLISECOND * 1000:
-            data[i] = _NOT_A_TIME
-            unfit.add(i)
-        elif value < _FIRST_MICROSECOND:
-            data[i] = value
-        else:
-            data[i], rest = divmod(value, 1000)
-            if rest:
-                unfit.add(i)
+    data, missing, unfit = _integers(values)
+    missing |= data == -1
+    absurd = ~missing & ((data < 0) | (data > _LAST_MILLISECOND * 1000))
+    fine = data >= _FIRST_MICROSECOND
+    cut = absurd | (fine & (data % 1000 != 0))
+    data[fine] //= 1000
+    data[missing | absurd] = _NOT_A_TIME
     times = pd.DatetimeIndex(data.view("datetime64[ms]")).tz_localize("UTC")
-    return _Built(times, frozenset(unfit))
+    return _Built(times, unfit.union(np.flatnonzero(cut).tolist()))
 
 
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_NUMBERS = re.compile(rf"(?:{_NUMBER.pattern},)*+", re.ASCII)
 _ABSURD = 10**30
 # A double carries any decimal of 15 digits there and back (C's DBL_DIG).
 _SURELY_EXACT = 15
 
 
 def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
-    missing = None if exact else np.nan
-    known: dict[str, tuple[Any, bool]] = {}
-    column: list[Any] = []
-    unfit: list[int] = []
-    inexact = 0
-    for i, value in enumerate(values):
-        if value is None:
-            column.append(missing)
-            continue
-        text = value if type(value) is str else _number_text(value)
-        if text not in known:  # most quantities are the same few, zero above all
-            known[text] = _number(text, exact=exact)
-        number, rounded = known[text]
-        inexact += rounded
-        if number is None:
-            unfit.append(i)
-            number = missing
-        column.append(number)
-    array = np.empty(len(values), object if exact else np.float64)
-    array[:] = column
+    texts, distinct = values, _distinct_texts(values)
+    if distinct is None:
+        texts = [value if value is None or type(value) is str else _number_text(value) for value in values]
+        distinct = _distinct_texts(texts) or []
+    # Each text once: most quantities are the same few, zero above all.
+    numbers = distinct if _are_numbers(distinct) else [text for text in distinct if _NUMBER.fullmatch(text)]
+    known: dict[str, Any] = dict(zip(numbers, map(Decimal if exact else float, numbers), strict=True))
+    rounded = set()
+    for text in [text for text in numbers if len(text) > _SURELY_EXACT and not exact]:
+        if math.isinf(known[text]):
+            del known[text]
+        elif _is_rounded(text, known[text]):
+            rounded.add(text)
+    unfit: Iterable[int] = ()
+    if len(known) < len(distinct):
+        unfit = [i for i, text in enumerate(texts) if text is not None and text not in known]
     if name == "cummulativeQuoteQty":
-        array[[number is not None and number < 0 for number in column]] = missing
-    return _Built(pd.Series(array, copy=False, dtype=array.dtype), frozenset(unfit), inexact)
+        known = {text: None if number < 0 else number for text, number in known.items()}
+    array = np.array(list(map(known.get, texts)), object if exact else np.float64)
+    return _Built(
+        pd.Series(array, dtype=object) if exact else array,  # said, or pandas would try what it might be
+        frozenset(unfit),
+        sum(text in rounded for text in texts) if rounded else 0,
+    )
+
+
+def _distinct_texts(values: list[Any]) -> list[str] | None:
+    """Give each text once; None where anything else is among them."""
+    try:
+        distinct = set(values)
+    except TypeError:
+        return None
+    distinct.discard(None)
+    return list(distinct) if set(map(type, distinct)) <= {str} else None
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    joined = "".join(f"{text}," for text in texts)
+    return joined.count(",") == len(texts) and _NUMBERS.fullmatch(joined) is not None
 
 
 def _number_text(value: object) -> str:
@@ -310,18 +371,11 @@ def _number_text(value: object) -> str:
     return ""
 
 
-def _number(text: str, *, exact: bool) -> tuple[Any, bool]:
-    """Convert decimal text; None when it is none, and whether the float is not quite the exchange's number."""
-    if not _NUMBER.fullmatch(text):
-        return None, False
-    if exact:
-        return Decimal(text), False
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        return None, False
+def _is_rounded(text: str, number: float) -> bool:
+    """Whether a float is not quite the exchange's number."""
     if len(text.rstrip("0")) <= _SURELY_EXACT + ("." in text):
-        return number, False
-    return number, Decimal(repr(number)) != Decimal(text)
+        return False
+    return Decimal(repr(number)) != Decimal(text)
 
 
 _BUILDERS: dict[Kind, Callable[[list[Any]], _Built]] = {
@@ -334,9 +388,8 @@ _BUILDERS: dict[Kind, Callable[[list[Any]], _Built]] = {
 
 def _undocumented(values: list[Any]) -> Any:  # noqa: ANN401 - whatever array fits
     """Give a field that nobody has documented the narrowest dtype that holds all its values as they were sent."""
-    kinds = {type(value) for value in values} - _MISSING
-    for kind, fits, build in ((int, _is_int64, _ids), (str, _is_text, _texts), (bool, _is_flag, _flags)):
-        if kinds == {kind} and all(value is None or fits(value) for value in values):
+    for fit, build in ((_are_int64, _ids), (_are_texts, _texts), (_are_flags, _flags)):
+        if any(value is not None for value in values) and fit(values):
             return build(values).column
     array = np.empty(len(values), object)
     array[:] = values

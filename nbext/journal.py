@@ -1,9 +1,9 @@
 """What was asked and what came back, in SQLite, written before sending.
 
 One row per request that may change orders, an `Intent`. Those of a call are committed in one transaction before the
-first byte goes out, and each answer with its outcomes in one more. What stands here survives the process and the power:
-rollback journal (network homes have no WAL), and ``synchronous=EXTRA``, since FULL alone may bring a rollback journal
-back after a power cut, and with it take back an intent that has been sent.
+first byte goes out, and the answers with their outcomes in one more. What stands here survives the process and the
+power: rollback journal (network homes have no WAL), and ``synchronous=EXTRA``, since FULL alone may bring a rollback
+journal back after a power cut, and with it take back an intent that has been sent.
 
 A journal that cannot be written stops nothing: `Journal.intend` and `Journal.conclude` say why, and the next call tries
 again. A file that is damaged, newer or somebody else's is left exactly as it is.
@@ -153,6 +153,30 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What came of a request.
+
+    Attributes
+    ----------
+    intent_id : str
+    http_status : int or None
+        None where no answer came.
+    answer : bytes or None
+        The raw body, scrubbed.
+    outcomes : sequence of mappings
+        ``symbol``, ``orderId`` and ``outcome``.
+    error : str
+        What went wrong; empty where nothing did.
+    """
+
+    intent_id: str
+    http_status: int | None
+    answer: bytes | None
+    outcomes: Sequence[Mapping[str, object]]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An intent, and what became of it.
 
@@ -263,34 +287,35 @@ class Journal:
         outcomes: Sequence[Mapping[str, object]],
         error: str = "",
     ) -> str:
-        """Record what came back and what became of the orders.
+        """Record one `Conclusion`; as `conclude_all`."""
+        return self.conclude_all([Conclusion(intent_id, http_status, answer, outcomes, error)])
+
+    def conclude_all(self, conclusions: Sequence[Conclusion]) -> str:
+        """Record what came back and what became of the orders: all of it, or nothing.
 
         A later conclusion takes the place of an earlier one, whose status and answer stay where it brings none.
-
-        Parameters
-        ----------
-        intent_id : str
-        http_status : int or None
-            None where no answer came.
-        answer : bytes or None
-            The raw body, scrubbed.
-        outcomes : sequence of mappings
-            ``symbol``, ``orderId`` and ``outcome``.
-        error : str, optional
-            What went wrong.
 
         Returns
         -------
         str
-            Empty when it is on disk; else why it was not recorded.
+            Empty when they are on disk; else why they were not recorded.
         """
-        # Level 1: an answer is JSON and shrinks to a tenth either way, and somebody waits for the frame.
-        packed = None if answer is None else zlib.compress(answer, 1)
-        # An exchange's text may hold half a surrogate pair, which UTF-8 and hence SQLite has no room for.
-        text = error.encode("utf-8", "backslashreplace").decode()
         now = time.time_ns() // 1_000_000
-        changed, reason = self._write(_CONCLUDE, [(now, http_status, text, _json(outcomes), packed, intent_id)])
-        return reason or ("" if changed else f"{self.path} does not hold what was sent")
+        rows = [
+            (
+                now,
+                conclusion.http_status,
+                # An exchange's text may hold half a surrogate pair, which UTF-8 and hence SQLite has no room for.
+                conclusion.error.encode("utf-8", "backslashreplace").decode(),
+                _json(conclusion.outcomes),
+                # Level 1: an answer is JSON and shrinks to a tenth either way, and somebody waits for the frame.
+                None if conclusion.answer is None else zlib.compress(conclusion.answer, 1),
+                conclusion.intent_id,
+            )
+            for conclusion in conclusions
+        ]
+        changed, reason = self._write(_CONCLUDE, rows) if rows else (0, "")
+        return reason or ("" if changed == len(rows) else f"{self.path} does not hold what was sent")
 
     def entries(self, last: int | None = None) -> list[Entry]:
         """Read what is recorded, oldest first.

@@ -12,7 +12,7 @@ from nbext import journal, wording
 from nbext.errors import NbextError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nbext.rows import Row
     from nbext.select import Target
@@ -69,18 +69,26 @@ class Record:
             ]
         )
 
-    def conclude(self, sent: Sent, rows: Sequence[Row]) -> None:
-        """Write the answer and the outcomes of one request."""
-        intent = self._of.get(id(sent.target))
-        if intent is not None and not self._reason:
-            reason = self._journal.conclude(
-                intent,
-                http_status=sent.http_status,
-                answer=sent.answer,
-                outcomes=[{**named(row), "outcome": row.outcome} for row in rows],
-                error="" if sent.error is None else str(sent.error),
-            )
-            self._reason = reason
+    def conclude(self, known: Iterable[tuple[Sent, Sequence[Row]]]) -> None:
+        """Write the answers and the outcomes of requests, in one commit.
+
+        Whatever ends the process before leaves intents that are open, which is true, and can be settled later.
+        """
+        if self._reason:
+            return
+        self._reason = self._journal.conclude_all(
+            [
+                journal.Conclusion(
+                    self._of[id(sent.target)],
+                    sent.http_status,
+                    sent.answer,
+                    [{**named(row), "outcome": row.outcome} for row in rows],
+                    "" if sent.error is None else str(sent.error),
+                )
+                for sent, rows in known
+                if id(sent.target) in self._of
+            ]
+        )
 
     def report(self, say: Callable[[str], None]) -> None:
         """Say what was not recorded, and, once in a process, what earlier calls left open."""
@@ -99,7 +107,12 @@ class Record:
 
 def named(row: Row) -> dict[str, object]:
     """Name an order: symbol and ids."""
-    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
+    field = row.order.get
+    return {
+        "symbol": field("symbol"),
+        "orderId": field("orderId"),
+        "origClientOrderId": field("origClientOrderId"),
+    }
 
 
 def close() -> None:

@@ -220,13 +220,17 @@ class Sending:
         with self._clock:
             if self._client.clock_offset == before:
                 offset = self._client.measure_clock_offset()
-                way = "behind" if offset > 0 else "ahead of"
+                last = "" if before is None else f", {_behind(before).removesuffix(' of')} when last measured"
                 self._news.put(
-                    f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, sending once more."
+                    f"This machine's clock is {_behind(offset)} the exchange's{last}; corrected, sending once more."
                 )
 
     def _where(self, target: Target) -> str:
         return f"{target.symbol} on {self._client.profile} ({self._client.host})"
+
+
+def _behind(offset: float) -> str:
+    return f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
 
 
 def send(client: SpotClient, target: Target, recv_window: str | None) -> list[Any]:

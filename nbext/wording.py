@@ -38,12 +38,13 @@ def kinds(rows: Sequence[Row]) -> str:
     single = 0
     lists: dict[tuple[object, object], str] = {}
     for row in rows:
-        if row.order_list is None:
+        kind, list_id = None, row.order.get("orderListId", -1)
+        if row.order_list is not None:
+            kind, list_id = row.order_list.get("contingencyType"), row.order_list.get("orderListId")
+        if list_id == -1:
             single += 1
-        else:
-            kind = row.order_list.get("contingencyType")
-            identity = row.order.get("symbol"), row.order_list.get("orderListId")
-            lists[identity] = f"{kind} list" if isinstance(kind, str) else "order list"
+        else:  # a list that the exchange did not describe, as where answers were lost, is a list all the same
+            lists[row.order.get("symbol"), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
     parts = [f"{single} single"] if single or not lists else []
     parts += [count(number, kind) for kind, number in _tally(lists.values()).items()]
     return f" ({', '.join(parts)})"
@@ -85,7 +86,7 @@ def notional(rows: Sequence[Row]) -> str:
 
 
 def outcomes(rows: Sequence[Row]) -> str:
-    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled``."""
+    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``."""
     if not rows:
         return "nothing was open"
     by_outcome: dict[str, list[Row]] = {}
@@ -95,7 +96,8 @@ def outcomes(rows: Sequence[Row]) -> str:
     said = f"{count(len(canceled), 'order')} canceled"
     if canceled:
         said += kinds(canceled) + traded(canceled, canceled=True)
-    return "; ".join([said, *(f"{len(found)} {_STATES.get(state, state)}" for state, found in by_outcome.items())])
+    rest = (f"{len(found)} {_STATES.get(state, state)}{kinds(found)}" for state, found in by_outcome.items())
+    return "; ".join([said, *rest])
 
 
 def inexact(counts: Mapping[str, int]) -> str:

@@ -21,6 +21,7 @@ import pytest
 import nbext
 from nbext import cancel, clients, log, record
 from nbext.exchange import LocalExchange
+from nbext.exchange.symbols import LISTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,6 +279,28 @@ def test_an_interrupt_waits_for_what_is_under_way_and_sends_nothing_more(
     assert "NO6 NotSentError\nNO7 NotSentError" in out
     assert len(exchange.requests("DELETE", PATH)) == 8
     assert still_open(exchange) == set()
+
+
+def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClient, journal: Path) -> None:
+    """The intents of a call are one commit, before the first DELETE; its conclusions, refusals too, are another one."""
+
+    def commits() -> int:
+        """Read the file change counter, which every transaction that changes the file makes one larger."""
+        return int.from_bytes(journal.read_bytes()[24:28], "big")
+
+    symbols = [*(listing.base + listing.quote for listing in LISTINGS), "NOSUCH"]
+    assert len(symbols) == 8
+    nbext.cancel_all("BTCUSDT", client=client)
+    assert commits() == 2
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        nbext.cancel_all(*symbols, client=client)
+    assert list(incomplete.value.failures) == ["NOSUCH"]
+    assert commits() == 4
+    log = nbext.cancel_log(last=8)
+    assert log["request"].tolist() == [f"cancel all on {symbol}" for symbol in symbols]
+    assert log["state"].tolist() == ["concluded"] * 8
+    assert log["httpStatus"].tolist() == [400, 200, *[400] * 6]  # nothing is open any more on BTCUSDT
+    assert still_open(exchange, "ETHUSDT") == set()
 
 
 def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, journal: Path) -> None:

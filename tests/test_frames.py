@@ -385,6 +385,28 @@ def test_a_name_that_no_column_can_have_is_escaped() -> None:
     assert build([report(**{"\ud800": 1, "é": 2})]).columns[24:].tolist() == [r"\ud800", "é"]
 
 
+def test_many_orders_are_kept_whole() -> None:
+    """Fields that few of 1,200 orders have stand in the rows of those orders, of their lists, and nowhere else."""
+    document: list[dict[str, Any]] = []
+    for number in range(0, 1200, 3):
+        legs = [report(orderId=number + place, orderListId=number, price=f"{number}.5") for place in (1, 2)]
+        named = [{"symbol": "BTCUSDT", "orderId": leg["orderId"], "clientOrderId": f"c{number}"} for leg in legs]
+        order_list = {"orderListId": number, "symbol": "BTCUSDT", "orders": named, "orderReports": legs}
+        document += [report(orderId=number), order_list]
+    document[0]["early"] = document[400]["middle"] = document[-2]["late"] = 5
+    document[401]["symbol"] = document[-1]["symbol"] = "ETHUSDT"
+    table = build(document)
+    require_columns(table)
+    require_everything(document, table)
+    assert list(table.columns[24:]) == ["early", "middle", "list.symbol", "late"]
+    assert [np.flatnonzero(table[name].notna()).tolist() for name in table.columns[24:]] == [
+        [0],
+        [600],
+        [601, 602, 1198, 1199],
+        [1197],
+    ]
+
+
 # Numbers and times
 
 

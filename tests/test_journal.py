@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbext.errors import ConfigurationError
-from nbext.journal import CLAIM_MS, GRACE_MS, Intent, Journal
+from nbext.journal import CLAIM_MS, GRACE_MS, Conclusion, Intent, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -293,8 +293,28 @@ def test_two_commits(journal: Journal, path: Path) -> None:
     assert statements.count("COMMIT") == 2
     assert sum(statement.lstrip().startswith("PRAGMA") for statement in statements) == 4
     journal.intend([])
+    journal.conclude_all([])
     journal.entries()
     assert commits(path) == 3
+
+
+def test_two_commits_for_eight_requests(journal: Journal, path: Path) -> None:
+    """However many requests a call has, their conclusions are one commit, each with its own answer and outcomes."""
+    names = [f"{number}" for number in range(8)]
+    journal.intend([intent(name) for name in names])
+    concluded = [Conclusion(name, 200, name.encode(), [{**OUTCOME, "orderId": name}]) for name in names]
+    assert journal.conclude_all(concluded) == ""
+    assert commits(path) == 2
+    assert [entry.outcomes[0]["orderId"] for entry in journal.entries()] == names
+    assert [journal.answer(name) for name in names] == [name.encode() for name in names]
+
+
+def test_one_conclusion_without_intent(journal: Journal, path: Path) -> None:
+    """Where one of several was not recorded before it was sent, that is said, and the others are concluded."""
+    journal.intend([intent("a"), intent("b")])
+    concluded = [Conclusion(name, 200, None, [OUTCOME]) for name in ("a", "lost", "b")]
+    assert journal.conclude_all(concluded) == f"{path} does not hold what was sent"
+    assert all(entry.concluded_at for entry in journal.entries())
 
 
 def test_full_sync(journal: Journal) -> None:

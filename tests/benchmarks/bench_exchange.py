@@ -1,0 +1,120 @@
+"""The exchange that comes along: requests per second, how it grows with the orders, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from figures import by_turns, timed
+from floors import OPEN_ORDERS, HandSigned
+from serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from figures import Figures, Race
+
+SYMBOL = "BTCUSDT"
+# Resident memory at the sixth hour of a market that quotes 100,000 orders in a day, and at its end.
+DAY = """
+import json
+from nbext.exchange import LocalExchange
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+exchange = LocalExchange(seed=7)
+quoted = exchange._venue.engine._next_order_id["BTCUSDT"]
+exchange.start_market("BTCUSDT", every=19)
+held = []
+for hour in range(24):
+    exchange.advance(3600)
+    if hour % 6 == 5:
+        held.append(resident())
+print(json.dumps([exchange._venue.engine._next_order_id["BTCUSDT"] - quoted, held]))
+"""
+
+
+class Trader(HandSigned):
+    """A hand-signed client that places orders, and leaves answers unparsed: reading them is not the exchange's time."""
+
+    def place(self, orders: int) -> None:
+        """Place so many orders that rest in the book, each at a price of its own."""
+        order = f"symbol={SYMBOL}&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.001"
+        for number in range(orders):
+            self.ask("POST", "/api/v3/order", f"{order}&price={40_000 + number / 100:.2f}")
+
+    def list(self) -> bytes:
+        """Ask for the open orders."""
+        return self.ask("GET", OPEN_ORDERS, f"symbol={SYMBOL}")
+
+    def cancel_all(self) -> bytes:
+        """Cancel them."""
+        return self.ask("DELETE", OPEN_ORDERS, f"symbol={SYMBOL}")
+
+
+@pytest.fixture(scope="module")
+def trader() -> Iterator[Trader]:
+    """Give a client of a `LocalExchange` in another process."""
+    with serving("exchange") as server, Trader(server.url, server.api_key, server.secret_key) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Trader]:
+    """Give a client of a bare tornado in another process, which checks and cancels nothing."""
+    with serving("tornado") as server, Trader(server.url) as client:
+        yield client
+
+
+def test_a_cancel_all_is_served_nearly_as_fast_as_its_body(race: Race, trader: Trader, bare: Trader) -> None:
+    """Signature check, four cancels and reports: at least 0.7 times the requests per second of bare tornado."""
+    trader.place(4)
+    body = trader.cancel_all()
+    assert len(json.loads(body)) == 4
+    bare.send("PUT", "/", body)
+    what = "`LocalExchange` cancel-all, floor bare tornado (0.7 of its requests per second)"
+    prepare = partial(trader.place, 4), partial(bare.place, 4)  # both have just been busy
+    race(what, "4", trader.cancel_all, bare.cancel_all, 1 / 0.7, rounds=600, prepare=prepare)
+
+
+def test_a_further_order_costs_little(figures: Figures, trader: Trader) -> None:
+    """Each order beyond the fourth adds at most 20 microseconds to a cancel-all."""
+    few, many = 4, 200
+
+    def cancel(orders: int) -> float:
+        trader.place(orders)
+        return timed(trader.cancel_all)
+
+    (small, large) = by_turns(figures.rounds(30), partial(cancel, few), partial(cancel, many))
+    further = [(more - less) / (many - few) for less, more in zip(small, large, strict=True)]
+    figures.time("`LocalExchange` cancel-all, each further order, floor 20 us", f"{many}", further, [20e-6], 1.0)
+
+
+@pytest.mark.parametrize("many", [10_000])
+def test_very_many_orders_cost_no_more_each(figures: Figures, trader: Trader, many: int) -> None:
+    """Placing, listing and canceling 10,000 open orders takes ten times as long as 1,000, and not a hundred."""
+    few = many // 10
+
+    def each(orders: int) -> list[float]:
+        steps = (partial(trader.place, orders), trader.list, trader.cancel_all)
+        return [timed(step) / orders for step in steps]
+
+    taken = [(each(few), each(many)) for _ in range(1 if figures.short else 2)]
+    for place, step in enumerate(("placed", "listed", "canceled")):
+        ours, floor = [large[place] for _, large in taken], [small[place] for small, _ in taken]
+        figures.time(f"`LocalExchange`, one order {step}, floor one of {few:,}", f"{many:,}", ours, floor, 1.5)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_day_of_a_market_fits_into_memory(figures: Figures) -> None:
+    """A market that quotes 100,000 orders in a day needs little more memory at its end than at its sixth hour."""
+    quoted, held = json.loads(subprocess.run([sys.executable, "-c", DAY], stdout=subprocess.PIPE, check=True).stdout)
+    assert quoted > 95_000
+    what = "`LocalExchange`, memory after a day of a market, floor after 6 h"
+    figures.memory(what, f"{quoted:,}", held[-1], held[0], 1.25)

@@ -1,0 +1,224 @@
+"""The table of figures, and the fixtures that fill it.
+
+A time always stands beside that of its floor, taken by turns with it in the same run, and counts as the ratio of the
+two medians. What is over its bar says so; since machines are noisy, only a gross slip fails. A count is exact, and
+fails when it is over.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+    from serving import Server
+
+    Call = Callable[[], object]
+    Clock = Callable[[], float]
+
+GROSS = 1.5
+"""So many times its bar is more than noise."""
+
+_SHORTER = 4
+_LEAST_ROUNDS = 5
+_HEADINGS = ("what", "size", "ours", "floor", "ratio", "bar", "")
+# Read before a fixture clears NBEXT_*. Each lives in an environment of its own.
+PEERS = {
+    peer: python
+    for peer in ("python_binance", "binance_connector")
+    if (python := os.environ.get(f"NBEXT_PEER_{peer.upper()}"))
+}
+
+
+class Figures:
+    """The lines of the table.
+
+    Parameters
+    ----------
+    short : bool
+        Whether a quarter of the rounds will do.
+    """
+
+    def __init__(self, *, short: bool) -> None:
+        self.short = short
+        self.lines: list[tuple[str, ...]] = []
+
+    def rounds(self, wanted: int) -> int:
+        """Say how many rounds of so many are taken."""
+        return max(_LEAST_ROUNDS, wanted // _SHORTER) if self.short else wanted
+
+    def time(
+        self, what: str, size: str, ours: Sequence[float], floor: Sequence[float], bar: float | None = None
+    ) -> None:
+        """Write down seconds that were taken by turns."""
+        self._compare(what, size, statistics.median(ours), statistics.median(floor), bar=bar, tell=_duration)
+
+    def memory(self, what: str, size: str, ours: int, floor: int, bar: float) -> None:
+        """Write down bytes."""
+        self._compare(what, size, ours, floor, bar=bar, tell=lambda size: f"{size / 1e6:.1f} MB")
+
+    def _compare(
+        self, what: str, size: str, ours: float, floor: float, *, bar: float | None, tell: Callable[[float], str]
+    ) -> None:
+        ratio = ours / floor
+        cells = what, size, tell(ours), tell(floor), f"{ratio:.2f}"
+        if bar is None:
+            self.lines.append((*cells, "", ""))
+            return
+        self.lines.append((*cells, f"{bar:.2f}", _verdict(is_over=ratio > bar)))
+        assert ratio <= bar * GROSS, f"{what}, {size}: {ratio:.2f}, and the bar is {bar:.2f}"
+
+    def count(self, what: str, size: str, counted: int, bar: int) -> None:
+        """Write down a count."""
+        self.lines.append((what, size, f"{counted:,}", "", "", f"{bar:,}", _verdict(is_over=counted > bar)))
+        assert counted <= bar, f"{what}, {size}: {counted}, and the bar is {bar}"
+
+    def table(self) -> Iterator[str]:
+        """Give the lines as a table in Markdown."""
+        rows = [_HEADINGS, *self.lines]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        rule = tuple("-" * width for width in widths)
+        for row in (_HEADINGS, rule, *self.lines):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            yield f"| {' | '.join(cells)} |"
+
+
+def _verdict(*, is_over: bool) -> str:
+    return "over" if is_over else "ok"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def timed(call: Call, clock: Clock = time.perf_counter) -> float:
+    """Give the seconds that a call takes."""
+    began = clock()
+    call()
+    return clock() - began
+
+
+def by_turns(rounds: int, *clocks: Clock) -> list[list[float]]:
+    """Let clocks that tell seconds take turns, once unheard and then for so many rounds; give what each told."""
+    told: list[list[float]] = [[] for _ in clocks]
+    for turn in range(rounds + 1):
+        for clock, seconds in zip(clocks, told, strict=True):
+            second = clock()
+            if turn:
+                seconds.append(second)
+    return told
+
+
+class Race:
+    """Times a call within this process, by turns with its floor, through pytest-benchmark."""
+
+    def __init__(self, benchmark: BenchmarkFixture, figures: Figures, clock: Clock) -> None:
+        self._benchmark = benchmark
+        self._figures = figures
+        self._clock = clock
+
+    def __call__(
+        self,
+        what: str,
+        size: str,
+        ours: Call,
+        floor: Call,
+        bar: float | None = None,
+        *,
+        rounds: int,
+        prepare: tuple[Call, Call] | None = None,
+    ) -> None:
+        """Take so many rounds and write the figure down; `prepare`, for ours and for the floor, is not timed."""
+        least: list[float] = []
+
+        def before() -> None:
+            if prepare:
+                prepare[1]()
+            least.append(timed(floor, self._clock))
+            if prepare:
+                prepare[0]()
+
+        rounds = self._figures.rounds(rounds)
+        self._benchmark.pedantic(ours, setup=before, rounds=rounds, warmup_rounds=rounds // 10 + 1)  # type: ignore[no-untyped-call]
+        assert self._benchmark.stats is not None
+        del least[:-rounds]  # the warm-up's
+        self._benchmark.extra_info["floor"] = least
+        self._figures.time(what, size, self._benchmark.stats.stats.data, least, bar)
+
+
+@pytest.fixture
+def race(benchmark: BenchmarkFixture, figures: Figures, request: pytest.FixtureRequest) -> Race:
+    """Give what times a call in this process; ``pytest.mark.benchmark(timer=...)`` names another clock."""
+    marker = request.node.get_closest_marker("benchmark")
+    return Race(benchmark, figures, marker.kwargs["timer"] if marker else time.perf_counter)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """Give the table of this run."""
+    return pytestconfig.stash[_FIGURES]
+
+
+@pytest.fixture(scope="session")
+def canned() -> Iterator[Server]:
+    """Give a server, in another process, that answers with prepared bytes at once."""
+    with serving("canned") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name a folder for the bytecode of fresh processes."""
+    return str(tmp_path_factory.mktemp("bytecode"))
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch, bytecode: str) -> None:
+    """Let fresh processes find bytecode, as after an installation, and leave none in this folder."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", bytecode)
+
+
+# What pytest calls. `python tests/benchmarks` loads this module as a plugin.
+
+_FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the short form."""
+    parser.addoption("--short", action="store_true", help="a quarter of the rounds")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the table."""
+    config.stash[_FIGURES] = Figures(short=config.getoption("--short"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each benchmark more time than a test may take."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(600))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table, and how it was made."""
+    figures = config.stash[_FIGURES]
+    if not figures.lines:
+        return
+    command = "python tests/benchmarks --short" if figures.short else "python tests/benchmarks"
+    machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
+    terminalreporter.write_line(f"\nMade by `{command}` on {machine}; medians, each by turns with its floor.\n")
+    for line in figures.table():
+        terminalreporter.write_line(line)
