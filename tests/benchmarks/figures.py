@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Call = Callable[[], object]
     Clock = Callable[[], float]
 
-GROSS = 1.5
-"""So many times its bar is more than noise."""
+GROSS = 2.0
+"""So many times its bar is more than the noise of any machine."""
 
 _SHORTER = 4
 _LEAST_ROUNDS = 5
