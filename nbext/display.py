@@ -77,7 +77,8 @@ html[theme=dark] .nbext-table{--nbx-good:#56d364;--nbx-done:#79c0ff;--nbx-warn:#
 .nbext-table{overflow:auto;max-height:42em}
 .nbext-table p,.nbext-table caption{caption-side:top;text-align:left;padding:.2em 0 .5em;margin:0;color:inherit}
 .nbext-table b{border:1px dashed var(--nbx-warn);color:var(--nbx-warn);padding:0 .4em;margin-right:.6em}
-.nbext-table .t{border-collapse:collapse;table-layout:auto;font-size:.9em;font-variant-numeric:tabular-nums}
+.nbext-table .t{border-collapse:collapse;table-layout:auto;min-width:min(40em,100%);font-size:.9em;
+font-variant-numeric:tabular-nums}
 .nbext-table .t.t th,.nbext-table .t.t td{padding:.2em .35em;white-space:nowrap;text-align:left}
 .nbext-table .t.t .n{text-align:right}
 .nbext-table .t tbody th{font-weight:inherit}
