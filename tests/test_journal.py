@@ -292,6 +292,7 @@ def test_two_commits(journal: Journal, path: Path) -> None:
     assert commits(path) == 3
     assert statements.count("COMMIT") == 2
     assert sum(statement.lstrip().startswith("PRAGMA") for statement in statements) == 4
+    assert len(statements) == 10, statements
     journal.intend([])
     journal.conclude_all([])
     journal.entries()
