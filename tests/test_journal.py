@@ -825,7 +825,8 @@ def test_file_goes_away(journal: Journal, path: Path) -> None:
     make_journal(other)
     other.rename(path)
     assert journal.intend([intent("newer")]) == ""
-    assert ids(Journal(path))[-2:] == ["old 99", "newer"]
+    with closing(Journal(path)) as newcomer:
+        assert ids(newcomer)[-2:] == ["old 99", "newer"]
 
 
 def test_write_ahead_log_is_undone(journal: Journal, path: Path) -> None:
