@@ -550,10 +550,16 @@ class Job:
             return False
 
     def _summary(self, table: DataFrame, rows: Sequence[Row], results: Sequence[Sent]) -> str:
-        said = wording.outcomes(rows)
-        if lost := dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)):
-            which = "an answer was" if len(results) == 1 else f"answers on {', '.join(lost)} were"
+        said = wording.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
+        lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
+        found = {row.order.get("symbol") for row in rows}
+        if shown := [symbol for symbol in lost if symbol in found]:
+            which = "an answer was" if len(results) == 1 else f"answers on {', '.join(shown)} were"
             said += f"; {which} lost, so this is what the exchange's own records show"
+        if unknown := [symbol for symbol in lost if symbol not in found]:
+            said = (
+                f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
+            )
         said += wording.inexact(table.attrs["nbext"]["inexact"])
         return f"{self._subject}: {said} {wording.place(self._client)}"
 
@@ -643,7 +649,7 @@ def _keep(
 ) -> DataFrame:
     """Build the frame of a call, and keep it as the last one."""
     global last  # noqa: PLW0603 - nbext.last is there for the reader who forgot to assign
-    symbols_met.update(requested, filter(None, (row.order.get("symbol") for row in rows)))
+    symbols_met.update(requested, (met for row in rows if isinstance(met := row.order.get("symbol"), str)))
     last = frame_of(
         rows,
         client,

@@ -220,7 +220,7 @@ def caption(frame: DataFrame) -> str:
         f" [{_text('', facts['profile'])}, {_text('', facts['host'])}]" if {"profile", "host"} <= facts.keys() else ""
     )
     if not len(frame):
-        return f"no orders{where}"
+        return f"{'what was open is not known' if facts.get('complete') is False else 'no orders'}{where}"
     outcomes = Counter(filter(None, _texts(frame, "outcome")))
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in outcomes.items()) or "none"
     symbols = ", ".join(dict.fromkeys(filter(None, _texts(frame, "symbol"))))

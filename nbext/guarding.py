@@ -48,10 +48,10 @@ class Guard:
             raise failed from error
 
 
-_at_exit: dict[str, Callable[[], None]] = {}
+_at_exit: dict[tuple[str, str], Callable[[], None]] = {}
 
 
-def set_at_exit(name: str, job: Job) -> None:
+def set_at_exit(symbol: str, job: Job, prefix: str = "") -> None:
     """Cancel when this process ends in good order, as a kernel that is shut down or restarted does.
 
     The consent has been taken by then. A process that is ended by SIGTERM or SIGKILL, or by the machine, cancels
@@ -59,11 +59,14 @@ def set_at_exit(name: str, job: Job) -> None:
 
     Parameters
     ----------
-    name : str
-        Setting the same name again takes the place of what was set.
+    symbol : str
     job : Job
+        Takes the place of what was set for the same symbol and prefix; other prefixes are guarded beside it.
+    prefix : str, optional
+        Of the client order ids that it takes.
     """
-    unset_at_exit(name)
+    if (symbol, prefix) in _at_exit:
+        atexit.unregister(_at_exit.pop((symbol, prefix)))
 
     def cancel() -> None:
         try:
@@ -71,13 +74,18 @@ def set_at_exit(name: str, job: Job) -> None:
         except (NbextError, KeyboardInterrupt) as error:
             sys.stderr.write(f"nbext: {type(error).__name__}: {error}\n")
 
-    _at_exit[name] = cancel
+    _at_exit[symbol, prefix] = cancel
     atexit.register(cancel)
 
 
-def unset_at_exit(name: str | None = None) -> list[str]:
-    """Take back what `set_at_exit` set, all of it where no name is given; give the names."""
-    names = [each for each in _at_exit if name in {None, each}]
-    for each in names:
+def guarded() -> list[str]:
+    """Say what is guarded: symbols, and the prefix where there is one."""
+    return [f"{symbol} {prefix}*" if prefix else symbol for symbol, prefix in _at_exit]
+
+
+def unset_at_exit(symbol: str | None = None) -> list[str]:
+    """Take back what `set_at_exit` set, all of it where no symbol is given; give the symbols."""
+    found = [each for each in _at_exit if symbol in {None, each[0]}]
+    for each in found:
         atexit.unregister(_at_exit.pop(each))
-    return names
+    return list(dict.fromkeys(symbol for symbol, _ in found))

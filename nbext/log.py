@@ -78,7 +78,13 @@ def settle_open(*, seconds: float = 20.0, say: Callable[[str], None]) -> DataFra
     me = f"{socket.gethostname()}:{os.getpid()}"
     now = time.time_ns() // 1_000_000
     entries = [entry for entry in journal.unsettled(now) if journal.claim(entry.intent.id, me, now)]
-    if not entries:
+    waiting = sum(entry.concluded_at is None for entry in journal.entries()) - len(entries)
+    if waiting:
+        say(
+            f"{wording.count(waiting, 'request')} cannot be settled yet: under way, sent within the last minute or so, "
+            "or taken up by another kernel. Ask again in a minute."
+        )
+    elif not entries:
         say("Nothing is left to settle.")
     for entry in entries:
         say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {_settle(journal, entry, seconds, say)}")

@@ -207,14 +207,15 @@ class NBExt(Magics):
             print(f"Not guarded any more: {', '.join(names) or 'nothing was'}.")
             return
         if not args.symbols:
-            raise UsageError("%nbext_guard: name a symbol, like BTCUSDT. Nothing is guarded.")
+            held = ", ".join(guarding.guarded()) or "nothing"
+            raise UsageError(f"%nbext_guard: name a symbol, like BTCUSDT. Guarded so far: {held}.")
         client = clients.client_for(args.profile)
         jobs = [cancel.Job([symbol], client=client, prefix=args.prefix) for symbol in args.symbols]
         for job in jobs:
             if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
                 job.obtain_consent(ask, before_cell=True)
         for job in jobs:
-            guarding.set_at_exit(job.symbols[0], job)
+            guarding.set_at_exit(job.symbols[0], job, args.prefix or "")
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id begins with {args.prefix}"
         print(
             f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. {which} are "

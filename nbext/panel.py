@@ -462,14 +462,15 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
             self._fresh_from = time.monotonic()  # a look from before says nothing any more
-            self._just_gone = self.frame
+            self._just_gone = panel_parts.ended(self.frame)
             self.result.value = "" if self.frame is None else panel_parts.scrolling(display.as_html(self.frame))
             self.progress.layout.display = "none"
             self._working.release()
             with self._state:
                 self._label()
         self._show_calls()
-        self._read(self.symbol.value)
+        if not self._read(self.symbol.value):
+            self._draw()  # what has gone is known all the same
 
     def _say(self, line: str) -> None:
         self._said.append(line)

@@ -42,6 +42,8 @@ class PanelMagics(Magics):
         args = parse_argstring(self.cancel_panel, words.strip().removesuffix(";"))
         if args.profile is not None and not args.profile.strip():
             raise UsageError("--profile is blank; nothing was sent. Name one, or leave it out.")
+        if type(self.shell).__name__ == "TerminalInteractiveShell":
+            raise UsageError("%cancel_panel needs a notebook. Here, take %open_orders and %cancel_all.")
         from nbext.panel import CancelPanel
 
         if args.symbol in self._panels:  # a cell that is run again shows its new panel only

@@ -45,6 +45,8 @@ _AMOUNTS = {"price", "stopPrice", "origQty", "executedQty"}
 _WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
 _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
+_MOST_DRAWN = 200
+"""So many orders a symbol may have open; drawing them takes seconds."""
 _FEW = 3
 """So many orders that were chosen are named one by one."""
 
@@ -235,10 +237,17 @@ def ladder_switch() -> Checkbox:
     )
 
 
+def ended(frame: DataFrame | None) -> DataFrame | None:
+    """Take the orders that have ended: that is final, whatever is read later or was read before."""
+    return None if frame is None else frame[frame["outcome"].isin(["canceled", "filled", "gone"])]
+
+
 def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> str:
     """Draw open orders as a ladder, and among them what has just gone."""
+    if len(rows) > _MOST_DRAWN:
+        return note("info", f"{len(rows)} orders are too many for a ladder: name a symbol.")
     opened = cancel.frame_of(rows, client, call="open_orders")
-    figure = plot.ladder(*([] if gone is None else [gone]), opened, client=client)
+    figure = plot.ladder(opened, *([] if gone is None else [gone]), client=client)
     said = escape(f"Ladder of prices. {figure.get_suptitle()}")
     drawn = base64.b64encode(plot.png(figure)).decode()
     return f'<img class="nbext-picture" alt="{said}" src="data:image/png;base64,{drawn}">'

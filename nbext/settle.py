@@ -242,7 +242,10 @@ def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[
                 each.read()
             except NbextError as error:
                 if not complained:
-                    say(f"Checking goes on, though the exchange did not answer: {error}")
+                    say(
+                        f"A read came to nothing ({type(error).__name__}); "
+                        "what became of the orders is still being checked."
+                    )
                 complained = True
         left = ends - time.monotonic()
         if left <= 0 or all(each.done for each in settlements):

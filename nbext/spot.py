@@ -438,7 +438,9 @@ class SpotClient:
         if status == HTTPStatus.OK and document is not _UNREADABLE:
             return document
         code, msg = _code_and_msg(document, secrets)
-        said = f"HTTP {status} without a code of the exchange" if code is None else f"{code} {msg}".rstrip(". ")
+        said = f"{code} {msg}".rstrip(". ")
+        if code is None:
+            said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
         if method != "GET" and (
             status < HTTPStatus.MULTIPLE_CHOICES
             or status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -542,7 +544,7 @@ _UNREADABLE = _Unreadable()
 
 def _document(body: bytes | None) -> object:
     try:
-        return _UNREADABLE if body is None else _JSON.decode(body.decode("utf-8"))
+        return _UNREADABLE if body is None else _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return _UNREADABLE
 

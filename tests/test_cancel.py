@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import nbext
-from nbext import cancel, clients, log, record
+from nbext import cancel, clients, display, log, record
 from nbext.exchange import LocalExchange
 from nbext.exchange.symbols import LISTINGS
 
@@ -331,6 +331,10 @@ def test_a_killed_cancel_is_settled_later(
     wait_for_deletes(exchange, 1)
     child.kill()
     child.communicate()
+    early: list[str] = []
+    monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
+    log.settle_open(say=early.append)
+    assert early[0].startswith("1 request cannot be settled yet: under way")
     with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()
@@ -384,6 +388,53 @@ def test_a_guard_takes_consent_when_it_is_set(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(nbext.ConfigurationError, match="yes=True"), nbext.guard("BTCUSDT"):
         began = True
     assert not began
+
+
+def test_guards_of_two_runs_stand_beside_each_other(exchange: LocalExchange) -> None:
+    """Another prefix on the same symbol is guarded as well; both are named, and `--off` takes both back."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_cell('%load_ext nbext')\n"
+        "for prefix in ('run7-', 'other-', 'run7-'):\n"
+        "    assert shell.run_cell(f'%nbext_guard BTCUSDT --yes --prefix {prefix}').success\n"
+        "shell.run_cell('%nbext_guard')\n"
+    )
+    order = {"timeInForce": "GTC", "quantity": "0.1", "price": "50000"}
+    mine = [
+        exchange.place("BTCUSDT", "BUY", "LIMIT", newClientOrderId=name, **order)["orderId"]
+        for name in ("run7-1", "other-1")
+    ]
+    keys = {"BINANCE_API_KEY": exchange.api_key, "BINANCE_API_SECRET": exchange.secret_key, "NBEXT_JOURNAL": "off"}
+    environment = {**os.environ, **keys, "NBEXT_BASE_URL": exchange.url}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    said = child.stdout + child.stderr
+    assert "Guarded so far: BTCUSDT run7-*, BTCUSDT other-*" in said or (
+        "Guarded so far: BTCUSDT other-*, BTCUSDT run7-*" in said
+    )
+    assert not still_open(exchange) & set(mine)
+    assert len(still_open(exchange)) == 13
+
+
+def test_a_filter_that_nothing_matches_says_so(exchange: LocalExchange, client: SpotClient) -> None:
+    """Orders that are open are not denied because none of them was meant."""
+    said: list[str] = []
+    frame = cancel.Job(["BTCUSDT"], client=client, prefix="nobody-", say=said.append).run()
+    assert frame.empty
+    assert said[-1].startswith("BTCUSDT: nothing open matches; nothing was canceled [")
+    assert len(still_open(exchange)) == 13
+
+
+def test_what_was_open_is_not_known_without_a_look(exchange: LocalExchange, client: SpotClient) -> None:
+    """A cancel-all that got lost, with nobody to ask: the frame without rows does not read like nothing open."""
+    exchange.faults.lose_answer("DELETE", PATH)
+    exchange.faults.fail("GET", "*", times=None)
+    said: list[str] = []
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        cancel.Job(["BTCUSDT"], client=client, settle_seconds=0.5, say=said.append).run()
+    assert unknown.value.frame is not None
+    assert display.caption(unknown.value.frame).startswith("what was open is not known [")
+    assert not any("nothing was open" in line for line in said)
 
 
 def test_the_guard_of_a_kernel_cancels_when_it_ends(exchange: LocalExchange) -> None:

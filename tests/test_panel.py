@@ -431,7 +431,7 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     assert 'alt="Ladder of prices. BTCUSDT: 13 orders, 13 open [' in panel.picture.value
     panel.orders.value = [unit for _, unit in panel.orders.options][:2]
     fire(panel, panel.cancel_selected, clock)
-    assert "BTCUSDT: 13 orders, 2 canceled, 11 open [" in panel.picture.value
+    assert "BTCUSDT: 13 orders, 11 open, 2 canceled [" in panel.picture.value
     assert len([1 for request in exchange.requests("GET") if "ticker" in str(request["path"])]) == 2
     panel.refresh_button.click()
     panel.wait()
@@ -440,6 +440,27 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     panel.wait()
     assert panel.picture.value == ""
     assert panel_parts.pause(panel._client, everything=False, price=True) > alone
+
+
+def test_the_ladder_strikes_out_what_has_ended_and_nothing_else(
+    exchange: LocalExchange, panel: CancelPanel, clock: Clock
+) -> None:
+    """An order that a cancel left open is drawn as it is read later; one that has gone is gone, read again or not."""
+    panel.ladder.value = True
+    panel.orders.value = [unit for _, unit in panel.orders.options][:1]
+    (kept,) = panel.orders.value
+    exchange.faults.firewall("DELETE", "/api/v3/order")
+    fire(panel, panel.cancel_selected, clock)
+    assert "BTCUSDT: 13 orders, 13 open [" in panel.picture.value
+    panel._client.cancel("/api/v3/order", {"symbol": "BTCUSDT", "orderId": kept.number})
+    panel.refresh()
+    panel.wait()
+    assert "BTCUSDT: 12 orders, 12 open [" in panel.picture.value
+    exchange.faults.firewall("GET", PATH, times=3)
+    clock.now += 1
+    fire(panel, panel.cancel_all, clock)
+    assert text(panel.reading).startswith("RejectedError")
+    assert "BTCUSDT: 12 orders, 12 canceled [" in panel.picture.value
 
 
 def test_the_magic_asks_when_the_reader_wants_to_be_asked(shell: InteractiveShell) -> None:

@@ -212,7 +212,7 @@ class Account:
             self._forget(self._ended.popleft())
 
     def _forget(self, order: Order) -> None:
-        """Lose the order that ended longest ago, and its list: a bot may run all day beside a notebook."""
+        """Lose the order that ended longest ago, and a list with its last one: a bot may run all day."""
         name = order.symbol.name
         del self.orders[name][order.order_id]
         for client_id in {order.own_id, order.current_id}:
@@ -220,7 +220,7 @@ class Account:
                 del self._by_client_id[name, client_id]
         order.prevented_matches = None  # which hold the orders of others
         order_list = order.order_list
-        if order_list is not None and order_list.is_done and order_list.order_list_id in self.lists:
+        if order_list is not None and not any(leg.order_id in self.orders[name] for leg in order_list.legs):
             del self.lists[order_list.order_list_id]
             if self._lists_by_client_id[order_list.client_order_id] is order_list:
                 del self._lists_by_client_id[order_list.client_order_id]

@@ -75,8 +75,9 @@ class Connections(HTTPServer):
         while True:
             await asyncio.sleep(seconds / 4)
             for stream in [each for each, heard in self._streams.items() if heard < time.monotonic() - seconds]:
-                del self._streams[stream]
-                stream.close()
+                if not stream.writing():  # a slow reader of a long answer is not idle
+                    del self._streams[stream]
+                    stream.close()
 
 
 class Message(HTTPMessageDelegate):

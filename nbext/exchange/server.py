@@ -70,8 +70,8 @@ class LocalExchange:
         Unfilled order count allowed in ten seconds and in a day. Higher than on the live exchange, so that
         a test may place its orders in one go.
     kept_orders : int
-        How many orders that have ended each account can still look up, the latest ones. A live exchange archives
-        by age; here a bot may run for days in the memory of a notebook.
+        At least 1: how many orders that have ended each account can still look up, the latest ones. A live exchange
+        archives by age; here a bot may run for days in the memory of a notebook.
 
     Examples
     --------
@@ -95,6 +95,8 @@ class LocalExchange:
         order_limits: tuple[int, int] = (10_000, 160_000),
         kept_orders: int = KEPT_ORDERS,
     ) -> None:
+        if kept_orders < 1:
+            raise ValueError("kept_orders must be at least 1")
         self._port = port
         self.api_key = api_key or _made_up()
         self.secret_key = secret_key or _made_up()

@@ -1,0 +1,23 @@
+"""The lines beside a frame."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbext import wording
+from nbext.rows import Row
+
+
+@pytest.mark.parametrize("list_id", [-1, None, "-1", 0, [], 7.0, True])
+def test_what_is_no_list_id_makes_no_list(list_id: object) -> None:
+    """An order whose list id is missing, or nothing that could be one, is a single order."""
+    assert wording.kinds([Row({"symbol": "BTCUSDT", "orderListId": list_id}, None, "canceled")]) == " (1 single)"
+
+
+def test_a_list_that_nobody_described_is_a_list_all_the_same() -> None:
+    """Orders that were found after a lost answer name their list by its id only; it is counted once."""
+    legs = [Row({"symbol": "BTCUSDT", "orderListId": 7}, None, "canceled") for _ in range(2)]
+    single = Row({"symbol": "BTCUSDT", "orderListId": -1}, None, "open")
+    described = Row({"symbol": "BTCUSDT"}, {"orderListId": 8, "contingencyType": "OCO"}, "canceled")
+    assert wording.kinds([*legs, single, described]) == " (1 single, 1 order list, 1 OCO list)"
+    assert wording.outcomes([*legs, single]) == "2 orders canceled (1 order list); 1 still open (1 single)"
