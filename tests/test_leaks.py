@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from base64 import b64decode
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -124,8 +125,9 @@ class Stage:
             if path.is_file() and "keys" not in path.parts:
                 texts[str(path)] = path.read_bytes()
         path = self.home / "journal.sqlite3"
-        for entry in Journal(path).entries():
-            texts[f"answer {entry.intent.id}"] = Journal(path).answer(entry.intent.id) or b""
+        with closing(Journal(path)) as journal:
+            for entry in journal.entries():
+                texts[f"answer {entry.intent.id}"] = journal.answer(entry.intent.id) or b""
         assert any(name.endswith("history.sqlite") for name in texts) is history
         signatures = [talk.params["signature"] for talk in self.proxy.talks if "signature" in talk.params]
         assert signatures
