@@ -11,6 +11,7 @@ import math
 import re
 import threading
 import time
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
@@ -28,7 +29,7 @@ from nbext.errors import (
 from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
     from nbext.wire import Answer
@@ -209,6 +210,22 @@ class SpotClient:
     def now(self) -> int:
         """Give the exchange's time in milliseconds, as far as its clock has been measured."""
         return time.time_ns() // 1_000_000 + round(self.clock_offset or 0)
+
+    @contextmanager
+    def until(self, moment: float) -> Iterator[None]:
+        """End each request that this thread makes meanwhile at a moment, from the name lookup to the last byte.
+
+        Parameters
+        ----------
+        moment : float
+            On the monotonic clock (`time.monotonic`). Within another such block, whichever comes first.
+        """
+        before: float | None = getattr(self._heard, "until", None)
+        self._heard.until = moment if before is None else min(before, moment)
+        try:
+            yield
+        finally:
+            self._heard.until = before
 
     def heard(self) -> tuple[int | None, bytes | None]:
         """Status and body of the last answer on this thread, with secrets hidden; None where there was none."""
@@ -406,7 +423,7 @@ class SpotClient:
 
     def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer | NbextError:
         try:
-            answer = self._wire.send(method, target, headers)
+            answer = self._wire.send(method, target, headers, until=getattr(self._heard, "until", None))
         except Unanswered as lost:
             if lost.written:
                 return self._no_answer(method, where, lost.reason)

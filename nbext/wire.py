@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import http.client
 import io
+import itertools
 import logging
+import math
 import os
 import re
 import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -51,11 +55,14 @@ class Answer:
         Names in any case.
     body : bytes or None
         None when it broke off, dripped past the deadline, or was beyond all measure.
+    connection : int
+        Names the connection that it came on, and no other of this process; `Wire.distrust` takes it.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)  # may echo what was sent
+    connection: int = field(default=0, compare=False)
 
 
 class Unanswered(Exception):  # noqa: N818 - a fact, which the caller turns into an error
@@ -121,7 +128,21 @@ class Wire:
         self._pool = pool
         return self._pool
 
-    def send(self, method: str, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+    @staticmethod
+    def distrust(connection: int) -> None:
+        """Close a connection, since what came on it was out of step; whoever waits for an answer there gets none.
+
+        Parameters
+        ----------
+        connection : int
+            From `Answer.connection`. One that is closed already does no harm.
+        """
+        if (known := _connections.get(connection)) is not None:
+            known.hang_up(connection)
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, *, until: float | None = None
+    ) -> Answer:
         """Send one request, once.
 
         Parameters
@@ -131,6 +152,8 @@ class Wire:
             Path and query, percent-encoded: these bytes go out.
         headers : mapping, optional
             More headers, for this request.
+        until : float, optional
+            Monotonic time at which all of it ends, connecting included, if the timeouts do not end it before.
 
         Raises
         ------
@@ -140,7 +163,7 @@ class Wire:
         sent = {**self._headers, **(headers or {})}
         if method != "GET":
             sent["Content-Length"] = "0"
-        _call.begin(*self._timeouts)
+        _call.begin(*self._timeouts, until)
         try:
             answer = (self._pool or self._open()).urlopen(
                 method,
@@ -152,7 +175,7 @@ class Wire:
                 assert_same_host=False,
                 preload_content=False,
             )
-            return Answer(answer.status, answer.headers, _read(answer))
+            return Answer(answer.status, answer.headers, _read(answer), _call.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             reason = _reason(error)
         finally:
@@ -181,7 +204,12 @@ def _read(answer: BaseHTTPResponse) -> bytes | None:
     return b"".join(chunks)
 
 
+class _LateError(TimeoutError):
+    """The call's own deadline has passed."""
+
+
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (_LateError, "its time was over"),
     (socket.gaierror, "the host name could not be resolved"),
     (ConnectionRefusedError, "the connection was refused"),
     (ssl.SSLCertVerificationError, "the host's certificate could not be verified"),
@@ -211,19 +239,26 @@ class _Call(threading.local):
     under_way = False
     connecting = False
     written = False
+    connection = 0
     deadline = 0.0
     connect_timeout = CONNECT_SECONDS
     answer_timeout = ANSWER_SECONDS
+    until = math.inf
 
-    def begin(self, connect_timeout: float, answer_timeout: float) -> None:
+    def begin(self, connect_timeout: float, answer_timeout: float, until: float | None) -> None:
         self.under_way, self.connecting, self.written = True, False, False
         self.connect_timeout, self.answer_timeout = connect_timeout, answer_timeout
+        self.until = math.inf if until is None else until
+
+    def allow(self, seconds: float) -> None:
+        """Give the next step so many seconds, or what is left of the call's time."""
+        self.deadline = min(time.monotonic() + seconds, self.until)
 
     @property
     def remaining(self) -> float:
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
-            raise TimeoutError("the deadline has passed")
+            raise _LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
         return remaining
 
 
@@ -272,18 +307,33 @@ class _TimedResponse(http.client.HTTPResponse):
         self.fp: io.BufferedReader = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
 
 
+_numbers = itertools.count(1)
+_connections: WeakValueDictionary[int, _WatchedConnection] = WeakValueDictionary()
+
+
 class _WatchedConnection(HTTPConnection):
     """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
 
     response_class = _TimedResponse
+    number = 0
     debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
 
     def connect(self) -> None:
-        _call.connecting, _call.deadline = True, time.monotonic() + _call.connect_timeout
+        _call.connecting, self.number = True, next(_numbers)
+        _connections[self.number] = self
+        _call.allow(_call.connect_timeout)
         try:
             super().connect()
         finally:
             _call.connecting = False
+
+    def hang_up(self, number: int) -> None:
+        """End the connection of this number, from any thread."""
+        sock = self.sock
+        if number == self.number and isinstance(sock, socket.socket):
+            with suppress(OSError):
+                # The thread that uses it closes it. TLS's own shutdown would let it read on, without TLS.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _new_conn(self) -> socket.socket:
         self.timeout = _call.remaining
@@ -295,7 +345,9 @@ class _WatchedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         if not (_call.connecting or _call.written):  # asking a proxy for a tunnel is not yet the request
-            _call.written, _call.deadline = True, time.monotonic() + _call.answer_timeout
+            _call.allow(_call.answer_timeout)
+            _ = _call.remaining
+            _call.written, _call.connection = True, self.number
         self.sock.settimeout(_call.remaining)
         super().send(data)
 
