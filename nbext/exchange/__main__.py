@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from nbext.exchange import LocalExchange
+from nbext.exchange import Dialect, LocalExchange
 
 
 def main() -> int:
@@ -31,6 +31,13 @@ def main() -> int:
         help="file with an RSA or Ed25519 public key whose signatures are accepted too; may be repeated",
     )
     parser.add_argument("--seed-orders", action="store_true", help="start with a mixture of open orders")
+    parser.add_argument(
+        "--dialect",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="behave differently where the API's documentation is silent (nbext/exchange/RULES.md); may be repeated",
+    )
     options = parser.parse_args()
 
     done = threading.Event()
@@ -40,8 +47,11 @@ def main() -> int:
     api_key, secret_key = (os.environ.get(f"NBEXT_EXCHANGE_{name}") for name in ("API_KEY", "SECRET_KEY"))
     if not (api_key and secret_key):
         api_key = secret_key = None
-    exchange = LocalExchange(seed=options.seed, port=options.port, api_key=api_key, secret_key=secret_key)
     try:
+        dialect = Dialect.read(options.dialect)
+        exchange = LocalExchange(
+            seed=options.seed, port=options.port, api_key=api_key, secret_key=secret_key, dialect=dialect
+        )
         for path in options.public_key:
             exchange.add_key(public_key=path.read_bytes(), api_key=exchange.api_key)
         exchange.start()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nbext.exchange import refusals, tickets
 from nbext.exchange.accounts import KEPT_ORDERS, Account
+from nbext.exchange.dialect import Dialect
 from nbext.exchange.filters import Counts
 from nbext.exchange.limits import OrderCount
 from nbext.exchange.maker import MarketMaker
@@ -52,6 +53,8 @@ class Engine:
         Unfilled order count allowed in ten seconds and in a day.
     kept_orders : int
         How many ended orders each account can look up.
+    dialect : Dialect, optional
+        What it does where the documentation is silent.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class Engine:
         max_num_orders: int = 200,
         order_limits: tuple[int, int] = (50, 160_000),
         kept_orders: int = KEPT_ORDERS,
+        dialect: Dialect | None = None,
     ) -> None:
+        self.dialect = dialect or Dialect()
         self._random = random.Random(seed)  # noqa: S311 - ids and prices, never a secret
         self._clock = clock
         self._order_limits = order_limits

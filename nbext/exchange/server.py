@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from nbext.exchange import gate, reports
 from nbext.exchange.accounts import KEPT_ORDERS
+from nbext.exchange.dialect import Dialect
 from nbext.exchange.endpoints import BY_NAME
 from nbext.exchange.limits import SECOND, RequestLimits
 from nbext.exchange.listener import HOST, Listener
@@ -72,6 +73,8 @@ class LocalExchange:
     kept_orders : int
         At least 1: how many orders that have ended each account can still look up, the latest ones. A live exchange
         archives by age; here a bot may run for days in the memory of a notebook.
+    dialect : Dialect, optional
+        What it does where the API's documentation is silent.
 
     Examples
     --------
@@ -94,18 +97,21 @@ class LocalExchange:
         patience: int = 10,
         order_limits: tuple[int, int] = (10_000, 160_000),
         kept_orders: int = KEPT_ORDERS,
+        dialect: Dialect | None = None,
     ) -> None:
         if kept_orders < 1:
             raise ValueError("kept_orders must be at least 1")
         self._port = port
         self.api_key = api_key or _made_up()
         self.secret_key = secret_key or _made_up()
+        self._first_dialect = dialect or Dialect()
         self._venue = Venue(
             seed=seed,
             max_num_orders=max_num_orders,
             request_limits=RequestLimits(weight_limit, raw_request_limit, patience),
             order_limits=order_limits,
             kept_orders=kept_orders,
+            dialect=self._first_dialect,
         )
         self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
         self._pid = 0
@@ -344,10 +350,16 @@ class LocalExchange:
         with self._step("set_trade_group()"):
             self._engine.account(account).trade_group_id = group
 
-    def reset(self) -> None:
-        """Go back to the seeded start: same ids, same prices, no orders, no faults. Keys and their accounts stay."""
+    def reset(self, *, dialect: Dialect | None = None) -> None:
+        """Go back to the seeded start: same ids, same prices, no orders, no faults. Keys and their accounts stay.
+
+        Parameters
+        ----------
+        dialect : Dialect, optional
+            Another one from now on, instead of the one that the exchange was made with.
+        """
         with self._step("reset()"):
-            self._venue.open()
+            self._venue.open(dialect or self._first_dialect)
 
     def last_price(self, symbol: str) -> Decimal:
         """Return the price of the last trade."""
@@ -363,6 +375,11 @@ class LocalExchange:
             )
             rows = self._desk.answer(admission)
             return cast("list[Report]", rows)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the exchange does where the API's documentation is silent."""
+        return self._venue.dialect
 
     @property
     def faults(self) -> Faults:

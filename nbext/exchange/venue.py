@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from nbext.exchange import gate
 from nbext.exchange.accounts import KEPT_ORDERS
 from nbext.exchange.desk import Desk
+from nbext.exchange.dialect import Dialect
 from nbext.exchange.endpoints import BY_PATH
 from nbext.exchange.engine import Engine
 from nbext.exchange.faults import JSON_TYPE, LAGGING, UNKNOWN_OUTCOMES, Faults, Past, Reply, full_path
@@ -94,6 +95,8 @@ class Venue:
         Unfilled order count allowed in ten seconds and in a day.
     kept_orders : int
         How many ended orders each account can look up.
+    dialect : Dialect, optional
+        What it does where the documentation is silent.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Venue:
         request_limits: RequestLimits,
         order_limits: tuple[int, int],
         kept_orders: int = KEPT_ORDERS,
+        dialect: Dialect | None = None,
     ) -> None:
         self._seed = seed
         self._max_num_orders = max_num_orders
@@ -120,10 +124,11 @@ class Venue:
         self.errors: list[Exception] = []
         self.faults = Faults(self.lock, self._faults_changed)
         self.gate = gate.Gate(self.clock, request_limits)
-        self.open()
+        self.open(dialect or Dialect())
 
-    def open(self) -> None:
+    def open(self, dialect: Dialect) -> None:
         """Open for the first time, or anew: same ids, same prices; keys and their accounts stay."""
+        self.dialect = dialect
         self._ahead = self._asked = 0
         self.faults.clear()
         cause = self._causes.get(self._moment or 0)
@@ -141,6 +146,7 @@ class Venue:
                 max_num_orders=self._max_num_orders,
                 order_limits=self._order_limits,
                 kept_orders=self._kept_orders,
+                dialect=dialect,
             )
             for key in self.gate.keys.values():
                 self.engine.account(key.account)

@@ -1,0 +1,148 @@
+"""Dialects: what the exchange does where the API's documentation is silent, or says two things.
+
+Each choice is a field of `Dialect`, whose values are all behaviours that somebody may meet. RULES.md beside this file
+says under the field's rule what is documented, what each value does, and why the default is what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _choice(rule: str, *values: str | int) -> Any:  # noqa: ANN401 - a dataclass field
+    return field(default=values[0], metadata={"rule": rule, "values": values})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One way for the exchange to behave: a value for each choice; the first one of each is the default.
+
+    ``dataclasses.fields(Dialect)`` gives all of them: ``metadata["values"]`` are the behaviours of a field, and
+    ``metadata["rule"]`` is its heading in RULES.md.
+
+    Raises
+    ------
+    ValueError
+        If a value is none of its field's.
+    """
+
+    # Refusals.
+    unknown_order_text: str = _choice(
+        "unknown-order-text",
+        "Unknown order sent.",
+        "UNKNOWN_ORDER",
+        "CANCEL_REJECTED",
+        "Order was canceled or expired.",
+    )
+    unknown_list_text: str = _choice(
+        "unknown-list-text",
+        "Unknown order sent.",
+        "Unknown order list sent.",
+        "UNKNOWN_ORDER",
+        "CANCEL_REJECTED",
+        "Order was canceled or expired.",
+    )
+    nothing_open_text: str = _choice(
+        "nothing-open-text",
+        "Unknown order sent.",
+        "UNKNOWN_ORDER",
+        "CANCEL_REJECTED",
+        "Order was canceled or expired.",
+    )
+    nothing_open: str = _choice("nothing-open", "refused", "empty")
+    unknown_code: int = _choice("unknown-code", -2011, -1013)
+    mismatch_code: int = _choice("mismatch-code", -2011, -2039, -1102)
+    unknown_list_code: int = _choice("unknown-list-code", -2013, -2011)
+    lower_case_symbol: int = _choice("lower-case-symbol", -1100, -1121)
+    closed_cancel: str = _choice("closed-cancel", "accepted", "-1013", "-2011")
+    key_status: int = _choice("key-status", 401, 400)
+    server_error_status: str = _choice("server-error-status", "split", "500", "503", "400")
+    list_from_id: str = _choice("list-from-id", "refused", "from_id_ignored")
+
+    # What a cancel does.
+    cancel_ids: str = _choice("cancel-ids", "one", "each_row", "each_report")
+    pending_ends: str = _choice("pending-ends", "CANCELED", "EXPIRED")
+    oco_done: str = _choice("oco-done", "decided", "ended")
+    oto_done: str = _choice("oto-done", "ended", "released")
+    atomicity: str = _choice("atomicity", "one_step", "fill_between")
+    partial_refusal: str = _choice("partial-refusal", "all_or_nothing", "after_some")
+    uncancelable: str = _choice("uncancelable", "none", "left_out", "reported_open", "call_refused")
+
+    # How a cancel is reported.
+    row_order: str = _choice("row-order", "ascending", "descending", "lists_first", "shuffled")
+    list_time: str = _choice("list-time", "cancel", "placement")
+    order_reports: str = _choice("order-reports", "canceled_now", "all_legs", "first_leg")
+    done_list_leg: str = _choice("done-list-leg", "flat", "in_list")
+    duplicate_report: str = _choice("duplicate-report", "once", "flat_too", "flat_only")
+    list_cancel_form: str = _choice("list-cancel-form", "rest", "websocket", "list_id_replaced")
+    zero_fields: str = _choice("zero-fields", "absent", "zero", "neutral")
+    older_fields: str = _choice("older-fields", "present", "absent")
+    opo_pending_quantity: str = _choice("opo-pending-quantity", "absent", "zero", "null")
+    quoted_ids: str = _choice("quoted-ids", "numbers", "ids", "ids_and_times")
+    extra_fields: str = _choice("extra-fields", "none", "flat", "nested")
+    decimals: str = _choice("decimals", "eight", "six", "trimmed")
+    list_ids: str = _choice("list-ids", "seeded", "from_zero")
+    order_ids: str = _choice("order-ids", "seeded", "from_zero")
+
+    # What queries show.
+    cancel_id_in_queries: str = _choice("cancel-id-in-queries", "cancel_id", "own_id")
+    old_id_lookup: str = _choice("old-id-lookup", "found", "not_found")
+    open_status: str = _choice("open-status", "documented", "PENDING_CANCEL", "made_up")
+    pending_listed: str = _choice("pending-listed", "at_once", "when_released")
+    released_time: str = _choice("released-time", "placement", "release")
+    archive_from: str = _choice("archive-from", "ending", "creation", "live")
+    exchange_filters: str = _choice("exchange-filters", "listed", "empty")
+
+    # When reads and clocks are right. Numbers are seconds.
+    engine_tail: int = _choice("engine-tail", 0, 2, 60)
+    engine_clock: int = _choice("engine-clock", 0, 3, -3)
+    lag_memory: int = _choice("lag-memory", 0, 1, 36)
+    lag_database: int = _choice("lag-database", 0, 5, 36)
+    empty_memory: str = _choice("empty-memory", "empty", "database")
+    replicas: str = _choice("replicas", "one", "several")
+    torn_read: str = _choice("torn-read", "whole", "older_quantity")
+    forgetting: str = _choice("forgetting", "never", "queries", "queries_and_cancels")
+    all_orders_time: str = _choice("all-orders-time", "update", "creation")
+    all_orders_sort: str = _choice("all-orders-sort", "order_id", "update_time")
+    start_only_span: str = _choice("start-only-span", "unlimited", "day", "refused")
+
+    # Keys and limits.
+    key_reads: str = _choice("key-reads", "allowed", "refused")
+    weight_refund: str = _choice("weight-refund", "before_answer", "after_answer")
+    retry_after: str = _choice("retry-after", "seconds", "zero", "fraction", "date", "missing")
+    ban_end: str = _choice("ban-end", "header_and_text", "header", "text")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            allowed = each.metadata["values"]
+            if getattr(self, each.name) not in allowed:
+                known = ", ".join(repr(value) for value in allowed)
+                raise ValueError(f"{each.name} must be one of {known}")
+
+    @classmethod
+    def read(cls, settings: Iterable[str]) -> Dialect:
+        """Return the dialect that differs from the default by these settings, each ``NAME=VALUE``.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a value is none of its field's.
+        """
+        known = {each.name: each.metadata["values"] for each in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for setting in settings:
+            name, _, word = setting.partition("=")
+            if name not in known:
+                raise ValueError(f"{setting}: a dialect is NAME=VALUE, with NAME one of {', '.join(known)}")
+            # An unknown word goes on as it is, so that the refusal names the values.
+            chosen[name] = next((value for value in known[name] if str(value) == word), word)
+        return cls(**chosen)
+
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """What differs from the default."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
