@@ -102,7 +102,7 @@ def cancel_all(
     yes: bool = False,
     check: bool = False,
     max_wait: float = 10,
-    settle: float = 20,
+    reconcile: float = 20,
 ) -> DataFrame:
     """Cancel every open order on the symbols, order lists included.
 
@@ -142,7 +142,7 @@ def cancel_all(
         Read again afterwards, and say what is open then.
     max_wait : float, default 10
         Seconds that a 429 may ask to wait, in all, before the cancel is given up.
-    settle : float, default 20
+    reconcile : float, default 20
         Seconds for finding out what became of orders whose answer was lost.
 
     Returns
@@ -163,7 +163,7 @@ def cancel_all(
     IncompleteError
         All is known, and some orders are still open or some requests failed. Has ``frame`` and ``failures``.
     OutcomeUnknownError
-        Sent, and not everything could be settled. Has ``frame`` and ``failures``.
+        Sent, and not everything could be proven. Has ``frame`` and ``failures``.
     KeyboardInterrupt
         Interrupted; what had been sent was waited for, and `last` is the frame so far.
     """
@@ -181,7 +181,7 @@ def cancel_all(
             recv_window=recv_window,
             exact=exact,
             max_wait=max_wait,
-            settle_seconds=settle,
+            settle_seconds=reconcile,
         ),
         dry_run=dry_run,
         yes=yes,
@@ -205,7 +205,7 @@ def cancel_orders(
     yes: bool = False,
     check: bool = False,
     max_wait: float = 10,
-    settle: float = 20,
+    reconcile: float = 20,
 ) -> DataFrame:
     """Cancel the orders of a frame: ``nbext.cancel_orders(df[df["price"] > 65000])``.
 
@@ -216,7 +216,7 @@ def cancel_orders(
     ----------
     frame : DataFrame
         Rows of a frame that nbext made for the same profile and host.
-    client, profile, side, type, prefix, older_than, recv_window, exact, dry_run, yes, check, max_wait, settle
+    client, profile, side, type, prefix, older_than, recv_window, exact, dry_run, yes, check, max_wait, reconcile
         As in `cancel_all`.
 
     Returns
@@ -245,7 +245,7 @@ def cancel_orders(
             recv_window=recv_window,
             exact=exact,
             max_wait=max_wait,
-            settle_seconds=settle,
+            settle_seconds=reconcile,
         ),
         dry_run=dry_run,
         yes=yes,

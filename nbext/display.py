@@ -50,7 +50,9 @@ _UNUSED = {"orderListId": -1, "price": 0, "stopPrice": 0}
 GLYPHS = {
     "canceled": "✓",
     "filled": "●",
-    "gone": "–",  # noqa: RUF001 - a dash
+    "expired": "–",  # noqa: RUF001 - a dash
+    "rejected": "✕",
+    "archived": "≡",
     "open": "○",
     "unknown": "?",
     "would_cancel": "▷",
@@ -92,7 +94,7 @@ font-variant-numeric:tabular-nums}
 .nbext-table .some{font-weight:bold}
 .nbext-table .canceled,.nbext-table .BUY{color:var(--nbx-good)}
 .nbext-table .filled,.nbext-table .open{color:var(--nbx-done)}
-.nbext-table .gone{color:var(--nbx-dim)}
+.nbext-table .expired,.nbext-table .rejected,.nbext-table .archived{color:var(--nbx-dim)}
 .nbext-table .would_cancel{color:var(--nbx-warn)}
 .nbext-table .unknown,.nbext-table .SELL{color:var(--nbx-bad)}
 .nbext-table .unknown{font-weight:bold}

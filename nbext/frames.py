@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nbext.rows import named_legs
+from nbext.rows import FINAL, named_legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -138,7 +138,7 @@ def is_frame(table: pd.DataFrame) -> bool:
 
 def open_orders_of(table: pd.DataFrame) -> list[Mapping[str, Any]]:
     """Name the orders of a frame that it does not show as ended: symbol, ids and status of each."""
-    live = table[~table["outcome"].isin(["canceled", "filled", "gone"])].drop_duplicates(["symbol", "orderId"])
+    live = table[~table["outcome"].isin(FINAL)].drop_duplicates(["symbol", "orderId"])
     names = ["symbol", "orderId", "orderListId", "origClientOrderId", "side", "type", "status"]
     columns = [[None if pd.isna(value) else value for value in live[name].tolist()] for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

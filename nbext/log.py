@@ -1,4 +1,4 @@
-"""The journal, read: as a DataFrame, answer by answer, and to settle what never came to a known end."""
+"""The journal, read: as a DataFrame, answer by answer, and to reconcile what has no recorded outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nbext import profiles, wording
 from nbext.clients import client_for
 from nbext.errors import ConfigurationError, NbextError
 from nbext.record import current, named
-from nbext.rows import Row
+from nbext.rows import OUTCOMES, Row
 from nbext.select import Target
 from nbext.send import Sent
 from nbext.settle import Limits, Settlement, settle
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from nbext.journal import Entry, Journal
     from nbext.spot import SpotClient
-
-_OUTCOMES = ("canceled", "filled", "gone", "open", "unknown")
 
 
 def cancel_log(last: int | None = None) -> DataFrame:
@@ -42,7 +40,7 @@ def cancel_log(last: int | None = None) -> DataFrame:
         "state": pd.array([_state(entry, now) for entry in entries], dtype="str"),
         "httpStatus": pd.array([entry.http_status for entry in entries], dtype="Int64"),
     }
-    for outcome in _OUTCOMES:
+    for outcome in OUTCOMES:
         counts = [sum(order.get("outcome") == outcome for order in entry.outcomes) for entry in entries]
         columns[outcome] = pd.array(counts, dtype="Int64")
     columns["error"] = pd.array([entry.error or None for entry in entries], dtype="str")
@@ -65,9 +63,9 @@ def raw_answer(intent_id: str) -> str:
 
 
 def settle_open(*, seconds: float = 20.0, say: Callable[[str], None]) -> DataFrame:
-    """Find out what became of the requests that never came to a known end, and record it.
+    """Find out what became of the requests without a recorded outcome, and record it.
 
-    Each is settled by one kernel only, whichever claims it first.
+    Each is reconciled by one kernel only, whichever claims it first.
 
     Returns
     -------
@@ -81,11 +79,11 @@ def settle_open(*, seconds: float = 20.0, say: Callable[[str], None]) -> DataFra
     waiting = sum(entry.concluded_at is None for entry in journal.entries()) - len(entries)
     if waiting:
         say(
-            f"{wording.count(waiting, 'request')} cannot be settled yet: under way, sent within the last minute or so, "
-            "or taken up by another kernel. Ask again in a minute."
+            f"{wording.count(waiting, 'request')} cannot be reconciled yet: under way, sent within the last minute or "
+            "so, or taken up by another kernel. Ask again in a minute."
         )
     elif not entries:
-        say("Nothing is left to settle.")
+        say("Nothing is left to reconcile.")
     for entry in entries:
         say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {_settle(journal, entry, seconds, say)}")
     return cancel_log()
@@ -95,7 +93,7 @@ def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str],
     try:
         client = _client_of(entry)
     except ConfigurationError as error:
-        return f"not settled, {error}"
+        return f"not reconciled, {error}"
     if client is None:
         reason = "the local exchange that it went to has ended"
         journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=_unknown(entry), error=reason)
@@ -103,14 +101,14 @@ def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str],
     try:
         client.measure_clock_offset()
     except NbextError as error:
-        return f"not settled, {error}"
+        return f"not reconciled, {error}"
     search = Settlement(client, _as_sent(entry), entry.intent.params.get("recvWindow"), Limits())
     settle([search], seconds=seconds, say=say)
     rows = search.rows()
     if not search.done:
-        return f"not settled within {seconds:.0f} s; {wording.outcomes(rows)}"
+        return f"not reconciled within {seconds:.0f} s; {wording.outcomes(rows)}"
     outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
-    journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error="settled later")
+    journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error="reconciled later")
     return wording.outcomes(rows)
 
 
@@ -128,7 +126,7 @@ def _client_of(entry: Entry) -> SpotClient | None:
     client = client_for(profile)
     if client.host != entry.intent.host:
         raise ConfigurationError(
-            f"since the profile {profile!r} leads to {client.host} now. Set it as it was, then settle again."
+            f"since the profile {profile!r} leads to {client.host} now. Set it as it was, then reconcile again."
         )
     return client
 

@@ -159,7 +159,7 @@ class NBExt(Magics):
     @magic_arguments()
     @argument("--last", metavar="N", type=int, help="only the last N requests")
     @argument("--raw", metavar="ID", help="the answer to one request, as it came")
-    @argument("--settle", action="store_true", help="find out what became of requests without a known end")
+    @argument("--reconcile", action="store_true", help="finish cancels without a recorded outcome")
     @line_magic
     def cancel_log(self, line: str) -> DataFrame | None:
         """Show the journal: what was asked and what came back, oldest first.
@@ -168,7 +168,7 @@ class NBExt(Magics):
 
             %cancel_log --last 10
             %cancel_log --raw 5f1d7e0a9b3c2d41
-            %cancel_log --settle
+            %cancel_log --reconcile
         """
         args = _parse(self.cancel_log, line)
         from nbext import log
@@ -178,7 +178,7 @@ class NBExt(Magics):
             return None
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")
-        return log.settle_open(say=print) if args.settle else log.cancel_log(args.last)
+        return log.settle_open(say=print) if args.reconcile else log.cancel_log(args.last)
 
     @_whole_options
     @magic_arguments()

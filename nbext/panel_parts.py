@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipywidgets import HTML, Checkbox, Layout
 
 from nbext import cancel, plot, profiles, wording
+from nbext.rows import FINAL, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,7 +240,7 @@ def ladder_switch() -> Checkbox:
 
 def ended(frame: DataFrame | None) -> DataFrame | None:
     """Take the orders that have ended: that is final, whatever is read later or was read before."""
-    return None if frame is None else frame[frame["outcome"].isin(["canceled", "filled", "gone"])]
+    return None if frame is None else frame[frame["outcome"].isin(FINAL)]
 
 
 def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> str:
@@ -255,13 +256,12 @@ def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> 
 
 def calls_html(calls: DataFrame) -> str:
     """Show calls of the journal, the latest first."""
-    outcomes = ("canceled", "filled", "gone", "open", "unknown")
     rows = [
         {
             "sent": f"{call['sentAt']:%Y-%m-%d %H:%M:%S} UTC",
             "exchange": f"{call['profile']}, {call['host']}",
             "request": call["request"],
-            "orders": ", ".join(f"{call[name]} {name}" for name in outcomes if call[name]) or "none",
+            "orders": ", ".join(f"{call[name]} {name}" for name in OUTCOMES if call[name]) or "none",
             "state": call["state"] if call["error"] is None else call["error"],
         }
         for call in calls.iloc[::-1].astype(object).where(calls.notna(), None).to_dict("records")

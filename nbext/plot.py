@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext import clients, display
 from nbext.errors import ConfigurationError, NbextError
+from nbext.rows import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # Told apart without colour, too: buys go to the left, sells to the right.
 _SIDES = {"BUY": ("#1a7f37", -1), "SELL": ("#cf222e", 1)}
 _OTHER = "#57606a", 1
-_ENDED = frozenset({"canceled", "filled", "gone"})
 _WIDTH, _RUNG = 10.5, 0.26
 """Inches: of the picture, and from one price to the next."""
 _STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
@@ -164,7 +164,7 @@ class _Rungs:
         color, side = _SIDES.get(order["side"], _OTHER)
         outcome = order["outcome"]
         whole, traded = (float((_decimal(order[name]) or 0) / (most or 1)) for name in ("origQty", "executedQty"))
-        ended = outcome in _ENDED
+        ended = outcome in FINAL
         ax.barh(y, side * whole, height=0.62, linewidth=0, color=color, alpha=0.12 if ended else 0.75)
         ax.barh(y, side * traded, height=0.62, fill=False, hatch="////", edgecolor=color, linewidth=0)
         if outcome == "would_cancel":

@@ -100,8 +100,8 @@ class Record:
                 unsettled = self._journal.unsettled(time.time_ns() // 1_000_000)
                 if unsettled:
                     say(
-                        f"{wording.count(len(unsettled), 'earlier cancel')} never came to a known end: "
-                        "%cancel_log shows, and %cancel_log --settle settles."
+                        f"{wording.count(len(unsettled), 'earlier cancel')} without a recorded outcome: "
+                        "see %cancel_log, or run %cancel_log --reconcile."
                     )
 
 

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+OUTCOMES = ("canceled", "filled", "expired", "rejected", "archived", "open", "unknown")
+"""What became of an order, as last proven. Before a cancel there is ``would_cancel``, too."""
+FINAL = frozenset({"canceled", "filled", "expired", "rejected", "archived"})
+"""The outcomes that nothing changes any more. An archived order was canceled or has expired; which, is not told."""
+
 _ENDED = {
     "CANCELED": "canceled",
     "FILLED": "filled",
-    "EXPIRED": "gone",
-    "EXPIRED_IN_MATCH": "gone",
-    "REJECTED": "gone",
+    "EXPIRED": "expired",
+    "EXPIRED_IN_MATCH": "expired",
+    "REJECTED": "rejected",
 }
 _OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 
@@ -82,7 +87,7 @@ def from_open_orders(
 
 
 def outcome(order: Mapping[str, Any]) -> str:
-    """Say what an order's status proves: ``canceled``, ``filled``, ``gone``, or ``unknown``.
+    """Say what an order's status proves: ``canceled``, ``filled``, ``expired``, ``rejected``, or ``unknown``.
 
     An open status proves nothing here: whether an order is still open after a cancel depends on when it was read.
     """

@@ -189,7 +189,7 @@ class Settlement:
             order = self._client.request("GET", "/api/v3/order", {"symbol": self._symbol, "orderId": order_id})
         except RejectedError as refused:
             if refused.code == _ARCHIVED:  # it ended long ago without a fill; how, is not told
-                self._known[order_id] = {"status": None}, "gone"
+                self._known[order_id] = {"status": None}, "archived"
             return
         if isinstance(order, dict) and order.get("orderId") == order_id:
             self._note_ended(order)

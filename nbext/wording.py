@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nbext.spot import SpotClient
 
 _FEW = 3
-_STATES = {"filled": "filled", "gone": "gone without being canceled", "open": "still open", "unknown": "unknown"}
+_STATES = {"open": "still open"}
 
 
 def subject(symbols: Sequence[str]) -> str:

@@ -175,7 +175,7 @@ def test_a_strangers_order_with_the_same_id_stays(exchange: LocalExchange, clien
     frame["origClientOrderId"] = "somebody-elses"
     before = still_open(exchange)
     with pytest.raises(nbext.NbextError):
-        nbext.cancel_orders(frame.head(1), client=client, settle=3)
+        nbext.cancel_orders(frame.head(1), client=client, reconcile=3)
     assert still_open(exchange) == before
 
 
@@ -334,7 +334,7 @@ def test_a_killed_cancel_is_settled_later(
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
     log.settle_open(say=early.append)
-    assert early[0].startswith("1 request cannot be settled yet: under way")
+    assert early[0].startswith("1 request cannot be reconciled yet: under way")
     with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()
@@ -345,15 +345,15 @@ def test_a_killed_cancel_is_settled_later(
     said: list[str] = []
     record._reported.clear()
     cancel.Job(["ETHUSDT"], client=clients.client_for(), say=said.append).run()
-    assert any("1 earlier cancel never came to a known end" in line for line in said)
+    assert any("1 earlier cancel without a recorded outcome" in line for line in said)
     said.clear()
     frame = log.settle_open(say=said.append)
     assert "13 orders canceled" in said[0]
     assert frame["canceled"].tolist() == [13, 5]
-    assert frame["error"].tolist()[0] == "settled later"
+    assert frame["error"].tolist()[0] == "reconciled later"
     said.clear()
     log.settle_open(say=said.append)
-    assert said == ["Nothing is left to settle."]
+    assert said == ["Nothing is left to reconcile."]
 
 
 @pytest.mark.parametrize("how", ["end", "error", "exit", "interrupt"])

@@ -252,7 +252,7 @@ def test_particular_values_of_constructed_bodies() -> None:
     assert trailing["trailingDelta"].tolist() == [250, 175, 500]
     assert trailing["stopPrice"].tolist() == [58000, 65000, 0]
     expired = build(fixture_body("constructed_cancel_all_oto_pending_expired"))
-    assert expired["outcome"].tolist() == ["canceled", "gone"]
+    assert expired["outcome"].tolist() == ["canceled", "expired"]
     strategy = build(fixture_body("constructed_cancel_all_strategy"))
     assert strategy["strategyId"].tolist()[:2] == [37463720, 9007199254740993]
     assert strategy["strategyType"].isna().tolist() == [False, True, True]
@@ -533,9 +533,9 @@ def test_only_a_whole_frame_is_ours() -> None:
     [
         ("CANCELED", "canceled"),
         ("FILLED", "filled"),
-        ("EXPIRED", "gone"),
-        ("EXPIRED_IN_MATCH", "gone"),
-        ("REJECTED", "gone"),
+        ("EXPIRED", "expired"),
+        ("EXPIRED_IN_MATCH", "expired"),
+        ("REJECTED", "rejected"),
         ("NEW", "unknown"),
         ("PARTIALLY_FILLED", "unknown"),
         ("PENDING_NEW", "unknown"),

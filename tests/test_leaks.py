@@ -63,8 +63,8 @@ FAIL = """
 %open_orders
 df = %cancel_all BTCUSDT --yes --recv-window 700
 %tb
-attempt(lambda: nbext.cancel_all("BTCUSDT", yes=True, settle=0))
-wrapped(lambda: nbext.cancel_all("BTCUSDT", yes=True, settle=0))
+attempt(lambda: nbext.cancel_all("BTCUSDT", yes=True, reconcile=0))
+wrapped(lambda: nbext.cancel_all("BTCUSDT", yes=True, reconcile=0))
 wrapped(lambda: nbext.open_orders("BTCUSDT"))
 attempt(lambda: nbext.open_orders("ETHUSDT"))
 %cancel_all ETHUSDT NOSUCH --side SELL
@@ -323,7 +323,7 @@ def test_a_saved_notebook_holds_no_secret(stage: Stage, monkeypatch: pytest.Monk
     faults.firewall("*", "*", echo=True)
     faults.truncate("DELETE", "*", size=10)
     faults.firewall("DELETE", "*", echo=True, times=4)
-    several = "attempt(lambda: nbext.cancel_all('BTCUSDT', 'ETHUSDT', 'BNBUSDT', yes=True, settle=0))"
+    several = "attempt(lambda: nbext.cancel_all('BTCUSDT', 'ETHUSDT', 'BNBUSDT', yes=True, reconcile=0))"
     sources = [PREPARE, *FAIL.strip().splitlines(), several, "%cancel_all BTCUSDT ETHUSDT BNBUSDT SOLUSDT", AFTERWARDS]
     notebooks: Any = nbformat.v4
     cells = [notebooks.new_code_cell(source.strip()) for source in sources]

@@ -51,9 +51,9 @@ KILLS, INTERRUPTS = 0.1, 0.1
 ENDED = {
     "CANCELED": "canceled",
     "FILLED": "filled",
-    "EXPIRED": "gone",
-    "EXPIRED_IN_MATCH": "gone",
-    "REJECTED": "gone",
+    "EXPIRED": "expired",
+    "EXPIRED_IN_MATCH": "expired",
+    "REJECTED": "rejected",
 }
 OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEEDS = range(4)
-OUTCOMES = {"canceled", "filled", "gone", "open", "unknown"}
+OUTCOMES = {"canceled", "filled", "expired", "open", "unknown"}
 ERRORS = {
     "none",
     "ConfigurationError",
