@@ -27,6 +27,7 @@ from nbext.rows import Row, from_reports, legs_without_report
 from nbext.select import CANCEL_ALL, Look, Target, by_symbol, look, one_by_one, parse_filter
 from nbext.send import Sending, Sent
 from nbext.settle import Limits, Settlement, settle
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,7 +73,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, message: str, frame: DataFrame | None, failures: Mapping[str, NbextError]) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.frame = frame
         self.failures = dict(failures)
 
@@ -107,7 +108,7 @@ def open_orders(
     rows = look(client, wanted).rows()
     if say:
         said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
-        say(f"{wording.subject(wanted)}: {said} {wording.place(client)}")
+        say(printable(f"{wording.subject(wanted)}: {said} {wording.place(client)}"))
     return _keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
 
 
@@ -238,7 +239,7 @@ class Job:
         self._max_wait = max_wait
         self._settle_seconds = settle_seconds
         self._delays = delays
-        self._say = say or _say_nothing
+        self._say = _say_nothing if say is None else lambda line: say(printable(line))
         self._progress = progress
         self._agreed: Look | None = None
 
@@ -309,7 +310,7 @@ class Job:
             what += ", and whatever is open afterwards" if before_cell else ""
             question = f"{live} {what} {wording.place(self._client)}? Type {len(rows)} to cancel: "
             preview = frame_of(rows, self._client, exact=self._exact, call="preview")
-            typed = ask(preview, question)
+            typed = ask(preview, printable(question))
             if typed is None:
                 raise nobody
             if typed.strip() != str(len(rows)):

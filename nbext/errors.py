@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbext.untrusted import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,6 +30,9 @@ class NbextError(Exception):
 
     frame: DataFrame | None = None
     """What is known about each order so far, in the columns of every other result; None when nothing is."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))  # it may quote the exchange, and is shown in terminals
 
     def _render_traceback_(self) -> list[str]:
         """Show IPython one line: the reader's orders are at stake, our call stack is not."""

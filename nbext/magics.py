@@ -18,6 +18,7 @@ from traitlets import Enum, TraitError
 
 from nbext import profiles
 from nbext.errors import NbextError
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -174,7 +175,7 @@ class NBExt(Magics):
         from nbext import log
 
         if args.raw is not None:
-            print(log.raw_answer(args.raw))
+            print(printable(log.raw_answer(args.raw), lines=True))
             return None
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")

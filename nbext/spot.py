@@ -26,6 +26,7 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
+from nbext.untrusted import printable
 from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
@@ -592,7 +593,7 @@ def _code_and_msg(document: object, secrets: Iterable[str]) -> tuple[int | None,
     if not isinstance(document, dict) or type(code := document.get("code")) is not int:
         return None, ""
     msg = " ".join(str(document.get("msg", "")).split())
-    return code, scrub(msg, secrets)[:300]
+    return code, printable(scrub(msg, secrets)[:300])
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:

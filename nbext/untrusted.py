@@ -1,0 +1,28 @@
+"""Text that somebody else wrote: what of it may be shown, and what must be hidden.
+
+An answer of the exchange, or of a proxy or firewall in front of it, can hold anything: characters that a terminal
+obeys, halves of surrogate pairs that no stream can write, and the signed URL that was sent.
+"""
+
+from __future__ import annotations
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text that any terminal and any stream can take, as it would stand in a string literal.
+
+    Control characters, escape sequences, bidirectional controls, line ends, invisible characters and lone surrogates
+    become escapes such as ``\x1b``; everything else stays.
+
+    Parameters
+    ----------
+    text : str
+    lines : bool, default False
+        Keep line ends and tabs, for a text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or (lines and c in "\n\t") else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
