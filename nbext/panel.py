@@ -7,9 +7,12 @@ since output of a click shows nowhere.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+from concurrent.futures import wait
 from contextlib import suppress
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +23,11 @@ from nbext import cancel, clients, display, log, panel_parts, select, wording
 from nbext.arguments import parse_symbol
 from nbext.arming import Arming, Trigger
 from nbext.errors import NbextError
+from nbext.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from pandas import DataFrame
 
@@ -69,6 +74,8 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         As `nbext.connect`.
     """
 
+    _is_open = False
+
     def __init__(
         self,
         symbol: str = "",
@@ -79,6 +86,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = clients.given(client, profile)
+        symbol = "".join(_symbols_of(symbol))
         self._confirm = confirm
         self._trigger = Trigger(clock)
         self._job: cancel.Job | None = None
@@ -87,7 +95,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self.error: NbextError | None = None
         self._state = threading.RLock()
         self._working = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._begun: set[Future[None]] = set()
         self._under_way: set[str] = set()
         self._surveyed = False
         self._fresh_from = 0.0
@@ -97,12 +105,15 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._easel = threading.Lock()
         self._drawing = False
         self._stop = threading.Event()
+        self._disarmed = threading.Event()
         self._build(symbol)
         super().__init__(self._children(), layout=Layout(width="100%"))
         self.add_class("nbext-panel")
         if (shell := get_ipython()) is not None:
             shell.events.register("pre_run_cell", self._cell_begins)
             shell.events.register("post_run_cell", self._cell_ends)
+        atexit.register(self.close)
+        self._is_open = True
         self.refresh()
         self._begin(self._show_calls)
 
@@ -111,7 +122,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._show_badge()
         wide = {"description_width": "initial"}
         self.symbol = Combobox(
-            value="".join(_symbols_of(symbol)),
+            value=symbol,
             description="Symbol",
             placeholder="all that have open orders",
             continuous_update=False,
@@ -182,22 +193,29 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         return bundle
 
     def close(self) -> None:
-        """Take the panel away: it reads and cancels nothing more."""
+        """Take the panel away, with every widget that it is made of: it begins nothing more, and ends what was sent."""
+        if not self._is_open:  # the collector of garbage closes widgets, too, also those that were never made
+            return
+        self._is_open = False
+        atexit.unregister(self.close)
         self._stop.set()
         self._disarm()
         if (shell := get_ipython()) is not None:
             for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._cell_ends)):
                 with suppress(ValueError):
                     shell.events.unregister(event, hook)
+        parts = panel_parts.parts(self)
         super().close()
+        for part in parts:
+            part.close()
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until what was begun is done."""
         end = time.monotonic() + seconds
-        while self._threads:
-            self._threads[0].join(max(0.0, end - time.monotonic()))
-            if self._threads.pop(0).is_alive():
+        while self._begun:  # what is done may have begun something else
+            if wait(list(self._begun), max(0.0, end - time.monotonic())).not_done:
                 raise TimeoutError("the panel is still at work")
+            self._begun = {begun for begun in self._begun if not begun.done()}
 
     # What is open.
 
@@ -216,6 +234,8 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _read(self, symbol: str) -> bool:
         """Read and show what is open; whether that went well."""
+        if not self._is_open:
+            return False
         began = time.monotonic()
         self._show_badge()
         try:
@@ -240,7 +260,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _draw(self) -> None:
         """Draw what is open, and what the last cancel took away."""
-        if not self.ladder.value:
+        if not self.ladder.value or not self._is_open:
             self.picture.value = ""
             return
         with self._easel:
@@ -327,9 +347,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _auto_refresh_changed(self, change: Mapping[str, Any]) -> None:
         self._stop.set()
-        if change["new"]:
+        if change["new"] and self._is_open:
             self._stop = threading.Event()
-            threading.Thread(target=self._watched, args=[self._keep_reading, self._stop], daemon=True).start()
+            workers.begin(partial(self._watched, self._keep_reading, self._stop))
         else:
             self.auto_refresh.description = "Auto-refresh"
 
@@ -348,6 +368,8 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _take_click(self, button: Button) -> None:
         with self._state:
+            if not self._is_open:
+                return
             if self._working.locked():
                 self._tell("info", *self._said, "A click was dropped: the panel is still at work.")
                 return
@@ -399,11 +421,13 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._expire_later(self._trigger.arm(self._meant(button), lasts))
 
     def _expire_later(self, armed: Arming) -> None:
-        timer = threading.Timer(armed.lasts, self._expire, [armed])
-        timer.daemon = True
-        timer.start()
+        self._disarmed.set()
+        self._disarmed = threading.Event()
+        workers.begin(partial(self._watched, self._expire, armed, self._disarmed))
 
-    def _expire(self, armed: Arming) -> None:
+    def _expire(self, armed: Arming, disarmed: threading.Event) -> None:
+        if disarmed.wait(armed.lasts):
+            return
         with self._state:
             if self._trigger.armed is armed:
                 self._disarm()
@@ -411,6 +435,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _disarm(self) -> None:
         with self._state:
+            self._disarmed.set()
             if self._job is None:
                 return
             self._job = self._trigger.armed = None
@@ -502,9 +527,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._trigger.cell_ends()
 
     def _begin(self, work: Callable[..., object], *args: object) -> None:
-        thread = threading.Thread(target=self._watched, args=[work, *args], daemon=True)
-        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
-        thread.start()
+        if self._is_open:
+            begun = {begun for begun in self._begun if not begun.done()}
+            self._begun = begun | {workers.begin(partial(self._watched, work, *args))}
 
     def _watched(self, work: Callable[..., object], *args: object) -> None:
         """Show what nobody foresaw, too: the errors of clicks and threads are seen nowhere else."""

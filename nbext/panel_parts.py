@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+from functools import cache
 from html import escape
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipywidgets import HTML, Checkbox, Layout
+from ipywidgets import HTML, Checkbox, Layout, Widget
 
 from nbext import cancel, plot, profiles, wording
 from nbext.rows import FINAL, OUTCOMES
@@ -215,16 +217,32 @@ def orders_table() -> Any:  # noqa: ANN401 - a widget
     )
 
 
+def parts(widget: Any) -> list[Any]:  # noqa: ANN401 - a widget
+    """Find the widgets that a widget is made of: its children, and their layouts and styles."""
+    found: dict[int, Any] = {}
+    queue = [widget]
+    while queue:
+        values = queue.pop().trait_values(sync=True).values()
+        held = chain.from_iterable(value if isinstance(value, list | tuple) else [value] for value in values)
+        fresh = {id(each): each for each in held if isinstance(each, Widget) and id(each) not in found}
+        found |= fresh
+        queue += fresh.values()
+    return list(found.values())
+
+
 def key_guards() -> list[Any]:
     """Keep the notebook's shortcuts away from the list: arrows move in it, and no letter cuts a cell."""
-    if importlib.util.find_spec("anywidget") is None:
-        return []
+    return [] if importlib.util.find_spec("anywidget") is None else [_key_guard()()]
+
+
+@cache  # classes of widgets are never forgotten
+def _key_guard() -> Any:  # noqa: ANN401 - a class of widgets
     from anywidget import AnyWidget
 
     class KeyGuard(AnyWidget):
         _esm = _KEY_GUARD
 
-    return [KeyGuard()]
+    return KeyGuard
 
 
 def ladder_switch() -> Checkbox:

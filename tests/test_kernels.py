@@ -137,3 +137,23 @@ def test_papermill_runs_a_notebook_with_a_parameter(tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert run.returncode == 0, run.stderr
     assert "BTCUSDT: 13 orders canceled" in outputs_of(done)
+
+
+def test_closed_panels_leave_a_kernel_as_it_was(kernel: Kernel) -> None:
+    """Panels that are replaced, and then go with the extension, leave no widget, no thread and no open file behind."""
+    kernel.run(
+        "import nbext, os, threading, time, ipywidgets\n%load_ext nbext\nnbext.local().seed_orders()\n"
+        "def held():\n"
+        "    widgets = len(ipywidgets.Widget.get_manager_state()['state'])\n"
+        "    return widgets, threading.active_count(), len(os.listdir('/dev/fd'))\n"
+        "def cycle(number):\n"
+        "    for _ in range(number):\n"
+        "        panel = get_ipython().run_line_magic('cancel_panel', 'BTCUSDT')\n"
+        "        panel.auto_refresh.value = True\n"
+        "        panel.wait()\n"
+        "    %unload_ext nbext\n"
+        "    %load_ext nbext\n"
+        "cycle(3)\nbefore = held()"
+    )
+    held = "after = held()\nprint(all(a <= b for a, b in zip(after, before)) or (before, after), end='')"
+    assert kernel.run(f"cycle(20)\n{held}") == "True"
