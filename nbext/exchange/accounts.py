@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from copy import copy
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 KEPT_ORDERS = 100_000
+KEPT_STATES = 1_000  # of an account whose past is kept
 COMMISSION_GRID = Decimal("0.00000001")  # the commission precision of every asset
 
 
@@ -87,16 +89,29 @@ class Account:
         self.bnb_discount: Decimal | None = None  # share taken off for paying in BNB; None when that is off
         self.trade_group_id = -1
         self.balances = {asset: Balance(amount) for asset, amount in funds.items()}
+        self.touched: set[Order] | None = None  # orders changed in this step, while the past is kept
+        self.past: deque[tuple[int, Account]] = deque(maxlen=KEPT_STATES)
+        self._kept_orders = kept_orders
+        self._start_records()
+
+    def _start_records(self) -> None:
         self.open: defaultdict[str, OpenOrders] = defaultdict(OpenOrders)
         self.orders: defaultdict[str, dict[int, Order]] = defaultdict(dict)
-        self.fills: defaultdict[str, deque[Fill]] = defaultdict(partial(deque, maxlen=kept_orders))
+        self.fills: defaultdict[str, deque[Fill]] = defaultdict(partial(deque, maxlen=self._kept_orders))
         self.lists: dict[int, OrderList] = {}
         self.open_lists: dict[int, OrderList] = {}
-        self._kept_orders = kept_orders
         self._ended: deque[Order] = deque()  # those that can still be looked up
         self._by_client_id: dict[tuple[str, str], Order] = {}
         self._open_client_ids: dict[tuple[str, str], Order] = {}
         self._lists_by_client_id: dict[str, OrderList] = {}
+
+    def without_records(self) -> Account:
+        """Return the account with the balances of this moment, and without orders, lists and trades."""
+        bare = copy(self)
+        bare.balances = {asset: copy(balance) for asset, balance in self.balances.items()}
+        bare.touched = None
+        bare._start_records()  # noqa: SLF001 - its own class
+        return bare
 
     def check_funds(self, orders: Iterable[Order]) -> None:
         """Refuse orders that need more than what is free."""
@@ -196,6 +211,22 @@ class Account:
         self.open_lists[order_list.order_list_id] = order_list
         self._lists_by_client_id[order_list.client_order_id] = order_list
         self.open[order_list.symbol.name].lists += 1
+
+    def show(self, order: Order) -> None:
+        """Enter an order as it was at some moment, open or ended, into records of the past."""
+        if order.is_live:
+            self.admit(order)
+            return
+        name = order.symbol.name
+        self.orders[name][order.order_id] = order
+        for client_id in {order.own_id, order.current_id}:
+            self._by_client_id[name, client_id] = order
+
+    def show_list(self, order_list: OrderList) -> None:
+        """Enter an order list as it was at some moment, open or ended, into records of the past."""
+        self.admit_list(order_list)
+        if order_list.is_done:
+            self.dismiss_list(order_list)
 
     def dismiss(self, order: Order) -> None:
         """Take an ended order off the open ones; it can still be looked up."""

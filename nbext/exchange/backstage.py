@@ -1,4 +1,4 @@
-"""Faults and truth over HTTP, for a second process: ``/nbext/faults``, ``/nbext/history``, ``/nbext/requests``.
+"""Faults and truth over HTTP, for a second process: what goes wrong, and what really happened.
 
 They stand outside ``/api`` and ask for the same as a trade request there: the main account's API key, a
 timestamp, and a signature. Its clock is never skewed, so that a skew can be taken back. What can be asked:
@@ -6,8 +6,8 @@ timestamp, and a signature. Its clock is never skewed, so that a skew can be tak
 - ``POST /nbext/faults``: ``kind`` is a method of `Faults`, such as ``lose_answer``; its arguments follow in the wire's
   spelling (``afterExecuting=false&times=2``, ``times=all``). ``lag`` and ``skew`` may be set alone or along with it.
 - ``GET /nbext/faults`` and ``DELETE /nbext/faults``: what is wrong now; let everything go right again.
-- ``GET /nbext/history`` (``symbol``, ``orderId``) and ``GET /nbext/requests`` (``method``, ``path``, ``symbol``): the
-  same as `LocalExchange.history` and `LocalExchange.requests`.
+- ``GET /nbext/history`` (``symbol``, ``orderId``), ``GET /nbext/orders`` (``symbol``, ``at``) and ``GET
+  /nbext/requests`` (``method``, ``path``, ``symbol``): the same as the methods of `LocalExchange` of these names.
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
     from nbext.exchange.venue import Venue
 
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+_MOMENT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _ALL = "all"
 
 
 def _number(name: str, value: str) -> str:
     if not _NUMBER.fullmatch(value):
+        raise invalid(name)
+    return value
+
+
+def _moment(name: str, value: str) -> str:
+    if not _MOMENT.fullmatch(value):
         raise invalid(name)
     return value
 
@@ -112,6 +119,7 @@ ENDPOINTS = {
             "TRADE",
             0,
         ),
+        Endpoint("orders", "GET", "/nbext/orders", {"symbol": _symbol, "at": _moment}, (), "TRADE", 0),
         Endpoint("requests", "GET", "/nbext/requests", _WHICH, (), "TRADE", 0),
     )
 }
@@ -135,6 +143,7 @@ class Backstage:
             "faults": lambda _: self._state(),
             "clearFaults": self._clear,
             "history": lambda params: venue.history(_int(params["orderId"]), str(params["symbol"])),
+            "orders": self._orders,
             "requests": lambda params: venue.requests(**{name: str(value) for name, value in params.items()}),
         }
 
@@ -171,6 +180,10 @@ class Backstage:
         if "skew" in params:
             faults.skew = float(str(params["skew"]))
         return self._state()
+
+    def _orders(self, params: Mapping[str, Value]) -> object:
+        symbol, at = (str(params[name]) if name in params else None for name in ("symbol", "at"))
+        return self._venue.orders(symbol, None if at is None else float(at), "main")
 
     def _clear(self, _: Mapping[str, Value]) -> object:
         self._venue.faults.clear()

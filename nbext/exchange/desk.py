@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from nbext.exchange import refusals, reports, tickets
-from nbext.exchange.endpoints import MAX_DECIMAL
+from nbext.exchange.endpoints import MAX_DECIMAL, MAX_INTEGER
 from nbext.exchange.gate import to_microseconds
 from nbext.exchange.limits import DAY
 from nbext.exchange.maker import MARKET_ACCOUNT
@@ -59,14 +59,17 @@ class Desk:
         The engine behind it.
     limits : RequestLimits
         What each address may ask for, which ``exchangeInfo`` says.
+    clock : callable
+        Returns the time as ``GET /time`` says it, in microseconds; the engine's own may be another.
     """
 
-    def __init__(self, engine: Engine, limits: RequestLimits) -> None:
+    def __init__(self, engine: Engine, limits: RequestLimits, clock: Callable[[], int]) -> None:
         self._engine = engine
+        self._clock = clock
         self._limits = limits
         self._calls: dict[str, Callable[[Admission], Answer]] = {
             "ping": lambda _: {},
-            "time": lambda asked: {"serverTime": self._engine.now() // asked.unit},
+            "time": lambda asked: {"serverTime": self._clock() // asked.unit},
             "exchangeInfo": self._exchange_info,
             "depth": self._depth,
             "trades": self._public_trades,
@@ -287,8 +290,13 @@ class Desk:
         known = self._engine.account(asked.account).orders[self._symbol(params).name].values()
         orders = [order for order in known if not self._is_archived(order)]
         first = _number(params, "orderId")
+        dialect = self._engine.dialect
+        if dialect.all_orders_sort == "update_time":
+            orders.sort(key=lambda order: order.update_time)
         if "startTime" in params or "endTime" in params:
-            rows = _in_span(params, orders, lambda order: order.update_time)
+            by_creation = dialect.all_orders_time == "creation"
+            time_of = (lambda order: order.time) if by_creation else (lambda order: order.update_time)
+            rows = _in_span(params, orders, time_of, dialect.start_only_span)
         elif first is not None:
             rows = [order for order in orders if order.order_id >= first][: _rows(params)]
         else:
@@ -319,7 +327,7 @@ class Desk:
                 raise refusals.bad_combination()  # 17 #37
             rows = [each for each in lists if each.order_list_id >= first][: _rows(params)]
         elif has_times:
-            rows = _in_span(params, lists, lambda each: each.time)
+            rows = _in_span(params, lists, lambda each: each.time, self._engine.dialect.start_only_span)
         else:
             rows = lists[-_rows(params) :]
         return [reports.listed(each, asked.unit) for each in rows]
@@ -341,7 +349,7 @@ class Desk:
         if order_id is not None:
             fills = [fill for fill in fills if fill.order.order_id == order_id]
         if sent & {"startTime", "endTime"}:
-            fills = _in_span(params, fills, lambda fill: fill.time)
+            fills = _in_span(params, fills, lambda fill: fill.time, self._engine.dialect.start_only_span)
         elif first is not None:
             fills = [fill for fill in fills if fill.trade_id >= first][: _rows(params)]
         else:
@@ -375,7 +383,7 @@ class Desk:
                 del entry["permissionSets"]
         return {
             "timezone": "UTC",
-            "serverTime": self._engine.now() // asked.unit,
+            "serverTime": self._clock() // asked.unit,
             "rateLimits": [
                 _limit("REQUEST_WEIGHT", "MINUTE", 1, self._limits.weight),
                 _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit),
@@ -484,11 +492,13 @@ def _limit(kind: str, interval: str, number: int, limit: int) -> Report:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
 
 
-def _in_span(params: Params, rows: Sequence[Row], time_of: Callable[[Row], int]) -> list[Row]:
+def _in_span(params: Params, rows: Sequence[Row], time_of: Callable[[Row], int], start_only: str) -> list[Row]:
     """Return the rows between ``startTime`` and ``endTime``, both inclusive (section 2)."""
     start, end = _number(params, "startTime"), _number(params, "endTime")
     first = None if start is None else to_microseconds(start)
     last = None if end is None else to_microseconds(end)
+    if first is not None and last is None:
+        last = {"unlimited": None, "day": first + DAY, "refused": MAX_INTEGER}[start_only]
     if first is not None and last is not None and last - first > DAY:
         raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
     # The unit of a reply is coarser than the engine's clock: a millisecond means all of it.

@@ -6,6 +6,7 @@ says under the field's rule what is documented, what each value does, and why th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MAX_SECONDS = 86_400
+
+
 def _choice(rule: str, *values: str | int) -> Any:  # noqa: ANN401 - a dataclass field
     return field(default=values[0], metadata={"rule": rule, "values": values})
+
+
+def _seconds(rule: str, *values: float) -> Any:  # noqa: ANN401 - a dataclass field
+    """Make a field that takes any number of seconds: `values` are some that are met, the lowest sign included."""
+    most = MAX_SECONDS if min(values) < 0 else 0
+    return field(default=values[0], metadata={"rule": rule, "values": values, "seconds": (-most, MAX_SECONDS)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +32,8 @@ class Dialect:
     """One way for the exchange to behave: a value for each choice; the first one of each is the default.
 
     ``dataclasses.fields(Dialect)`` gives all of them: ``metadata["values"]`` are the behaviours of a field, and
-    ``metadata["rule"]`` is its heading in RULES.md.
+    ``metadata["rule"]`` is its heading in RULES.md. A field with ``metadata["seconds"]`` takes any number between those
+    two, so that a test need not wait as long as people have.
 
     Raises
     ------
@@ -97,31 +108,38 @@ class Dialect:
     archive_from: str = _choice("archive-from", "ending", "creation", "live")
     exchange_filters: str = _choice("exchange-filters", "listed", "empty")
 
-    # When reads and clocks are right. Numbers are seconds.
-    engine_tail: int = _choice("engine-tail", 0, 2, 60)
-    engine_clock: int = _choice("engine-clock", 0, 3, -3)
-    lag_memory: int = _choice("lag-memory", 0, 1, 36)
-    lag_database: int = _choice("lag-database", 0, 5, 36)
+    # When reads and clocks are right.
+    engine_tail: float = _seconds("engine-tail", 0, 2, 60)
+    engine_clock: float = _seconds("engine-clock", 0, 3, -3)
+    lag_memory: float = _seconds("lag-memory", 0, 1, 36)
+    lag_database: float = _seconds("lag-database", 0, 5, 36)
     empty_memory: str = _choice("empty-memory", "empty", "database")
-    replicas: str = _choice("replicas", "one", "several")
-    torn_read: str = _choice("torn-read", "whole", "older_quantity")
-    forgetting: str = _choice("forgetting", "never", "queries", "queries_and_cancels")
+    replicas: float = _seconds("replicas", 0, 2, 36)
+    torn_read: float = _seconds("torn-read", 0, 2, 36)
+    forgetting: float = _seconds("forgetting", 0, 2, 1_800)
     all_orders_time: str = _choice("all-orders-time", "update", "creation")
     all_orders_sort: str = _choice("all-orders-sort", "order_id", "update_time")
     start_only_span: str = _choice("start-only-span", "unlimited", "day", "refused")
 
     # Keys and limits.
     key_reads: str = _choice("key-reads", "allowed", "refused")
-    weight_refund: str = _choice("weight-refund", "before_answer", "after_answer")
-    retry_after: str = _choice("retry-after", "seconds", "zero", "fraction", "date", "missing")
+    weight_refund: str = _choice("weight-refund", "before_answer", "after_answer", "never_counted")
+    limit_order: str = _choice("limit-order", "limit_first", "ban_at_once")
+    ban_status: int = _choice("ban-status", 418, 429)
+    retry_after: str = _choice(
+        "retry-after", "seconds", "zero", "fraction", "date", "missing", "negative", "absurd", "words"
+    )
     ban_end: str = _choice("ban-end", "header_and_text", "header", "text")
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            allowed = each.metadata["values"]
-            if getattr(self, each.name) not in allowed:
-                known = ", ".join(repr(value) for value in allowed)
-                raise ValueError(f"{each.name} must be one of {known}")
+            allowed, value = each.metadata["values"], getattr(self, each.name)
+            span = each.metadata.get("seconds")
+            if value in allowed or (span and isinstance(value, (int, float)) and span[0] <= value <= span[1]):
+                continue
+            known = ", ".join(repr(value) for value in allowed)
+            other = f", or another number of seconds from {span[0]} to {span[1]}" if span else ""
+            raise ValueError(f"{each.name} must be one of {known}{other}")
 
     @classmethod
     def read(cls, settings: Iterable[str]) -> Dialect:
@@ -132,17 +150,20 @@ class Dialect:
         ValueError
             If a name is unknown, or a value is none of its field's.
         """
-        known = {each.name: each.metadata["values"] for each in fields(cls)}
+        known = {each.name: each.metadata for each in fields(cls)}
         chosen: dict[str, Any] = {}
         for setting in settings:
             name, _, word = setting.partition("=")
             if name not in known:
                 raise ValueError(f"{setting}: a dialect is NAME=VALUE, with NAME one of {', '.join(known)}")
             # An unknown word goes on as it is, so that the refusal names the values.
-            chosen[name] = next((value for value in known[name] if str(value) == word), word)
+            chosen[name] = next((value for value in known[name]["values"] if str(value) == word), word)
+            if "seconds" in known[name] and chosen[name] is word:
+                with suppress(ValueError):
+                    chosen[name] = float(word)
         return cls(**chosen)
 
     @property
-    def settings(self) -> dict[str, str | int]:
+    def settings(self) -> dict[str, str | float]:
         """What differs from the default."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}

@@ -8,20 +8,16 @@ be wrong with the exchange as a whole: its clock (`Faults.skew`) and the age of 
 
 from __future__ import annotations
 
-import copy
 import html
 import time
-from collections import deque
 from dataclasses import KW_ONLY, dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-
-    from nbext.exchange.accounts import Account
 
 API = "/api/v3/"
 MAX_FAULTS = 100
@@ -29,11 +25,6 @@ MAX_TIMES = 1_000_000
 MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
 JSON_TYPE = "application/json;charset=UTF-8"
-
-# Queries that a live exchange serves from memory or a database (5.5), and which can lag behind the engine (6).
-LAGGING = frozenset(
-    {"openOrders", "query", "allOrders", "openOrderList", "queryList", "allOrderList", "myTrades", "account"}
-)
 
 # 17 #15 for the statuses.
 UNKNOWN_OUTCOMES = {
@@ -419,28 +410,3 @@ class Faults:
             headers["Retry-After"] = str(retry_after)
         reply = Reply(status, body.encode(), headers)
         self.add(Fault(kind, *which, executes=executes, reply=reply, echo=echo, delay=delay, late=late))
-
-
-class Past:
-    """What queries know while they lag: the accounts as they were after each change.
-
-    Parameters
-    ----------
-    shared : collection
-        What stays the same, and is not copied along: symbols, and the market's own account.
-    """
-
-    def __init__(self, shared: Collection[object]) -> None:
-        self._shared = shared
-        self._known: deque[tuple[int, dict[str, Account]]] = deque()
-
-    def note(self, accounts: Mapping[str, Account], now: int) -> None:
-        """Remember the accounts as they are after a change."""
-        memo = {id(each): each for each in self._shared}
-        self._known.append((now, copy.deepcopy(dict(accounts), memo)))
-
-    def as_of(self, moment: int) -> dict[str, Account]:
-        """Return the accounts as they were; of what is older, only the last state is kept."""
-        while len(self._known) > 1 and self._known[1][0] <= moment:
-            self._known.popleft()
-        return self._known[0][1]

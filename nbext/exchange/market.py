@@ -386,6 +386,7 @@ class Market:
                 continue
             del self._stops[order.order_id]
             order.history.append(Event(self.now, "TRIGGERED", order.executed, "trigger"))
+            order.touch()
             partner = self._take_over(order)
             if partner is not None:
                 # 15.9: a triggered stop first ends the limit leg, then executes.

@@ -27,7 +27,7 @@ def opposite(side: str) -> str:
     return "SELL" if side == "BUY" else "BUY"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Ticket:
     """What somebody asks for: one order, complete and well formed, but not yet accepted."""
 
@@ -147,6 +147,7 @@ class Order(Ticket):
     fills: list[Fill] | None = None  # None before the first, as with most orders: empty lists would add up
     prevented_matches: list[PreventedMatch] | None = None  # as the taker
     history: list[Event] = field(default_factory=list)
+    past: list[tuple[int, Order]] | None = None  # what it was after each change, while that is kept
 
     @property
     def is_live(self) -> bool:
@@ -194,6 +195,7 @@ class Order(Ticket):
         if self.trailing_time < 0:
             if self.meets_stop(price):
                 self.trailing_time, self.extreme = now, price
+                self.touch()
             return False
         share = self.trailing_delta / BASIS_POINTS
         if self.side == "SELL":
@@ -207,6 +209,12 @@ class Order(Ticket):
         self.status = status
         self.update_time = now
         self.history.append(Event(now, status, self.executed, cause))
+        self.touch()
+
+    def touch(self) -> None:
+        """Let the account know that the order is not what it was, if its past is kept."""
+        if self.account.touched is not None:
+            self.account.touched.add(self)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -227,6 +235,7 @@ class OrderList:
     pair: tuple[Order, Order] | None = None
     decided: bool = False  # one of the pair was touched or triggered, the other has ended
     is_done: bool = False
+    past: list[tuple[int, OrderList]] | None = None  # as with orders
 
     @property
     def contingency_type(self) -> str:

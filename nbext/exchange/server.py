@@ -75,6 +75,8 @@ class LocalExchange:
         archives by age; here a bot may run for days in the memory of a notebook.
     dialect : Dialect, optional
         What it does where the API's documentation is silent.
+    keeps_past : bool
+        Whether `orders` can say what was true at an earlier moment, which costs time and memory.
 
     Examples
     --------
@@ -98,6 +100,7 @@ class LocalExchange:
         order_limits: tuple[int, int] = (10_000, 160_000),
         kept_orders: int = KEPT_ORDERS,
         dialect: Dialect | None = None,
+        keeps_past: bool = False,
     ) -> None:
         if kept_orders < 1:
             raise ValueError("kept_orders must be at least 1")
@@ -112,6 +115,7 @@ class LocalExchange:
             order_limits=order_limits,
             kept_orders=kept_orders,
             dialect=self._first_dialect,
+            keeps_past=keeps_past,
         )
         self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
         self._pid = 0
@@ -389,9 +393,9 @@ class LocalExchange:
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
         """Return what happened to an order, in sequence, whatever was answered.
 
-        Each event has ``time`` (milliseconds), ``status``, ``executedQty``, ``cause`` (place, release, fill,
-        prevent, trigger, cancel or expire), ``by`` (the call that led to it) and ``request`` (that call's number
-        in `requests`, None for a direct one).
+        Each event has ``time`` (milliseconds, by the engine's clock), ``at`` (seconds, by a clock that is right),
+        ``status``, ``executedQty``, ``cause`` (place, release, fill, prevent, trigger, cancel or expire), ``by`` (the
+        call that led to it) and ``request`` (that call's number in `requests`, None for a direct one).
 
         Raises
         ------
@@ -400,6 +404,36 @@ class LocalExchange:
         """
         self._report_errors()
         return self._venue.history(order_id, symbol)
+
+    def orders(
+        self, symbol: str | None = None, *, at: float | None = None, account: str = "main"
+    ) -> list[dict[str, object]]:
+        """Return the exchange's own record of every order, whatever any reply has shown of it.
+
+        One dict for each order, by symbol and id, with every field that a reply can carry under its wire name, in one
+        spelling for all dialects: numbers of eight decimals as text, times in milliseconds by the engine's clock, None
+        for what the order does not have. ``origClientOrderId`` is the id that its owner gave it, ``clientOrderId`` that
+        of the cancel, None if there was none. ``list`` has ``orderListId``, ``listClientOrderId``, ``contingencyType``,
+        ``isDone``, ``transactionTime`` and ``orderIds``; ``history`` is that of `history`.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            Only its orders.
+        at : float, optional
+            As they were at this moment, in seconds as `time.time` has them; orders placed later are left out. Only for
+            an exchange made with ``keeps_past=True``. The exchange's clocks may be off (`Faults.skew`,
+            `Dialect.engine_clock`); this moment is not.
+        account : str
+            Whose orders.
+
+        Raises
+        ------
+        ValueError
+            If the past has not been kept.
+        """
+        self._report_errors()
+        return self._venue.orders(symbol, at, account)
 
     def requests(
         self, method: str | None = None, path: str | None = None, symbol: str | None = None

@@ -10,21 +10,20 @@ import threading
 import time
 from collections import OrderedDict, deque
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import asdict, dataclass
 from decimal import Context, localcontext
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from nbext.exchange import gate
+from nbext.exchange import gate, past
 from nbext.exchange.accounts import KEPT_ORDERS
 from nbext.exchange.desk import Desk
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.endpoints import BY_PATH
+from nbext.exchange.endpoints import BY_PATH, MAX_INTEGER
 from nbext.exchange.engine import Engine
-from nbext.exchange.faults import JSON_TYPE, LAGGING, UNKNOWN_OUTCOMES, Faults, Past, Reply, full_path
+from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, full_path
 from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
-from nbext.exchange.maker import MARKET_ACCOUNT
+from nbext.exchange.reads import Reads
 from nbext.exchange.refusals import Refusal, TooMuch
 from nbext.exchange.reports import Json, write
 
@@ -97,6 +96,8 @@ class Venue:
         How many ended orders each account can look up.
     dialect : Dialect, optional
         What it does where the documentation is silent.
+    keeps_past : bool
+        Whether it can say what was true at an earlier moment.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Venue:
         order_limits: tuple[int, int],
         kept_orders: int = KEPT_ORDERS,
         dialect: Dialect | None = None,
+        keeps_past: bool = False,
     ) -> None:
         self._seed = seed
         self._max_num_orders = max_num_orders
@@ -116,10 +118,11 @@ class Venue:
         self._ahead = 0
         self._skew = 0
         self._moment: int | None = None
-        self._causes: OrderedDict[int, Entry] = OrderedDict()  # what each moment's step was for
+        # What each moment's step was for, and when it was by a clock that is right.
+        self._causes: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._asked = 0
-        self._past: Past | None = None
+        self.reads = Reads(self, keeps_past=keeps_past)
         self.lock = threading.RLock()
         self.errors: list[Exception] = []
         self.faults = Faults(self.lock, self._faults_changed)
@@ -129,20 +132,21 @@ class Venue:
     def open(self, dialect: Dialect) -> None:
         """Open for the first time, or anew: same ids, same prices; keys and their accounts stay."""
         self.dialect = dialect
+        self._engine_ahead = int(dialect.engine_clock * SECOND)
         self._ahead = self._asked = 0
         self.faults.clear()
         cause = self._causes.get(self._moment or 0)
         self._causes.clear()
         if cause is not None:
             # The step that asked for this began when the clock was still ahead.
-            self._moment = self.clock()
-            self._causes[self._moment] = cause
+            self._moment = self.clock() + self._engine_ahead
+            self._causes[self._moment] = cause[0], self.steady_clock()
         self._entries.clear()
         self.gate.forget_callers()
         with localcontext(EXACT):
             self.engine = Engine(
                 seed=self._seed,
-                clock=self._step_clock,
+                clock=self._engine_clock,
                 max_num_orders=self._max_num_orders,
                 order_limits=self._order_limits,
                 kept_orders=self._kept_orders,
@@ -150,12 +154,14 @@ class Venue:
             )
             for key in self.gate.keys.values():
                 self.engine.account(key.account)
-        self.desk = Desk(self.engine, self.gate.limits)
+        self.desk = Desk(self.engine, self.gate.limits, self.clock)
+        self.reads.open(self._seed)
 
     def add_key(self, api_key: str, account: str, verifier: gate.Verifier, *, can_trade: bool) -> None:
         """Let an API key act for an account, which is opened when it is new, with one more kind of signature."""
         with self.lock:
             self.engine.account(account)
+            self.reads.prepare()
             self.gate.keys.setdefault(api_key, gate.Key(account, can_trade=can_trade)).verifiers.append(verifier)
 
     # Time. It stands still within a step, and no two steps that change something share a moment: the moment
@@ -174,11 +180,11 @@ class Venue:
         with self.lock:
             self._ahead += microseconds
             if self._moment is not None:
-                cause = self._causes[self._moment]
+                cause, _ = self._causes[self._moment]
                 self._moment = self._new_moment(self._moment + microseconds, cause)
 
-    def _step_clock(self) -> int:
-        return self.clock() if self._moment is None else self._moment
+    def _engine_clock(self) -> int:
+        return self.clock() + self._engine_ahead if self._moment is None else self._moment
 
     def _new_moment(self, moment: int, cause: Entry) -> int:
         """Take the first free moment from this one on, and note what it is for; of very many, the latest."""
@@ -186,7 +192,7 @@ class Venue:
             moment += 1
         if len(self._causes) >= MAX_ENTRIES:
             self._causes.popitem(last=False)
-        self._causes[moment] = cause
+        self._causes[moment] = cause, self.steady_clock()
         return moment
 
     @contextmanager
@@ -201,13 +207,13 @@ class Venue:
 
     def _begin(self, cause: Entry) -> int | None:
         outer = self._moment
-        self._moment = self._new_moment(self.clock(), cause)
+        self._moment = self._new_moment(self.clock() + self._engine_ahead, cause)
         return outer
 
     def _end(self, outer: int | None) -> None:
         self._moment = outer
-        if outer is None and self._past is not None:
-            self._remember(self._past, self.steady_clock())
+        if outer is None and self.reads.keeps_past:
+            self.reads.note()
 
     # The way of a request.
 
@@ -258,7 +264,7 @@ class Venue:
             answer: object
             try:
                 if admission.endpoint.method == "GET":
-                    answer = self._desk_for(admission.endpoint).answer(admission)
+                    answer = self.reads.answer(admission)
                 else:
                     outer = self._begin(visit.entry)
                     try:
@@ -281,7 +287,7 @@ class Venue:
             if orders:
                 self.desk.count_orders(admission)  # 17 #35: this check is late enough to count
             raise
-        answer = self.desk.answer(admission)
+        answer = self.reads.for_cancel(admission).answer(admission)
         self.gate.forgive(admission)
         if orders:
             headers |= self.desk.count_orders(admission)
@@ -296,28 +302,9 @@ class Venue:
         self.errors.append(error)
         return unknown_outcome(-1000)
 
-    # Queries that lag.
-
     def _faults_changed(self) -> None:
         self._skew = int(self.faults.skew * SECOND)
-        if not self.faults.lag:
-            self._past = None
-        elif self._past is None:
-            self._past = Past([*self.engine.symbols.values(), self.engine.account(MARKET_ACCOUNT)])
-            self._remember(self._past, 0)
-
-    def _remember(self, past: Past, moment: int) -> None:
-        accounts = {name: account for name, account in self.engine.accounts.items() if name != MARKET_ACCOUNT}
-        past.note(accounts, moment)
-
-    def _desk_for(self, endpoint: Endpoint) -> Desk:
-        """Return the desk that serves a query: with a lag, one that knows the accounts as they were."""
-        if self._past is None or endpoint.name not in LAGGING:
-            return self.desk
-        engine = copy(self.engine)
-        known = self._past.as_of(self.steady_clock() - int(self.faults.lag * SECOND))
-        engine.accounts = self.engine.accounts | known
-        return Desk(engine, self.gate.limits)
+        self.reads.prepare()
 
     # The truth.
 
@@ -343,10 +330,30 @@ class Venue:
                     return [self._event(event) for event in order.history]
         raise LookupError(f"no order {order_id} on {symbol}")
 
+    def orders(self, symbol: str | None, at: float | None, account: str) -> list[dict[str, object]]:
+        """Return all orders of an account as they were at a moment, in seconds by a clock that is right."""
+        if at is not None and not self.reads.keeps_past:
+            raise ValueError("what was true earlier is known to an exchange made with keeps_past=True")
+        moment = MAX_INTEGER if at is None else int(at * SECOND)
+        with self.lock:
+            known = self.engine.account(account).orders
+            rows = []
+            for order in [order for name in known for order in known[name].values() if symbol in {None, name}]:
+                told = past.truth(order, moment)
+                if told is not None:
+                    happened = [event for event in order.history if self._happened(event)[1] <= moment]
+                    rows.append(told | {"history": [self._event(event) for event in happened]})
+            return rows
+
+    def _happened(self, event: Event) -> tuple[Entry | None, int]:
+        """Return what caused an event, and when that was; of very old ones neither is known."""
+        return self._causes.get(event.time, (None, 0))
+
     def _event(self, event: Event) -> dict[str, object]:
-        cause = self._causes.get(event.time)
+        cause, moment = self._happened(event)
         return {
             "time": event.time // MILLISECOND,
+            "at": moment / SECOND if moment else None,
             "status": event.status,
             "executedQty": str(event.executed),
             "cause": event.cause,

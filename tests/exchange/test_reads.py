@@ -1,0 +1,258 @@
+"""What queries show in each dialect of reads, and what the exchange itself knows meanwhile."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from wire import OPEN_ORDERS, ORDER, Client, now
+
+from nbext.exchange import Dialect, LocalExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wire import Answer
+
+pytest_plugins = ["exchange_fixtures"]
+
+ALL_ORDERS = "/api/v3/allOrders"
+HOUR = 3_600_000
+
+
+class Punctual(Client):
+    """Stamps its requests with the exchange's own time, which these tests move."""
+
+    def signed(
+        self, method: str, path: str, /, *, headers: Mapping[str, str] | None = None, **params: object
+    ) -> Answer:
+        """Send a request with a stamp that the exchange finds right."""
+        stamp = self.public("/api/v3/time").body["serverTime"]
+        return super().signed(method, path, headers=headers, **{"timestamp": stamp, **params})
+
+
+@contextmanager
+def speaking(exchange: LocalExchange, **settings: Any) -> Iterator[Client]:  # noqa: ANN401 - values of any field
+    """Let the exchange speak a dialect from its start on, and talk to it."""
+    exchange.reset(dialect=Dialect(**settings))
+    with Punctual(exchange.url, exchange.api_key, exchange.secret_key) as client:
+        yield client
+
+
+def place(client: Client, price: int = 50_000, **more: object) -> int:
+    """Place an order and return its id."""
+    return int(client.limit("BUY", price, **more).body["orderId"])
+
+
+def shown(client: Client) -> list[int]:
+    """Return the ids of the orders that the exchange shows as open."""
+    return [row["orderId"] for row in client.signed("GET", OPEN_ORDERS, symbol="BTCUSDT").body]
+
+
+def ask(client: Client, path: str, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+    """Ask for something on BTCUSDT."""
+    return client.signed("GET", path, headers=None, symbol="BTCUSDT", **params).body
+
+
+def ids(rows: list[dict[str, Any]]) -> list[int]:
+    """Return the ids of orders."""
+    return [row["orderId"] for row in rows]
+
+
+# Sources that are behind.
+
+
+def test_a_fresh_memory_over_an_old_database(exchange: LocalExchange) -> None:
+    """What is open is shown at once; what has just ended is not in memory, and the database still calls it open."""
+    with speaking(exchange, lag_database=30) as client:
+        first = place(client)
+        exchange.advance(31)
+        second = place(client)
+        assert shown(client) == [first, second]
+        assert client.query(second)["status"] == "NEW"
+        assert ids(ask(client, ALL_ORDERS)) == [first]
+        assert client.cancel_all().status == 200
+        assert shown(client) == []
+        assert client.query(first)["status"] == "NEW"
+        assert client.query(second)["code"] == -2013
+        assert [row["status"] for row in ask(client, ALL_ORDERS)] == ["NEW"]
+        exchange.advance(31)
+        assert client.query(first)["status"] == client.query(second)["status"] == "CANCELED"
+
+
+def test_an_empty_memory_asks_the_database(exchange: LocalExchange) -> None:
+    """After a full cancel-all, the most delayed source lists what it has just ended."""
+    with speaking(exchange, lag_database=30, empty_memory="database") as client:
+        first = place(client)
+        exchange.advance(31)
+        assert client.cancel_all().status == 200
+        assert shown(client) == [first]
+        second = place(client, 40_000)
+        assert shown(client) == [second]
+
+
+def test_a_memory_that_is_behind(exchange: LocalExchange) -> None:
+    """Memory may be the slower one: it shows as open what the database knows has ended, and misses what is new."""
+    with speaking(exchange, lag_memory=30) as client:
+        first = place(client)
+        assert shown(client) == []
+        assert client.query(first)["status"] == "NEW"
+        exchange.advance(31)
+        client.cancel_all()
+        assert shown(client) == [first]
+        assert client.query(first)["status"] == "NEW"
+        assert ask(client, ALL_ORDERS)[0]["status"] == "CANCELED"
+
+
+def test_replicas_go_back_in_time(exchange: LocalExchange) -> None:
+    """One read no longer shows an order, the next one does again."""
+    with speaking(exchange, replicas=30) as client:
+        placed = place(client)
+        exchange.advance(31)
+        client.cancel_all()
+        reads = [bool(shown(client)) for _ in range(40)]
+        assert reads != sorted(reads, reverse=True)
+        exchange.advance(31)
+        assert {client.query(placed)["status"] for _ in range(20)} == {"CANCELED"}
+
+
+def test_torn_reads(exchange: LocalExchange) -> None:
+    """The status is final, the quantity older; the cancel's own report has the right one."""
+    with speaking(exchange, torn_read=30) as client:
+        placed = place(client, quantity=1)
+        exchange.advance(31)
+        exchange.place("BTCUSDT", "SELL", "LIMIT", account="market", quantity="0.4", price="50000", timeInForce="IOC")
+        assert client.query(placed)["executedQty"] == "0.40000000"
+        report = client.cancel_all().body[0]
+        assert (report["status"], report["executedQty"]) == ("CANCELED", "0.40000000")
+        torn = client.query(placed)
+        assert (torn["status"], torn["executedQty"], torn["cummulativeQuoteQty"]) == ("CANCELED", *["0.00000000"] * 2)
+        exchange.advance(31)
+        assert client.query(placed)["executedQty"] == "0.40000000"
+
+
+def test_live_orders_are_forgotten_for_a_while(exchange: LocalExchange) -> None:
+    """From when an even id is first asked for, queries and cancels do not know it, while the order lives."""
+    with speaking(exchange, forgetting=30) as client:
+        orders = [place(client, 50_000), place(client, 49_000)]
+        even, odd = sorted(orders, key=lambda order_id: order_id % 2)
+        assert sorted(shown(client)) == sorted(orders)
+        refused = client.signed("DELETE", ORDER, symbol="BTCUSDT", orderId=even)
+        assert (refused.status, refused.refusal) == (400, (-2011, "Unknown order sent."))
+        assert client.query(even)["code"] == -2013
+        assert shown(client) == [odd]
+        assert client.query(odd)["status"] == "NEW"
+        assert ids(exchange.open_orders()) == orders
+        exchange.advance(31)
+        assert client.query(even)["status"] == "NEW"
+        assert client.signed("DELETE", ORDER, symbol="BTCUSDT", orderId=even).status == 200
+
+
+# Looking for what has ended.
+
+
+@pytest.mark.parametrize("by", ["update", "creation"])
+def test_spans_go_by_update_or_by_creation(exchange: LocalExchange, by: str) -> None:
+    """An old order that has just been canceled is found by its end, or is not."""
+    with speaking(exchange, all_orders_time=by) as client:
+        old = place(client)
+        exchange.advance(7_200)
+        client.cancel_all()
+        since = client.query(old)["updateTime"] - HOUR
+        assert ids(ask(client, ALL_ORDERS, startTime=since)) == ([old] if by == "update" else [])
+
+
+@pytest.mark.parametrize("by", ["order_id", "update_time"])
+def test_what_a_limit_keeps(exchange: LocalExchange, by: str) -> None:
+    """Rows are sorted by id or by their last change, before the limit cuts."""
+    with speaking(exchange, all_orders_sort=by) as client:
+        first, second = place(client, 50_000), place(client, 49_000)
+        client.signed("DELETE", ORDER, symbol="BTCUSDT", orderId=first)
+        assert ids(ask(client, ALL_ORDERS, limit=1)) == [second if by == "order_id" else first]
+
+
+@pytest.mark.parametrize(("span", "found"), [("unlimited", 1), ("day", 0), ("refused", None)])
+def test_how_far_a_start_alone_reaches(exchange: LocalExchange, span: str, found: int | None) -> None:
+    """Everything since, a day, or a refusal."""
+    with speaking(exchange, start_only_span=span) as client:
+        since = now()
+        exchange.advance(100_000)
+        place(client)
+        answer = client.signed("GET", ALL_ORDERS, symbol="BTCUSDT", startTime=since)
+        assert (answer.refusal[0] == -1127) if found is None else (len(answer.body) == found)
+
+
+@pytest.mark.parametrize("seconds", [3, -3])
+def test_an_engine_with_a_clock_of_its_own(exchange: LocalExchange, seconds: float) -> None:
+    """What the engine stamps is off; ``/time`` and the check of timestamps are not."""
+    with speaking(exchange, engine_clock=seconds) as client:
+        placed = client.limit("BUY", 50_000).body
+        canceled = client.cancel_all().body[0]
+        read = client.query(placed["orderId"])
+        for stamp in (placed["transactTime"], canceled["transactTime"], read["updateTime"]):
+            assert abs(stamp - now() - seconds * 1000) < 1_000
+        assert abs(client.public("/api/v3/time").body["serverTime"] - now()) < 1_000
+        (truth,) = exchange.orders("BTCUSDT")
+        assert [abs(event["at"] - time.time()) < 1 for event in truth["history"]] == [True, True]  # type: ignore[attr-defined]
+
+
+# What the exchange itself knows.
+
+
+@pytest.mark.parametrize("skew", [0, 50])
+def test_the_record_of_every_order(skew: float) -> None:
+    """Every order as it is and as it was, in one spelling, whatever queries show and whatever the clocks say."""
+    with LocalExchange(keeps_past=True, dialect=Dialect(lag_memory=60, lag_database=60)) as exchange:
+        exchange.faults.skew = skew
+        moments = []
+        with Punctual(exchange.url, exchange.api_key, exchange.secret_key) as client:
+
+            def then() -> None:
+                moments.append(time.time())
+                time.sleep(0.002)
+
+            then()
+            placed = place(client, 50_000, quantity=1, newClientOrderId="mine")
+            then()
+            exchange.place(
+                "BTCUSDT", "SELL", "LIMIT", account="market", quantity="0.4", price="50000", timeInForce="IOC"
+            )
+            then()
+            oco: dict[str, Any] = {"aboveType": "LIMIT_MAKER", "abovePrice": 70000, "belowType": "STOP_LOSS"}
+            exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="0.1", belowStopPrice=40000, **oco)
+            report = client.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT").body[0]
+        before, new, filled = (exchange.orders("BTCUSDT", at=moment) for moment in moments)
+        assert before == []
+        assert exchange.orders(at=moments[-1]) == filled
+        told = [
+            [rows[0][name] for name in ("status", "executedQty", "cummulativeQuoteQty", "clientOrderId")]
+            for rows in (new, filled, exchange.orders())
+        ]
+        assert told == [
+            ["NEW", "0.00000000", "0.00000000", None],
+            ["PARTIALLY_FILLED", "0.40000000", "20000.00000000", None],
+            ["CANCELED", "0.40000000", "20000.00000000", report["clientOrderId"]],
+        ]
+        order, *legs = exchange.orders()
+        assert report.pop("transactTime") == order["updateTime"]
+        assert {name: order[name] for name in report} == report
+        assert (order["orderId"], order["origClientOrderId"]) == (placed, "mine")
+        history: Any = order["history"]
+        assert [event["status"] for event in history] == ["NEW", "PARTIALLY_FILLED", "CANCELED"]
+        assert [len(rows[0]["history"]) for rows in (new, filled)] == [1, 2]  # type: ignore[arg-type]
+        held: Any = [leg["list"] for leg in legs]
+        assert held[0] == held[1]
+        assert (held[0]["isDone"], held[0]["orderIds"]) == (True, [leg["orderId"] for leg in legs])
+
+
+def test_the_record_can_be_asked_for_over_http(exchange: LocalExchange, client: Client) -> None:
+    """A second process is told the same; without a past, only what is true now."""
+    placed = place(client)
+    assert client.signed("GET", "/nbext/orders").body == exchange.orders()
+    assert client.signed("GET", "/nbext/orders", symbol="ETHUSDT").body == []
+    assert [row["orderId"] for row in exchange.orders("BTCUSDT")] == [placed]
+    assert client.signed("GET", "/nbext/orders", at=f"{time.time():.6f}").refusal[0] == -1130
+    with pytest.raises(ValueError, match="keeps_past"):
+        exchange.orders(at=time.time())
