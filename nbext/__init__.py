@@ -298,20 +298,20 @@ def guard(
     return Guard(job, yes=yes, ask=_ask())
 
 
-def cancel_log(last: int | None = None) -> DataFrame:
-    """Show the journal: what was asked and what came back, oldest first.
+def cancel_log(last: int | None = 1000) -> DataFrame:
+    """Return the journal: what was asked and what came back, oldest first.
 
     Parameters
     ----------
-    last : int, optional
-        Only so many requests, the latest.
+    last : int or None, default 1000
+        How many requests, the latest ones; None for all.
 
     Returns
     -------
     DataFrame
-        Shape (number of requests, 14): ``id``, ``sentAt`` (``datetime64[ms, UTC]``), ``profile``, ``host``,
-        ``request``, ``state``, ``httpStatus`` (``Int64``), the number of orders by outcome (``Int64``), ``error``,
-        ``callId``.
+        Shape (number of requests, 17): ``id``, ``sentAt`` (``datetime64[ms, UTC]``, when it left for the last time by
+        the exchange's clock), ``profile``, ``host``, ``key`` (the last characters of the API key), ``request``,
+        ``state``, ``httpStatus`` (``Int64``), the number of orders by outcome (``Int64``), ``error``, ``callId``.
 
     Raises
     ------

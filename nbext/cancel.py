@@ -474,16 +474,17 @@ class Job:
         """Build the frame, record the outcomes, and raise what has to be raised."""
         rows: list[Row] = []
         known: list[tuple[Sent, list[Row]]] = []
+        unknown: list[tuple[Sent, list[Row]]] = []
         failures: dict[str, NbextError] = {}
         for sent, search in zip(results, searches, strict=True):
             found = _found(sent, search)
             is_lost = _is_lost(sent, search)
             if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
                 failures.setdefault(sent.target.symbol, sent.error)
-            if not is_lost and all(row.outcome != "unknown" for row in found):
-                known.append((sent, found))
+            is_known = not is_lost and all(row.outcome != "unknown" for row in found)
+            (known if is_known else unknown).append((sent, found))
             rows += found
-        record.conclude(known)
+        record.conclude(known, unknown)
         # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
         guessed = any(sent.target.path == CANCEL_ALL for sent in results if isinstance(sent.error, OutcomeUnknownError))
         table = _keep(

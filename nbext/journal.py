@@ -26,19 +26,19 @@ from nbext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 _Row = tuple[Any, ...]
 
 PATIENCE_SECONDS = 0.2
 _POLL_SECONDS = 0.0002
-_INTENT_COLUMNS = 10
+_INTENT_COLUMNS = 12
 GRACE_MS = 60_000
 CLAIM_MS = 300_000
 
 _APPLICATION = int.from_bytes(b"nbxt", "big")
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = (
     """
     CREATE TABLE intents (
@@ -49,10 +49,13 @@ _SCHEMA = (
         deadline INTEGER NOT NULL,
         profile TEXT NOT NULL,
         host TEXT NOT NULL,
+        key TEXT NOT NULL,
+        account TEXT NOT NULL,
         method TEXT NOT NULL,
         path TEXT NOT NULL,
         params TEXT NOT NULL,
         seen TEXT NOT NULL,
+        left_at INTEGER,
         claimed_by TEXT,
         claimed_at INTEGER,
         concluded_at INTEGER,
@@ -63,16 +66,20 @@ _SCHEMA = (
     )
     """,
     "CREATE INDEX unconcluded ON intents (deadline) WHERE concluded_at IS NULL",
+    # Accounts are compared by fingerprint. Salted, one does not tell whether two journals are of the same account.
+    "CREATE TABLE salt (salt BLOB NOT NULL)",
+    "INSERT INTO salt VALUES (randomblob(16))",
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
 _INTEND = """
-    INSERT INTO intents (id, call_id, sent_at, deadline, profile, host, method, path, params, seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO intents (id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _CONCLUDE = """
     UPDATE intents
-    SET concluded_at = ?, http_status = coalesce(?, http_status), error = ?, outcomes = ?, answer = coalesce(?, answer)
+    SET concluded_at = coalesce(?, concluded_at), left_at = coalesce(?, left_at),
+        http_status = coalesce(?, http_status), error = ?, outcomes = ?, answer = coalesce(?, answer)
     WHERE id = ?
 """
 # A claim from the future is as dead as an old one: somebody's clock was wrong.
@@ -82,10 +89,13 @@ _CLAIM = """
       AND (claimed_by IS NULL OR claimed_by = :by OR abs(:now - claimed_at) > :good_for)
 """
 _ENTRIES = """
-    SELECT id, call_id, sent_at, deadline, profile, host, method, path, params, seen,
-           concluded_at, http_status, error, outcomes, answer IS NOT NULL, claimed_by
+    SELECT number, id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen,
+           left_at, concluded_at, http_status, error, outcomes, answer IS NOT NULL, claimed_by
     FROM intents
 """
+_COUNT = "SELECT count(*) FROM intents"
+_OVERDUE = "WHERE concluded_at IS NULL AND deadline < ?"  # is served by the index of that name
+_LATEST = (1 << 63) - 1
 _FLAWS = {  # by the first word of SQLite's error names
     "BUSY": f"has been locked by another program for {PATIENCE_SECONDS * 1000:.0f} ms",
     "CANTOPEN": "cannot be opened",
@@ -129,15 +139,19 @@ class Intent:
     call_id : str
         The same for all requests of a call.
     sent_at : int
-        Milliseconds UTC by this machine's clock.
+        Milliseconds by the exchange's clock, as far as it is known: not before this moment does the request leave.
     deadline : int
-        Milliseconds UTC; after that the exchange can no longer carry it out.
+        The same clock; after that the exchange can no longer carry it out, however late it left.
     profile, host, method, path : str
         Where it goes.
     params : mapping of str to str
         Wire parameters, without timestamp and signature.
     seen : sequence of mappings
         Orders known to be open before: ``symbol``, ``orderId``, ``origClientOrderId``.
+    key : str
+        The last characters of the API key.
+    account : str
+        Fingerprint of the API key, as `Journal.intend` made it.
     """
 
     id: str
@@ -150,6 +164,8 @@ class Intent:
     path: str
     params: Mapping[str, str]
     seen: Sequence[Mapping[str, object]] = ()
+    key: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +183,11 @@ class Conclusion:
         ``symbol``, ``orderId`` and ``outcome``.
     error : str
         What went wrong; empty where nothing did.
+    left_at : int or None
+        When the request left for the last time, in milliseconds by the exchange's clock. Attempts before that one were
+        answered in a way that proves that the matching engine never saw them.
+    is_final : bool
+        False for what is known so far of a request that has to be reconciled later.
     """
 
     intent_id: str
@@ -174,6 +195,8 @@ class Conclusion:
     answer: bytes | None
     outcomes: Sequence[Mapping[str, object]]
     error: str = ""
+    left_at: int | None = None
+    is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +206,8 @@ class Entry:
     Attributes
     ----------
     intent : Intent
+    left_at : int or None
+        As in `Conclusion`; None where the process ended before that was recorded.
     concluded_at : int or None
         Milliseconds UTC; None while nothing is known.
     http_status : int or None
@@ -194,16 +219,20 @@ class Entry:
     has_answer : bool
         Whether `Journal.answer` has the raw answer.
     claimed_by : str or None
-        Who is settling it, or has tried to.
+        Who is reconciling it, or has tried to.
+    is_damaged : bool
+        Whether some of it could not be read; the rest is as recorded.
     """
 
     intent: Intent
+    left_at: int | None
     concluded_at: int | None
     http_status: int | None
     error: str
     outcomes: Sequence[Mapping[str, object]]
     has_answer: bool
     claimed_by: str | None
+    is_damaged: bool = False
 
 
 class Journal:
@@ -222,7 +251,13 @@ class Journal:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path = None if path is None else path.absolute()
+        self.path, self._flaw = path, ""
+        if path is not None:
+            try:
+                self.path = path.absolute()
+            except (OSError, RuntimeError):  # it is relative, and the folder that it starts from has been deleted
+                self._flaw = f"{path} starts from a folder that has been deleted: name a whole path"
+        self._salt = b""
         self._connection: sqlite3.Connection | None = None
         self._opened = (0, 0, 0)  # process, device, inode
 
@@ -232,21 +267,37 @@ class Journal:
         named = os.environ.get("NBEXT_JOURNAL", "").strip()
         if named.lower() == "off":
             return cls(None)
-        if named:
-            # Path.expanduser raises for a user that there is not, and no cancel may fail for that.
-            return cls(Path(os.path.expanduser(named)))  # noqa: PTH111
-        import platformdirs
+        # Path.expanduser raises for a user that there is not, and no cancel may fail for that.
+        path = Path(os.path.expanduser(named))  # noqa: PTH111
+        if not named:
+            try:
+                import platformdirs
 
-        # The version is in the name, so that an older nbext goes on with its own file beside a newer one.
-        return cls(platformdirs.user_data_path("nbext", appauthor=False) / f"journal-{_VERSION}.sqlite3")
+                # The version is in the name, so that an older nbext goes on with its own file beside a newer one.
+                path = platformdirs.user_data_path("nbext", appauthor=False) / f"journal-{_VERSION}.sqlite3"
+            except Exception as error:  # noqa: BLE001 - whatever is odd about this user's folders, cancels go out
+                path = Path(f"journal-{_VERSION}.sqlite3")
+                return cls._unfit(path, f"has no folder ({type(error).__name__}): name a file in NBEXT_JOURNAL")
+        if str(path).startswith("~"):
+            return cls._unfit(path, "is in a home directory that does not exist: name a file in NBEXT_JOURNAL")
+        return cls(path)
 
-    def intend(self, intents: Sequence[Intent]) -> str:
+    @classmethod
+    def _unfit(cls, path: Path, flaw: str) -> Journal:
+        journal = cls(None)
+        journal.path, journal._flaw = path, f"{path} {flaw}"
+        return journal
+
+    def intend(self, intents: Sequence[Intent], fingerprint: Callable[[bytes], str] | None = None) -> str:
         """Put on disk what is about to be sent: all of it, or nothing.
 
         Parameters
         ----------
         intents : sequence of Intent
             Those of one call.
+        fingerprint : callable, optional
+            Takes this journal's salt and returns the fingerprint of the API key that the call uses, the ``account`` of
+            each intent. Only that key may reconcile them later.
 
         Returns
         -------
@@ -261,22 +312,28 @@ class Journal:
         for intent in intents:
             if kept := sorted(name for name in intent.params if name.lower() in _NEVER_KEPT):
                 raise ValueError(f"the journal must not hold the parameter {kept[0]!r}")
-        rows = [
-            (
-                intent.id,
-                intent.call_id,
-                intent.sent_at,
-                intent.deadline,
-                intent.profile,
-                intent.host,
-                intent.method,
-                intent.path,
-                _json(intent.params),
-                _json(intent.seen),
-            )
-            for intent in intents
-        ]
-        return self._write(_INTEND, rows)[1] if rows else ""
+
+        def rows(salt: bytes) -> list[_Row]:
+            account = fingerprint(salt) if fingerprint else ""
+            return [
+                (
+                    intent.id,
+                    intent.call_id,
+                    intent.sent_at,
+                    intent.deadline,
+                    intent.profile,
+                    intent.host,
+                    intent.key,
+                    intent.account or account,
+                    intent.method,
+                    intent.path,
+                    _json(intent.params),
+                    _json(intent.seen),
+                )
+                for intent in intents
+            ]
+
+        return self._write(_INTEND, rows)[1] if intents else ""
 
     def conclude(
         self,
@@ -301,21 +358,12 @@ class Journal:
             Empty when they are on disk; else why they were not recorded.
         """
         now = time.time_ns() // 1_000_000
-        rows = [
-            (
-                now,
-                conclusion.http_status,
-                # An exchange's text may hold half a surrogate pair, which UTF-8 and hence SQLite has no room for.
-                conclusion.error.encode("utf-8", "backslashreplace").decode(),
-                _json(conclusion.outcomes),
-                # Level 1: an answer is JSON and shrinks to a tenth either way, and somebody waits for the frame.
-                None if conclusion.answer is None else zlib.compress(conclusion.answer, 1),
-                conclusion.intent_id,
-            )
-            for conclusion in conclusions
-        ]
-        changed, reason = self._write(_CONCLUDE, rows) if rows else (0, "")
-        return reason or ("" if changed == len(rows) else f"{self.path} does not hold what was sent")
+
+        def rows(_: bytes) -> list[_Row]:
+            return [_conclusion(each, now) for each in conclusions]
+
+        changed, reason = self._write(_CONCLUDE, rows) if conclusions else (0, "")
+        return reason or ("" if changed == len(conclusions) else f"{self.path} does not hold what was sent")
 
     def entries(self, last: int | None = None) -> list[Entry]:
         """Read what is recorded, oldest first.
@@ -335,24 +383,71 @@ class Journal:
         ConfigurationError
             It cannot be read.
         """
-        newest_first = self._entries(f"{_ENTRIES} ORDER BY number DESC LIMIT ?", (-1 if last is None else last,))
-        return newest_first[::-1]
+        most = _LATEST if last is None else min(last, _LATEST)
+        return [_entry(row[1:]) for row in self._read(f"{_ENTRIES} ORDER BY number DESC LIMIT ?", (most,))][::-1]
 
-    def unsettled(self, now: int) -> list[Entry]:
-        """Give the intents that have no conclusion and are past their deadline by more than a minute, oldest first.
-
-        Parameters
-        ----------
-        now : int
-            Milliseconds UTC.
+    def count(self) -> int:
+        """Return how many requests are recorded.
 
         Raises
         ------
         ConfigurationError
             It cannot be read.
         """
-        overdue = f"{_ENTRIES} WHERE concluded_at IS NULL AND deadline < ? ORDER BY number"
-        return self._entries(overdue, (now - GRACE_MS,))
+        # No row is ever deleted, and counting a million of them would read the whole file.
+        return _number(self._read("SELECT max(number) FROM intents", ()))
+
+    def count_open(self, before: int | None = None) -> int:
+        """Return how many requests have no conclusion.
+
+        Parameters
+        ----------
+        before : int, optional
+            Only those whose deadline is past by more than a minute at this moment, in milliseconds UTC.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot be read.
+        """
+        latest = _LATEST if before is None else before - GRACE_MS
+        return _number(self._read(f"{_COUNT} {_OVERDUE}", (latest,)))
+
+    def overdue(self, now: int, *, after: int = 0, most: int = 100) -> list[tuple[int, Entry]]:
+        """Read the requests that have no conclusion and are past their deadline by more than a minute, oldest first.
+
+        Parameters
+        ----------
+        now : int
+            Milliseconds UTC.
+        after : int
+            Only those with a higher number; the number of the last one read asks for the next page.
+        most : int
+            How many at most.
+
+        Returns
+        -------
+        list of tuple
+            Number and entry of each.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot be read.
+        """
+        query = f"{_ENTRIES} {_OVERDUE} AND number > ? ORDER BY number LIMIT ?"
+        return [(row[0], _entry(row[1:])) for row in self._read(query, (now - GRACE_MS, after, most))]
+
+    def salt(self) -> bytes:
+        """Return the salt of this journal's fingerprints; empty where there is no journal yet.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot be read.
+        """
+        rows = self._read("SELECT salt FROM salt", ())
+        return bytes(rows[0][0]) if rows and isinstance(rows[0][0], bytes) else b""
 
     def answer(self, intent_id: str) -> bytes | None:
         """Give the raw answer to a request; None when there is none.
@@ -385,15 +480,21 @@ class Journal:
         bool
             False when somebody else has it, it is concluded, or the journal cannot be written.
         """
-        return self._write(_CLAIM, [{"id": intent_id, "by": by, "now": now, "good_for": CLAIM_MS}])[0] == 1
+        claim = {"id": intent_id, "by": by, "now": now, "good_for": CLAIM_MS}
+        return self._write(_CLAIM, lambda _: [claim])[0] == 1
 
     def close(self) -> None:
         """Let go of the file. A later call opens it again."""
         with _lock:
             self._disconnect()
 
-    def _write(self, statement: str, rows: Iterable[Sequence[object] | Mapping[str, object]]) -> tuple[int, str]:
-        """Do one thing in a transaction; give the number of rows it changed, and why it could not be done."""
+    def _write(
+        self, statement: str, rows: Callable[[bytes], Sequence[Sequence[object] | Mapping[str, object]]]
+    ) -> tuple[int, str]:
+        """Do one thing in a transaction; return the number of rows it changed, and why it could not be done.
+
+        `rows` takes the salt. It is called inside, so that whatever cannot be recorded is a reason, not an error.
+        """
         if self.path is None:
             return 0, "the journal is off"
 
@@ -404,7 +505,9 @@ class Journal:
             if not _is_laid_out(connection):
                 for part in _SCHEMA:
                     connection.execute(part)
-            changed = connection.executemany(statement, rows).rowcount
+            if not self._salt:
+                self._salt = connection.execute("SELECT salt FROM salt").fetchone()[0]
+            changed = connection.executemany(statement, rows(self._salt)).rowcount
             connection.execute("COMMIT")
             return changed
 
@@ -435,8 +538,8 @@ class Journal:
         _UnfitError
             It could not be done, for whatever reason.
         """
-        import sqlite3
-
+        if self._flaw:
+            raise _UnfitError(self._flaw)
         give_up = time.monotonic() + PATIENCE_SECONDS
         with _lock:
             while True:
@@ -449,16 +552,11 @@ class Journal:
                         time.sleep(_POLL_SECONDS)
                         continue
                     self._disconnect()  # also after an interrupt; takes back what has begun
-                    if isinstance(error, (sqlite3.Error, OSError, ValueError, OverflowError)):
+                    if isinstance(error, _UnfitError):
+                        raise
+                    if isinstance(error, Exception):  # even a mistake of ours must not stop a cancel
                         raise _UnfitError(_reason(path, error)) from error
                     raise
-
-    def _entries(self, query: str, parameters: Sequence[object]) -> list[Entry]:
-        rows = self._read(query, parameters)
-        try:
-            return [_entry(row) for row in rows]
-        except (ValueError, TypeError):
-            raise self._unreadable(f"{self.path} {_FLAWS['CORRUPT']}") from None
 
     @staticmethod
     def _unreadable(reason: str) -> ConfigurationError:
@@ -491,7 +589,9 @@ class Journal:
             isolation_level=None,
             check_same_thread=False,
         )
-        self._connection, self._opened = connection, opened
+        self._connection, self._opened, self._salt = connection, opened, b""
+        # One text that is not UTF-8 must not spoil the rows beside it.
+        connection.text_factory = _text
         connection.execute("PRAGMA synchronous = EXTRA")
         return connection
 
@@ -588,16 +688,75 @@ def _json(document: object) -> str:
     return json.dumps(document, default=str, separators=(",", ":"))
 
 
+def _conclusion(conclusion: Conclusion, now: int) -> _Row:
+    return (
+        now if conclusion.is_final else None,
+        conclusion.left_at,
+        conclusion.http_status,
+        # An exchange's text may hold half a surrogate pair, which UTF-8 and hence SQLite has no room for.
+        conclusion.error.encode("utf-8", "backslashreplace").decode(),
+        _json(conclusion.outcomes),
+        # Level 1: an answer is JSON and shrinks to a tenth either way, and somebody waits for the frame.
+        None if conclusion.answer is None else zlib.compress(conclusion.answer, 1),
+        conclusion.intent_id,
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _number(rows: list[_Row]) -> int:
+    return int(rows[0][0] or 0) if rows else 0
+
+
 def _entry(row: _Row) -> Entry:
-    *sent, params, seen = row[:_INTENT_COLUMNS]
-    concluded_at, http_status, error, outcomes, has_answer, claimed_by = row[_INTENT_COLUMNS:]
-    intent = (*sent, json.loads(params), tuple(json.loads(seen)))
+    """Read one line. What is damaged is left out of it, and the rest is as recorded."""
+    flaws: list[str] = []
+
+    def take(value: object, kind: type[T], otherwise: T) -> T:
+        if isinstance(value, kind):
+            return value
+        flaws.append(kind.__name__)
+        return otherwise
+
+    def number(value: object) -> int | None:
+        return None if value is None else take(value, int, 0)
+
+    def document(value: object, kind: type[T]) -> T:
+        try:
+            return take(json.loads(take(value, str, "")), kind, kind())
+        except (ValueError, RecursionError):
+            flaws.append("json")
+            return kind()
+
+    def orders(value: object) -> tuple[Mapping[str, object], ...]:
+        return tuple(take(each, dict, {}) for each in document(value, list))
+
+    id_, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen = row[:_INTENT_COLUMNS]
+    left_at, concluded_at, http_status, error, outcomes, has_answer, claimed_by = row[_INTENT_COLUMNS:]
+    intent = Intent(
+        id=take(id_, str, ""),
+        call_id=take(call_id, str, ""),
+        sent_at=take(sent_at, int, -1),
+        deadline=take(deadline, int, -1),
+        profile=take(profile, str, ""),
+        host=take(host, str, ""),
+        method=take(method, str, ""),
+        path=take(path, str, ""),
+        params={name: take(value, str, "") for name, value in document(params, dict).items()},
+        seen=orders(seen),
+        key=take(key, str, ""),
+        account=take(account, str, ""),
+    )
     return Entry(
-        Intent(*intent),
-        concluded_at,
-        http_status,
-        error,
-        tuple(json.loads(outcomes)),
+        intent,
+        number(left_at),
+        number(concluded_at),
+        number(http_status),
+        take(error, str, ""),
+        orders(outcomes),
         bool(has_answer),
-        claimed_by,
+        None if claimed_by is None else take(claimed_by, str, ""),
+        is_damaged=bool(flaws),
     )

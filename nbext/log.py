@@ -25,17 +25,27 @@ if TYPE_CHECKING:
     from nbext.spot import SpotClient
 
 
-def cancel_log(last: int | None = None) -> DataFrame:
-    """Show what was asked and what came back, oldest first; see `nbext.cancel_log`."""
+LAST = 1000
+"""How many requests are shown, unless the caller says how many."""
+
+# Reconciling is bounded: in all, for one request, and in how many requests are held in memory at a time.
+_SECONDS, _SECONDS_EACH, _PAGE = 60.0, 20.0, 100
+_END_OF_TIME = 9_000_000_000_000  # the year 2255; nanoseconds, in which pandas begins, go no further than 2262
+_NOTHING_FOUND = "no order was found that this cancel can have ended; whether anything was open is not known"
+
+
+def cancel_log(last: int | None = LAST) -> DataFrame:
+    """Return what was asked and what came back, oldest first; see `nbext.cancel_log`."""
     import pandas as pd
 
     entries = current().entries(last)
     now = time.time_ns() // 1_000_000
     columns: dict[str, Any] = {
         "id": pd.array([entry.intent.id for entry in entries], dtype="str"),
-        "sentAt": _times([entry.intent.sent_at for entry in entries]),
+        "sentAt": _times([entry.left_at or entry.intent.sent_at for entry in entries]),
         "profile": pd.array([entry.intent.profile for entry in entries], dtype="str"),
         "host": pd.array([entry.intent.host for entry in entries], dtype="str"),
+        "key": pd.array([entry.intent.key or None for entry in entries], dtype="str"),
         "request": pd.array([_request(entry) for entry in entries], dtype="str"),
         "state": pd.array([_state(entry, now) for entry in entries], dtype="str"),
         "httpStatus": pd.array([entry.http_status for entry in entries], dtype="Int64"),
@@ -46,6 +56,14 @@ def cancel_log(last: int | None = None) -> DataFrame:
     columns["error"] = pd.array([entry.error or None for entry in entries], dtype="str")
     columns["callId"] = pd.array([entry.intent.call_id for entry in entries], dtype="str")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(entries)))
+
+
+def shown_of(last: int | None) -> str:
+    """Return a line that says how many requests there are, where not all are shown; else an empty one."""
+    recorded = current().count()
+    if last is None or recorded <= last:
+        return ""
+    return f"The last {last:,} of {recorded:,} requests. Use --last N to see more."
 
 
 def raw_answer(intent_id: str) -> str:
@@ -62,54 +80,92 @@ def raw_answer(intent_id: str) -> str:
     return answer.decode("utf-8", "replace")
 
 
-def settle_open(*, seconds: float = 20.0, say: Callable[[str], None]) -> DataFrame:
-    """Find out what became of the requests without a recorded outcome, and record it.
+def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> DataFrame:
+    """Find the outcome of requests that have none recorded, and record it.
 
-    Each is reconciled by one kernel only, whichever claims it first.
+    Each is reconciled by one kernel only, whichever claims it first, and only with the API key that sent it.
+
+    Parameters
+    ----------
+    seconds : float, default 60
+        Limit for all of them together.
+    say : callable
+        Takes lines worth reading.
 
     Returns
     -------
     DataFrame
-        As `cancel_log`, of the whole journal.
+        As `cancel_log`.
     """
     journal = current()
     me = f"{socket.gethostname()}:{os.getpid()}"
     now = time.time_ns() // 1_000_000
-    entries = [entry for entry in journal.unsettled(now) if journal.claim(entry.intent.id, me, now)]
-    waiting = sum(entry.concluded_at is None for entry in journal.entries()) - len(entries)
-    if waiting:
+    ends, after, found = time.monotonic() + seconds, 0, False
+    while page := journal.overdue(now, after=after, most=_PAGE):
+        for after, entry in page:  # noqa: B007 - the next page begins after the last one
+            if entry.is_damaged or time.monotonic() >= ends or not journal.claim(entry.intent.id, me, now):
+                continue
+            found = True
+            left = min(_SECONDS_EACH, ends - time.monotonic())
+            said = _settle(journal, entry, left, say)
+            say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
+    if waiting := journal.count_open():
         say(
-            f"{wording.count(waiting, 'request')} cannot be reconciled yet: under way, sent within the last minute or "
-            "so, or taken up by another kernel. Ask again in a minute."
+            f"{wording.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
+            "kernel, or not to be found out now. Try again in a minute."
         )
-    elif not entries:
-        say("Nothing is left to reconcile.")
-    for entry in entries:
-        say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {_settle(journal, entry, seconds, say)}")
+    elif not found:
+        say("Every request has a recorded outcome.")
     return cancel_log()
 
 
 def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str], None]) -> str:
     try:
         client = _client_of(entry)
+        if client is not None:
+            _require_key(client, journal, entry)
     except ConfigurationError as error:
         return f"not reconciled, {error}"
     if client is None:
         reason = "the local exchange that it went to has ended"
         journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=_unknown(entry), error=reason)
-        return f"never to be known, {reason}"
+        return f"outcome unknown for good, {reason}"
     try:
         client.measure_clock_offset()
     except NbextError as error:
         return f"not reconciled, {error}"
-    search = Settlement(client, _as_sent(entry), entry.intent.params.get("recvWindow"), Limits())
+    search = Settlement(
+        client,
+        _as_sent(entry, client),
+        entry.intent.params.get("recvWindow"),
+        Limits(),
+        until=entry.intent.deadline if entry.left_at is None else None,
+    )
     settle([search], seconds=seconds, say=say)
     rows = search.rows()
     if not search.done:
         return f"not reconciled within {seconds:.0f} s; {wording.outcomes(rows)}"
     outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
-    journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error="reconciled later")
-    return wording.outcomes(rows)
+    # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.
+    said = "reconciled later" if rows else _NOTHING_FOUND
+    journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error=said)
+    return wording.outcomes(rows) if rows else _NOTHING_FOUND
+
+
+def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:
+    """Refuse to look with another account's key, which would see none of the orders.
+
+    Raises
+    ------
+    ConfigurationError
+        The key is not the one that sent it.
+    """
+    if entry.intent.account and client.fingerprint(journal.salt()) != entry.intent.account:
+        now = f"has the key ...{client.key_hint}" if client.key_hint else "has no key"
+        raise ConfigurationError(
+            f"since it was sent with the key ...{entry.intent.key}, and the profile {entry.intent.profile!r} {now} "
+            "now. Use that key again, then reconcile."
+        )
 
 
 def _client_of(entry: Entry) -> SpotClient | None:
@@ -131,13 +187,15 @@ def _client_of(entry: Entry) -> SpotClient | None:
     return client
 
 
-def _as_sent(entry: Entry) -> Sent:
+def _as_sent(entry: Entry, client: SpotClient) -> Sent:
+    """Return the request as if this process had sent it; the client's clock has just been measured."""
     intent = entry.intent
     seen: Sequence[Row] = [Row(order, None, "unknown") for order in intent.seen]
-    symbol = intent.params["symbol"]
-    ago = (time.time_ns() // 1_000_000 - intent.sent_at) / 1000
+    symbol = intent.params.get("symbol", "")
+    stamp = entry.left_at or intent.sent_at
+    ago = (client.now() - stamp) / 1000
     target = Target(symbol, intent.path, dict(intent.params), seen or None)
-    return Sent(target, at=time.monotonic() - ago, stamp=intent.sent_at)
+    return Sent(target, at=time.monotonic() - ago, stamp=stamp)
 
 
 def _unknown(entry: Entry) -> list[Mapping[str, object]]:
@@ -152,6 +210,8 @@ def _request(entry: Entry) -> str:
 
 
 def _state(entry: Entry, now: int) -> str:
+    if entry.is_damaged:
+        return "damaged"
     if entry.concluded_at is not None:
         return "concluded"
     return "under way" if now <= entry.intent.deadline else "not concluded"
@@ -160,4 +220,5 @@ def _state(entry: Entry, now: int) -> str:
 def _times(milliseconds: list[int]) -> Any:  # noqa: ANN401 - an index of times
     import pandas as pd
 
-    return pd.to_datetime(pd.array(milliseconds, dtype="Int64"), unit="ms", utc=True).as_unit("ms")
+    readable = [each if 0 < each < _END_OF_TIME else None for each in milliseconds]
+    return pd.to_datetime(pd.array(readable, dtype="Int64"), unit="ms", utc=True).as_unit("ms")

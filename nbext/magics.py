@@ -158,12 +158,14 @@ class NBExt(Magics):
 
     @_whole_options
     @magic_arguments()
-    @argument("--last", metavar="N", type=int, help="only the last N requests")
+    @argument("--last", metavar="N", type=int, help="the last N requests; 1000 unless given")
     @argument("--raw", metavar="ID", help="the answer to one request, as it came")
     @argument("--reconcile", action="store_true", help="finish cancels without a recorded outcome")
     @line_magic
     def cancel_log(self, line: str) -> DataFrame | None:
         """Show the journal: what was asked and what came back, oldest first.
+
+        The last 1000 requests, unless ``--last`` says how many.
 
         Examples::
 
@@ -179,7 +181,12 @@ class NBExt(Magics):
             return None
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")
-        return log.settle_open(say=print) if args.reconcile else log.cancel_log(args.last)
+        if args.reconcile:
+            return log.settle_open(say=print)
+        last = log.LAST if args.last is None else args.last
+        if said := log.shown_of(last):
+            print(said)
+        return log.cancel_log(last)
 
     @_whole_options
     @magic_arguments()

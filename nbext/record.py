@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 _journals: dict[str, journal.Journal] = {}
 _reported: list[bool] = []
 
+# A cancel that is given no last moment for sending is taken to have left within this time, in seconds.
+_SENDING_SECONDS = 60.0
+_DEFAULT_RECV_WINDOW = 5000.0
+
 
 def current() -> journal.Journal:
-    """Give the journal that the environment names now."""
+    """Return the journal that the environment names now."""
     named = os.environ.get("NBEXT_JOURNAL", "")
     if named not in _journals:
         _journals[named] = journal.Journal.from_environment()
@@ -33,46 +37,72 @@ def current() -> journal.Journal:
 
 
 class Record:
-    """What a call writes into the journal."""
+    """What a call writes into the journal.
+
+    Parameters
+    ----------
+    client : SpotClient
+    call_id : str
+    targets : sequence of Target
+    recv_window : str or None
+    delays : Limits
+    last_moment : float, optional
+        Monotonic time after which nothing of this call is sent any more. It bounds what a process that is killed can
+        have sent, so that what became of it can be found later.
+    """
 
     def __init__(
-        self, client: SpotClient, call_id: str, targets: Sequence[Target], recv_window: str | None, delays: Limits
+        self,
+        client: SpotClient,
+        call_id: str,
+        targets: Sequence[Target],
+        recv_window: str | None,
+        delays: Limits,
+        *,
+        last_moment: float | None = None,
     ) -> None:
         self._journal = current()
         self._reason = ""
-        self._ids = [secrets.token_hex(8) for _ in targets]
-        self._of = {id(target): intent for target, intent in zip(targets, self._ids, strict=True)}
-        if not targets:
-            return
-        sent_at = time.time_ns() // 1_000_000
-        good_for = float(recv_window or 5000) + delays.engine * 1000
+        self._of = {id(target): secrets.token_hex(8) for target in targets}
+        now = client.now()
+        sending = _SENDING_SECONDS if last_moment is None else max(0.0, last_moment - time.monotonic())
+        good_for = float(recv_window or _DEFAULT_RECV_WINDOW) + (sending + delays.engine) * 1000
         self._reason = self._journal.intend(
             [
                 journal.Intent(
-                    id=intent,
+                    id=self._of[id(target)],
                     call_id=call_id,
-                    sent_at=sent_at,
-                    deadline=sent_at + round(good_for),
+                    sent_at=now,
+                    deadline=now + round(good_for),
                     profile=client.profile,
                     host=client.host,
                     method="DELETE",
                     path=target.path,
-                    params={name: str(value) for name, value in wire.items()},
+                    params={
+                        **{name: str(value) for name, value in target.params.items()},
+                        **({"recvWindow": recv_window} if recv_window else {}),
+                    },
                     seen=[named(row) for row in target.seen or ()],
+                    key=client.key_hint,
                 )
-                for intent, target, wire in zip(
-                    self._ids,
-                    targets,
-                    ({**target.params, **({"recvWindow": recv_window} if recv_window else {})} for target in targets),
-                    strict=True,
-                )
-            ]
+                for target in targets
+            ],
+            client.fingerprint,
         )
 
-    def conclude(self, known: Iterable[tuple[Sent, Sequence[Row]]]) -> None:
+    def conclude(
+        self, known: Iterable[tuple[Sent, Sequence[Row]]], unknown: Iterable[tuple[Sent, Sequence[Row]]] = ()
+    ) -> None:
         """Write the answers and the outcomes of requests, in one commit.
 
-        Whatever ends the process before leaves intents that are open, which is true, and can be settled later.
+        Whatever ends the process before leaves intents that are open, which is true, and can be reconciled later.
+
+        Parameters
+        ----------
+        known : iterable of tuple
+            Requests and their orders, with nothing left to find out.
+        unknown : iterable of tuple
+            Requests that stay open, and what is known of their orders so far.
         """
         if self._reason:
             return
@@ -84,29 +114,33 @@ class Record:
                     sent.answer,
                     [{**named(row), "outcome": row.outcome} for row in rows],
                     "" if sent.error is None else str(sent.error),
+                    left_at=sent.stamp or None,
+                    is_final=is_final,
                 )
-                for sent, rows in known
+                for group, is_final in ((known, True), (unknown, False))
+                for sent, rows in group
                 if id(sent.target) in self._of
             ]
         )
 
     def report(self, say: Callable[[str], None]) -> None:
-        """Say what was not recorded, and, once in a process, what earlier calls left open."""
+        """Say what was not recorded, and, once in a process, which earlier calls have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
         if not _reported:
             _reported.append(True)
             with suppress(NbextError):
-                unsettled = self._journal.unsettled(time.time_ns() // 1_000_000)
-                if unsettled:
+                number = self._journal.count_open(before=time.time_ns() // 1_000_000)
+                if number:
+                    have = "has" if number == 1 else "have"
                     say(
-                        f"{wording.count(len(unsettled), 'earlier cancel')} without a recorded outcome: "
+                        f"{wording.count(number, 'earlier cancel')} {have} no recorded outcome: "
                         "see %cancel_log, or run %cancel_log --reconcile."
                     )
 
 
 def named(row: Row) -> dict[str, object]:
-    """Name an order: symbol and ids."""
+    """Return an order's symbol and ids."""
     field = row.order.get
     return {
         "symbol": field("symbol"),
@@ -116,7 +150,7 @@ def named(row: Row) -> dict[str, object]:
 
 
 def close() -> None:
-    """Close the journals, and let what earlier calls left open be reported anew."""
+    """Close the journals, and let what earlier calls left open be reported again."""
     while _journals:
         _journals.popitem()[1].close()
     _reported.clear()

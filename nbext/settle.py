@@ -70,6 +70,9 @@ class Settlement:
     missing : sequence of Row, optional
         The cancel was answered, and these orders, seen open before, are not in the answer. Otherwise the answer was
         lost: the orders are those of the target, and the cancel may still arrive.
+    until : int, optional
+        Milliseconds by the exchange's clock; the last moment at which the cancel can have been carried out, where it is
+        not known when it was sent.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Settlement:
         limits: Limits,
         *,
         missing: Sequence[Row] | None = None,
+        until: int | None = None,
     ) -> None:
         self._client = client
         self._symbol = sent.target.symbol
@@ -97,6 +101,8 @@ class Settlement:
         self._proven_after = sent.at + may_take + limits.lag
         self._since = round(really) - 1000
         self._until = round(really + may_take * 1000)
+        if until is not None:
+            self._until = max(self._until, until)
         self._known: dict[Any, tuple[Mapping[str, Any], str]] = {}
         self._none_open_at: float | None = None
         self._found_all = False

@@ -198,6 +198,12 @@ class SpotClient:
         """The last four characters of the API key, never more; empty without a key."""
         return (self._api_key or "")[-4:]
 
+    def fingerprint(self, salt: bytes) -> str:
+        """Return what tells this API key from others without giving it away; empty without a key."""
+        import hmac
+
+        return "" if self._api_key is None else hmac.new(salt, self._api_key.encode(), "sha256").hexdigest()[:32]
+
     @property
     def key_kind(self) -> str:
         """``HMAC``, ``RSA`` or ``Ed25519``; empty without a key."""

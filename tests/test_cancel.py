@@ -334,7 +334,7 @@ def test_a_killed_cancel_is_settled_later(
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
     log.settle_open(say=early.append)
-    assert early[0].startswith("1 request cannot be reconciled yet: under way")
+    assert early[0].startswith("1 request left: sent within the last minutes")
     with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()
@@ -345,7 +345,7 @@ def test_a_killed_cancel_is_settled_later(
     said: list[str] = []
     record._reported.clear()
     cancel.Job(["ETHUSDT"], client=clients.client_for(), say=said.append).run()
-    assert any("1 earlier cancel without a recorded outcome" in line for line in said)
+    assert any("1 earlier cancel has no recorded outcome" in line for line in said)
     said.clear()
     frame = log.settle_open(say=said.append)
     assert "13 orders canceled" in said[0]
@@ -353,7 +353,7 @@ def test_a_killed_cancel_is_settled_later(
     assert frame["error"].tolist()[0] == "reconciled later"
     said.clear()
     log.settle_open(say=said.append)
-    assert said == ["Nothing is left to reconcile."]
+    assert said == ["Every request has a recorded outcome."]
 
 
 @pytest.mark.parametrize("how", ["end", "error", "exit", "interrupt"])

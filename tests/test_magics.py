@@ -477,7 +477,7 @@ def test_the_journal_is_shown_as_a_frame(shell: Shell, sample: PlainServer, monk
     shell.run(f"%cancel_log --raw {frame['id'].iloc[0]}")
     assert json.loads(shell.out) == fixture_body("cancel_all_open_orders")
     shell.run("%cancel_log --reconcile")
-    assert "Nothing is left to reconcile" in shell.out
+    assert "Every request has a recorded outcome" in shell.out
     shell.fails("%cancel_log --raw nope")
     assert "holds no answer" in one_line(shell)
     shell.fails("%cancel_log --last 0")

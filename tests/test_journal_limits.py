@@ -1,0 +1,267 @@
+"""What a journal may never do: stop a cancel, take long, or be believed beyond what it knows."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+import nbext
+from nbext import cancel, clients, log, record
+from nbext.exchange import LocalExchange
+from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbext.spot import SpotClient
+
+PATH = "/api/v3/openOrders"
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where the journal of this test is."""
+    path = tmp_path / "journal.sqlite3"
+    monkeypatch.setenv("NBEXT_JOURNAL", str(path))
+    return path
+
+
+@pytest.fixture
+def exchange() -> Iterator[LocalExchange]:
+    """Start an exchange with orders on BTCUSDT."""
+    with LocalExchange() as exchange:
+        exchange.seed_orders()
+        yield exchange
+
+
+@pytest.fixture
+def client(exchange: LocalExchange) -> Iterator[SpotClient]:
+    """Connect to it."""
+    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+def kept(exchange: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> SpotClient:
+    """Connect to it as the profile `custom`, which a later reconciliation uses, too."""
+    monkeypatch.setenv("NBEXT_BASE_URL", exchange.url)
+    monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
+    monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
+    return clients.client_for()
+
+
+def alter(path: Path, statement: str, *values: object) -> None:
+    """Change the journal behind its back."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement, values)
+
+
+def make_overdue(path: Path) -> None:
+    """Let an hour pass for every deadline, but for no cancel."""
+    alter(path, "UPDATE intents SET deadline = deadline - 3600000")
+
+
+def still_open(exchange: LocalExchange) -> int:
+    """Count what is open on BTCUSDT."""
+    return len(exchange.open_orders("BTCUSDT"))
+
+
+def test_a_relative_path_in_a_deleted_folder_stops_nothing(
+    exchange: LocalExchange, client: SpotClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancel goes out, says that it was not recorded, and what to do."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("NBEXT_JOURNAL", "journal.sqlite3")
+    folder.rmdir()
+    said: list[str] = []
+    assert len(cancel.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
+    assert [line for line in said if "Not recorded in the journal" in line] == [
+        "Not recorded in the journal: journal.sqlite3 starts from a folder that has been deleted: name a whole path"
+    ]
+    assert still_open(exchange) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="takes on the id of a user without a home")
+@pytest.mark.parametrize("named", ["", "~/journal.sqlite3"])
+def test_a_user_without_a_home_directory_can_cancel(named: str) -> None:
+    """Nobody has to have a home: the journal says that it has no place, and does not raise."""
+    code = f"""
+        import os, platformdirs, sqlite3
+        from nbext.journal import Intent, Journal
+        for name in ("HOME", "XDG_DATA_HOME"):
+            os.environ.pop(name, None)
+        os.environ["NBEXT_JOURNAL"] = {named!r}
+        os.setuid(54321)
+        journal = Journal.from_environment()
+        print(journal.intend([Intent("a", "b", 1, 2, "live", "h", "DELETE", "/", {{}})]))
+        """
+    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert "name a file in NBEXT_JOURNAL" in out.stdout, out.stdout
+
+
+def test_what_cannot_be_recorded_is_a_reason(path: Path) -> None:
+    """A value that has no form in JSON, or a fingerprint that fails, is said and does not raise."""
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    seen = [{"symbol": deep}]
+    journal = Journal(path)
+    assert "recursion" in journal.intend([Intent("a", "b", 1, 2, "live", "h", "DELETE", "/", {}, seen)])
+    assert "division" in journal.intend([Intent("c", "b", 1, 2, "live", "h", "DELETE", "/", {})], lambda _: str(1 / 0))
+    assert journal.intend([Intent("d", "b", 1, 2, "live", "h", "DELETE", "/", {})]) == ""
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("params", b"\xff\xfe"),
+        ("params", "[1]"),
+        ("seen", "{"),
+        ("outcomes", '["canceled"]'),
+        ("outcomes", 7),
+        ("sent_at", "yesterday"),
+        ("deadline", b"\x00"),
+        ("profile", 3.5),
+        ("http_status", "teapot"),
+        ("error", b"\x80"),
+        ("left_at", 1 << 62),
+    ],
+)
+def test_one_bad_row_does_not_spoil_the_rest(path: Path, client: SpotClient, column: str, value: object) -> None:
+    """The other rows are shown as they were recorded, and the bad one as damaged, if it is."""
+    nbext.cancel_all("BTCUSDT", client=client)
+    nbext.cancel_all("ETHUSDT", client=client)
+    alter(path, f"UPDATE intents SET {column} = ? WHERE number = 1", value)  # noqa: S608 - from the list above
+    frame = nbext.cancel_log()
+    assert frame["request"].iloc[1] == "cancel all on ETHUSDT"
+    assert frame["canceled"].iloc[1] == 5
+    assert frame["state"].iloc[1] == "concluded"
+    assert frame["state"].iloc[0] == ("concluded" if column in {"profile", "left_at"} else "damaged")
+    alter(path, "UPDATE intents SET concluded_at = NULL WHERE number = 1")
+    log.settle_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
+
+
+def test_a_long_journal_is_read_in_pages(path: Path) -> None:
+    """Of 100,000 requests without a conclusion, the log shows the last 1,000, and reconciling holds few at a time."""
+    journal = Journal(path)
+    long_ago = Intent("0", "c", 1, 2, "testnet", "h", "DELETE", PATH, {"symbol": "BTCUSDT"})
+    assert journal.intend([long_ago]) == ""
+    alter(
+        path,
+        """
+        WITH RECURSIVE count(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM count WHERE n < 100000)
+        INSERT INTO intents (id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen)
+        SELECT n, call_id, n, n, profile, host, key, account, method, path, params, seen FROM count, intents
+        WHERE number = 1
+        """,
+    )
+    assert (journal.count(), journal.count_open()) == (100_000, 100_000)
+    tracemalloc.start()
+    frame = nbext.cancel_log()
+    said = log.shown_of(log.LAST)
+    log.settle_open(seconds=0.0, say=lambda _: None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(frame) == 1000
+    assert frame["id"].iloc[-1] == "100000"
+    assert said == "The last 1,000 of 100,000 requests. Use --last N to see more."
+    assert peak < 20e6
+    assert len(nbext.cancel_log(None)) == 100_000
+    journal.close()
+
+
+def lose(exchange: LocalExchange, client: SpotClient, path: Path) -> None:
+    """Cancel everything, lose the answer, and end before what became of it is known."""
+    exchange.faults.lose_answer("DELETE", PATH)
+    with pytest.raises(nbext.OutcomeUnknownError):
+        cancel.Job(["BTCUSDT"], client=client, settle_seconds=0.0).run()
+    assert still_open(exchange) == 0
+    make_overdue(path)
+
+
+def test_another_key_concludes_nothing(
+    exchange: LocalExchange, kept: SpotClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another account sees none of the orders: its key may not say what became of them; the right one may, later."""
+    lose(exchange, kept, path)
+    other = exchange.add_key(account="other")
+    monkeypatch.setenv("BINANCE_API_KEY", other.api_key)
+    monkeypatch.setenv("BINANCE_API_SECRET", str(other.secret_key))
+    said: list[str] = []
+    log.settle_open(say=said.append)
+    assert f"sent with the key ...{exchange.api_key[-4:]}" in said[0]
+    assert f"has the key ...{other.api_key[-4:]} now" in said[0]
+    assert nbext.cancel_log()["state"].tolist() == ["not concluded"]
+    monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
+    monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
+    assert log.settle_open(say=said.append)["canceled"].tolist() == [13]
+    assert exchange.api_key.encode() not in path.read_bytes()
+
+
+def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, path: Path) -> None:
+    """A journal whose times are far from the truth finds no order, and does not say that none was open."""
+    lose(exchange, kept, path)
+    day = 86_400_000
+    alter(
+        path, "UPDATE intents SET left_at = left_at - ?, sent_at = sent_at - ?, deadline = deadline - ?", day, day, day
+    )
+    said: list[str] = []
+    frame = log.settle_open(say=said.append)
+    assert "whether anything was open is not known" in said[0]
+    assert "nothing was open" not in said[0]
+    assert frame["error"].iloc[0] == (
+        "no order was found that this cancel can have ended; whether anything was open is not known"
+    )
+
+
+def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient, path: Path) -> None:
+    """A request that left seconds after its call began, by a clock that was off, has the exchange's time of leaving."""
+    exchange.faults.skew = 30.0
+    kept.measure_clock_offset()
+    exchange.faults.limit("DELETE", PATH, retry_after=1)
+    began = time.time() * 1000 + 30_000
+    exchange.faults.lose_answer("DELETE", PATH)
+    with pytest.raises(nbext.OutcomeUnknownError):
+        cancel.Job(["BTCUSDT"], client=kept, settle_seconds=0.0).run()
+    entry = Journal(path).entries()[0]
+    assert entry.left_at is not None
+    assert abs(entry.intent.sent_at - began) < 900
+    assert 1000 <= entry.left_at - entry.intent.sent_at < 9000
+    assert entry.intent.deadline - entry.left_at >= 15_000
+    assert entry.concluded_at is None
+    assert [order["outcome"] for order in entry.outcomes].count("unknown") == len(entry.outcomes)
+    exchange.faults.skew = 0.0
+    kept.measure_clock_offset()
+    make_overdue(path)
+    exchange.faults.skew = 30.0
+    record.close()
+    assert log.settle_open(say=lambda _: None)["canceled"].tolist() == [13]
+
+
+def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:
+    """What is known so far is shown, and the request is still to be reconciled."""
+    journal = Journal(path)
+    journal.intend([Intent("a", "b", 1, 2, "live", "h", "DELETE", PATH, {"symbol": "BTCUSDT"})])
+    unknown = [{"symbol": "BTCUSDT", "orderId": 7, "outcome": "unknown"}]
+    assert journal.conclude_all([Conclusion("a", 504, b"{}", unknown, "lost", left_at=5, is_final=False)]) == ""
+    frame = nbext.cancel_log()
+    assert frame[["state", "httpStatus", "unknown", "error"]].values.tolist() == [["not concluded", 504, 1, "lost"]]
+    assert journal.count_open(before=3 + GRACE_MS) == 1
+    assert journal.conclude("a", http_status=None, answer=None, outcomes=[], error="reconciled later") == ""
+    entry = journal.entries()[0]
+    assert (entry.left_at, entry.http_status, entry.has_answer) == (5, 504, True)
+    assert journal.count_open() == 0
+    journal.close()
