@@ -253,8 +253,15 @@ class Account:
         order_list = order.order_list
         if order_list is not None and not any(leg.order_id in self.orders[name] for leg in order_list.legs):
             del self.lists[order_list.order_list_id]
-            if self._lists_by_client_id[order_list.client_order_id] is order_list:
+            if self._lists_by_client_id.get(order_list.client_order_id) is order_list:
                 del self._lists_by_client_id[order_list.client_order_id]
+
+    def rename_list(self, order_list: OrderList, client_order_id: str) -> None:
+        """Give a list another client id; its old one is nobody's then."""
+        if self._lists_by_client_id.get(order_list.client_order_id) is order_list:
+            del self._lists_by_client_id[order_list.client_order_id]
+        order_list.client_order_id = client_order_id
+        self._lists_by_client_id[client_order_id] = order_list
 
     def dismiss_list(self, order_list: OrderList) -> None:
         """Take a finished list off the open ones."""

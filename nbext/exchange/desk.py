@@ -265,16 +265,33 @@ class Desk:
         order = self._engine.account(asked.account).find(symbol.name, order_id, client_id)
         if order is None:
             raise Refusal(-2013, "Order does not exist.")
-        if order_id is not None and client_id is not None and client_id not in {order.own_id, order.cancel_id}:
-            raise Refusal(-2039, "Client order ID is not correct for this order ID.")
+        if client_id is not None and client_id not in self._ids(order):
+            if order_id is None:
+                raise Refusal(-2013, "Order does not exist.")
+            raise refusals.mismatch("origClientOrderId", -2039)
         if self._is_archived(order):
             says = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
             raise Refusal(-2026, says)
-        return reports.queried(order, asked.unit, with_reason=True)
+        return self._queried(order, asked, with_reason=True)
+
+    def _queried(self, order: Order, asked: Admission, *, with_reason: bool = False) -> Report:
+        shown = order.current_id if self._engine.dialect.cancel_id_in_queries == "cancel_id" else order.own_id
+        return reports.queried(order, asked.unit, shown, with_reason=with_reason)
+
+    def _ids(self, order: Order) -> set[str]:
+        """Return the client ids by which an order is found."""
+        speaks = self._engine.dialect
+        if order.cancel_id is None or speaks.cancel_id_in_queries == "own_id":
+            return {order.own_id}
+        return {order.cancel_id} if speaks.old_id_lookup == "not_found" else {order.own_id, order.cancel_id}
 
     def _is_archived(self, order: Order) -> bool:
         """Tell whether an order ended without a fill so long ago that queries no longer find it (section 6)."""
-        return not order.is_live and not order.executed and self._engine.now() - order.update_time > ARCHIVE_AGE
+        start = self._engine.dialect.archive_from
+        if order.executed or order.is_live:
+            return start == "live" and not order.executed
+        since = order.time if start == "creation" else order.update_time
+        return self._engine.now() - since > ARCHIVE_AGE
 
     def _open_orders(self, asked: Admission) -> list[Report]:
         account = self._engine.account(asked.account)
@@ -283,7 +300,7 @@ class Desk:
         else:
             names = self._engine.symbols
         # 17 #40: one flat row per live or pending leg, ascending by order id in each symbol.
-        return [reports.queried(order, asked.unit) for name in names for order in account.open[name].values()]
+        return [self._queried(order, asked) for name in names for order in account.open[name].values()]
 
     def _all_orders(self, asked: Admission) -> list[Report]:
         params = asked.params
@@ -301,7 +318,7 @@ class Desk:
             rows = [order for order in orders if order.order_id >= first][: _rows(params)]
         else:
             rows = orders[-_rows(params) :]
-        return [reports.queried(order, asked.unit, with_reason=True) for order in rows]
+        return [self._queried(order, asked, with_reason=True) for order in rows]
 
     def _query_list(self, asked: Admission) -> Report:
         list_id, client_id = _number(asked.params, "orderListId"), _word(asked.params, "origClientOrderId")
@@ -310,8 +327,16 @@ class Desk:
         # With both, only the client id counts (section 13).
         order_list = self._engine.account(asked.account).find_list(None if client_id else list_id, client_id)
         if order_list is None:
-            raise Refusal(-2013, "Order list does not exist.")  # 17 #13
-        return reports.listed(order_list, asked.unit)
+            raise Refusal(self._engine.dialect.unknown_list_code, "Order list does not exist.")
+        return self._listed(order_list, asked)
+
+    def _listed(self, order_list: OrderList, asked: Admission) -> Report:
+        report = reports.listed(order_list, asked.unit)
+        if self._engine.dialect.list_expiry_reason == "in_orders":
+            for order, leg in zip(report["orders"], order_list.legs, strict=True):
+                if leg.expiry_reason is not None:
+                    order["expiryReason"] = leg.expiry_reason
+        return report
 
     def _open_lists(self, asked: Admission) -> list[Report]:
         lists = self._engine.account(asked.account).open_lists.values()
@@ -322,15 +347,15 @@ class Desk:
         lists = list(self._engine.account(asked.account).lists.values())
         first = _number(params, "fromId")
         has_times = "startTime" in params or "endTime" in params
-        if first is not None:
+        if first is not None and not (has_times and self._engine.dialect.list_from_id == "from_id_ignored"):
             if has_times:
-                raise refusals.bad_combination()  # 17 #37
+                raise refusals.bad_combination()
             rows = [each for each in lists if each.order_list_id >= first][: _rows(params)]
         elif has_times:
             rows = _in_span(params, lists, lambda each: each.time, self._engine.dialect.start_only_span)
         else:
             rows = lists[-_rows(params) :]
-        return [reports.listed(each, asked.unit) for each in rows]
+        return [self._listed(each, asked) for each in rows]
 
     # Asking about the account.
 
@@ -370,7 +395,7 @@ class Desk:
         params = asked.params
         if "symbolStatus" in params and ("symbol" in params or "symbols" in params):
             raise refusals.bad_combination()
-        count = self._engine.account("main").order_count
+        speaks, count = self._engine.dialect, self._engine.account("main").order_count
         chosen = self._chosen(params)
         if "permissions" in params:
             if "symbol" in params or "symbols" in params:
@@ -390,7 +415,7 @@ class Desk:
                 _limit("ORDERS", "DAY", 1, count.day.limit),
                 _limit("RAW_REQUESTS", "MINUTE", 5, self._limits.raw_requests),
             ],
-            "exchangeFilters": self._engine.filters.wire,
+            "exchangeFilters": self._engine.filters.wire if speaks.exchange_filters == "listed" else [],
             "symbols": entries,
         }
 

@@ -80,7 +80,7 @@ class Dialect:
     oco_done: str = _choice("oco-done", "decided", "ended")
     oto_done: str = _choice("oto-done", "ended", "released")
     atomicity: str = _choice("atomicity", "one_step", "fill_between")
-    partial_refusal: str = _choice("partial-refusal", "all_or_nothing", "after_some")
+    partial_refusal: str = _choice("partial-refusal", "all_or_nothing", "after_some", "unknown_after_some")
     uncancelable: str = _choice("uncancelable", "none", "left_out", "reported_open", "call_refused")
 
     # How a cancel is reported.
@@ -106,6 +106,7 @@ class Dialect:
     pending_listed: str = _choice("pending-listed", "at_once", "when_released")
     released_time: str = _choice("released-time", "placement", "release")
     archive_from: str = _choice("archive-from", "ending", "creation", "live")
+    list_expiry_reason: str = _choice("list-expiry-reason", "absent", "in_orders")
     exchange_filters: str = _choice("exchange-filters", "listed", "empty")
 
     # When reads and clocks are right.

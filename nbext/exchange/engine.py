@@ -36,6 +36,7 @@ ONE = Decimal(1)
 BRIDGE = "USDT"
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 22
+STUCK_EACH = 3
 
 
 class Engine:
@@ -81,12 +82,18 @@ class Engine:
         for symbol in self.symbols.values():
             self._next_order_id[symbol.name] = self._random.randrange(1_000_000, 9_000_000)
             first_trade_id = self._random.randrange(10_000, 90_000)
-            self.markets[symbol.name] = Market(symbol, first_trade_id, lambda asset: self.worth("BNB", asset))
+            self.markets[symbol.name] = Market(
+                symbol, first_trade_id, lambda asset: self.worth("BNB", asset), self.dialect
+            )
         self.maker = MarketMaker(self, seed)
         for symbol in self.symbols.values():
             jitter = self._random.randint(-25, 25)
             price = symbol.listing_price * (10_000 + jitter) / 10_000
             self.set_price(symbol.name, price.quantize(symbol.tick))
+            if self.dialect.order_ids == "from_zero":
+                self._next_order_id[symbol.name] = 0
+        if self.dialect.list_ids == "from_zero":
+            self._next_list_id = 0
 
     def now(self) -> int:
         """Return the time in microseconds."""
@@ -339,14 +346,15 @@ class Engine:
         restrictions: str | None = None,
     ) -> Canceled:
         """Cancel one order; for a leg of an unfinished list the whole list goes (10.1)."""
+        self._check_closed(symbol)
         order = account.find(symbol.name, order_id, client_order_id)
         if order is None or not order.is_live:
-            raise refusals.unknown_order()
+            raise refusals.not_canceled(self.dialect.unknown_order_text, self.dialect.unknown_code)
         if order_id is not None and client_order_id is not None and client_order_id != order.current_id:
-            raise refusals.unknown_order()  # 17 #12
+            raise refusals.mismatch("origClientOrderId", self.dialect.mismatch_code)
         wanted = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}.get(restrictions or "")
         if wanted is not None and order.status != wanted:
-            raise Refusal(-2011, "Order was not canceled due to cancel restrictions.")
+            raise refusals.not_canceled("Order was not canceled due to cancel restrictions.")
         self.begin(symbol)
         return self._cancel_row(order, cancel_id or self.client_id())
 
@@ -358,44 +366,103 @@ class Engine:
         client_order_id: str | None,
         *,
         cancel_id: str | None = None,
-    ) -> tuple[OrderList, list[Order]]:
+    ) -> Canceled:
         """Cancel what is live in an order list; return the list and the legs canceled now."""
+        self._check_closed(symbol)
         order_list = account.find_list(order_list_id, client_order_id)
-        both = order_list_id is not None and client_order_id is not None
-        if (
-            order_list is None
-            or order_list.is_done
-            or order_list.symbol is not symbol
-            or (both and order_list.client_order_id != client_order_id)
-        ):
-            raise refusals.unknown_order()  # 17 #13
+        if order_list is None or order_list.is_done or order_list.symbol is not symbol:
+            raise refusals.not_canceled(self.dialect.unknown_list_text, self.dialect.unknown_code)
+        if order_list_id is not None and client_order_id not in {None, order_list.client_order_id}:
+            raise refusals.mismatch("listClientOrderId", self.dialect.mismatch_code)
         self.begin(symbol)
-        return self._cancel_legs(order_list, cancel_id or self.client_id())
+        order = next(leg for leg in order_list.legs if leg.is_live)
+        return self._cancel_row(order, cancel_id or self.client_id())
 
     def cancel_all(self, account: Account, symbol: Symbol) -> list[Canceled]:
         """Cancel every open order of the account on the symbol, lists whole."""
-        orders = list(account.open[symbol.name].values())
-        if not orders:
-            raise refusals.unknown_order()  # 17 #1
+        self._check_closed(symbol)
+        speaks = self.dialect
+        rows = self._open_rows(account, symbol)
+        if not rows:
+            if speaks.nothing_open == "empty":
+                return []
+            raise refusals.not_canceled(speaks.nothing_open_text, speaks.unknown_code)
+        stuck = [row for row in rows if self._is_stuck(row)]
+        if stuck and speaks.uncancelable == "call_refused":
+            raise refusals.not_canceled()
+        if speaks.uncancelable == "left_out":
+            rows = [row for row in rows if row not in stuck]
         self.begin(symbol)
-        cancel_id = self.client_id()  # 17 #3: one id for all rows
-        # 17 #2: ascending by order id, which is how open orders are kept. 17 #10: one step for all.
-        return [self._cancel_row(order, cancel_id) for order in orders if order.is_live]
+        cancel_id = self.client_id()
+        half = (len(rows) + 1) // 2
+        canceled: list[Canceled] = []
+        for order in rows:
+            if not order.is_live:
+                continue  # what happened in between has ended it
+            if canceled and speaks.cancel_ids != "one":
+                cancel_id = self.client_id()
+            canceled.append(self._cancel_row(order, cancel_id, is_own=True))
+            if len(canceled) == half < len(rows):
+                self._cut_short(rows[half:])
+        return canceled
 
-    def _cancel_row(self, order: Order, cancel_id: str) -> Canceled:
-        if order.order_list is not None and not order.order_list.is_done:
-            return self._cancel_legs(order.order_list, cancel_id)
-        # 17 #7: the survivor of a finished list is a single order again.
-        self.markets[order.symbol.name].cancel(order, cancel_id)
-        return order
+    @staticmethod
+    def _open_rows(account: Account, symbol: Symbol) -> list[Order]:
+        """Return the open orders by id, of each unfinished list only the first one."""
+        rows: dict[int, Order] = {}
+        for order in account.open[symbol.name].values():
+            is_single = order.order_list is None or order.order_list.is_done
+            rows.setdefault(id(order if is_single else order.order_list), order)
+        return list(rows.values())
 
-    def _cancel_legs(self, order_list: OrderList, cancel_id: str) -> tuple[OrderList, list[Order]]:
-        # 17 #4: pending legs are canceled like the rest. 17 #6: ended legs are not reported again.
+    def _cut_short(self, rest: list[Order]) -> None:
+        """Let something come between the two halves of a cancel-all, if the dialect has it so."""
+        if self.dialect.partial_refusal == "unknown_after_some":
+            raise refusals.not_canceled(self.dialect.nothing_open_text, self.dialect.unknown_code)
+        if self.dialect.partial_refusal == "after_some":
+            raise refusals.not_canceled()
+        if self.dialect.atomicity == "fill_between":
+            resting = next((order for order in rest if order.is_live and order.is_working), None)
+            if resting is not None and resting.symbol.status == "TRADING":
+                self.set_price(resting.symbol.name, resting.limit)
+
+    def _check_closed(self, symbol: Symbol) -> None:
+        if self.dialect.closed_cancel != "accepted" and symbol.status not in {"TRADING", "CANCEL_ONLY"}:
+            raise refusals.not_canceled("Market is closed.", int(self.dialect.closed_cancel))
+
+    def _is_stuck(self, order: Order) -> bool:
+        """Tell whether an order, or the list that it is in, cannot be canceled: every third one, by its first id."""
+        if self.dialect.uncancelable == "none":
+            return False
+        first = order if order.order_list is None else order.order_list.legs[0]
+        return first.order_id % STUCK_EACH == 0
+
+    def _cancel_row(self, order: Order, cancel_id: str, *, is_own: bool = False) -> Canceled:
+        """Cancel an order, or the list that it belongs to; `is_own`: the exchange has made up the cancel's id."""
+        speaks, order_list = self.dialect, order.order_list
+        stays = self._is_stuck(order)
+        if stays and speaks.uncancelable != "reported_open":
+            raise refusals.not_canceled()
+        if order_list is None or (order_list.is_done and speaks.done_list_leg == "flat"):
+            if not stays:
+                self.markets[order.symbol.name].cancel(order, cancel_id)
+            return order
         live = [leg for leg in order_list.legs if leg.is_live]
+        if not stays:
+            self._cancel_legs(order_list, live, cancel_id, is_own=is_own)
+        reported = {"canceled_now": live, "all_legs": order_list.legs, "first_leg": live[:1]}
+        return order_list, reported[speaks.order_reports]
+
+    def _cancel_legs(self, order_list: OrderList, live: list[Order], cancel_id: str, *, is_own: bool) -> None:
         market = self.markets[order_list.symbol.name]
-        for leg in live:
+        if self.dialect.list_time == "cancel":
+            order_list.time = market.now
+        if self.dialect.list_cancel_form == "list_id_replaced":
+            order_list.account.rename_list(order_list, cancel_id)
+        for number, leg in enumerate(live):
+            if number and is_own and self.dialect.cancel_ids == "each_report":
+                cancel_id = self.client_id()
             market.cancel(leg, cancel_id)
-        return order_list, live
 
     # The market that moves.
 

@@ -15,6 +15,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from nbext.exchange.dialect import Dialect
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
@@ -26,7 +28,7 @@ MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
 JSON_TYPE = "application/json;charset=UTF-8"
 
-# 17 #15 for the statuses.
+# By code; RULES.md, server-error-status, for the statuses.
 UNKNOWN_OUTCOMES = {
     -1000: (500, "An unknown error occurred while processing the request."),
     -1001: (500, "Internal error; unable to process your request. Please try again."),
@@ -37,6 +39,11 @@ UNKNOWN_OUTCOMES = {
     ),
     -1008: (503, "Server is currently overloaded with other requests. Please try again in a few minutes."),
 }
+
+
+def error_status(code: int, dialect: Dialect) -> int:
+    """Return the HTTP status of a fault on the exchange's side."""
+    return UNKNOWN_OUTCOMES[code][0] if dialect.server_error_status == "split" else int(dialect.server_error_status)
 
 
 def full_path(path: str) -> str:
@@ -144,6 +151,7 @@ class Faults:
     def __init__(self, lock: AbstractContextManager[object], on_change: Callable[[], None]) -> None:
         self._lock = lock
         self._on_change = on_change
+        self.dialect = Dialect()
         self._waiting: list[Fault] = []
         self._lag = 0.0
         self._skew = 0.0
@@ -290,11 +298,11 @@ class Faults:
         """
         if code not in UNKNOWN_OUTCOMES:
             raise ValueError(f"code must be one of {', '.join(map(str, UNKNOWN_OUTCOMES))}")
-        usual, text = UNKNOWN_OUTCOMES[code]
+        _, text = UNKNOWN_OUTCOMES[code]
         self._answer(
             "fail",
             (method, path, symbol, times),
-            status=usual if status is None else status,
+            status=error_status(code, self.dialect) if status is None else status,
             body=f'{{"code":{code},"msg":"{text}"}}' if body is None else body,
             executes=after_executing,
             delay=delay,

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbext.exchange.book import Book
+from nbext.exchange.dialect import Dialect
 from nbext.exchange.limits import MINUTE
 from nbext.exchange.orders import BASIS_POINTS, ZERO, Event, Fill, Order, OrderList, PreventedMatch, Ticket, opposite
 from nbext.exchange.refusals import Refusal
@@ -47,9 +48,18 @@ class Market:
         Id of the first trade.
     bnb_price : callable
         Returns what one BNB costs in an asset, if that is known: commissions may be paid in it (15.12).
+    dialect : Dialect, optional
+        What it does where the documentation is silent.
     """
 
-    def __init__(self, symbol: Symbol, first_trade_id: int, bnb_price: Callable[[str], Decimal | None]) -> None:
+    def __init__(
+        self,
+        symbol: Symbol,
+        first_trade_id: int,
+        bnb_price: Callable[[str], Decimal | None],
+        dialect: Dialect | None = None,
+    ) -> None:
+        self._dialect = dialect or Dialect()
         self.symbol = symbol
         self.book = Book()
         self.last_price: Decimal | None = None
@@ -278,7 +288,10 @@ class Market:
     def cancel(self, order: Order, cancel_id: str) -> None:
         """End an order because its owner says so."""
         order.cancel_id = cancel_id
-        self._end(order, "CANCELED", "cancel")
+        if order.status == "PENDING_NEW" and self._dialect.pending_ends == "EXPIRED":
+            self.expire(order, "OTO_PHASE_ONE_EXPIRED")
+        else:
+            self._end(order, "CANCELED", "cancel")
 
     def _end(self, order: Order, status: str, cause: str) -> None:
         self._stops.pop(order.order_id, None)
@@ -303,9 +316,10 @@ class Market:
         self._close_list(order_list)
 
     def _close_list(self, order_list: OrderList) -> None:
-        if not order_list.is_done and order_list.has_finished():
+        if not order_list.is_done and order_list.has_finished(self._dialect):
             order_list.is_done = True
-            order_list.time = self.now
+            if self._dialect.list_time == "cancel":
+                order_list.time = self.now
             order_list.account.dismiss_list(order_list)
 
     def _take_over(self, order: Order) -> Order | None:
@@ -338,8 +352,11 @@ class Market:
             return
         for leg in pending:
             if leg.is_live:
+                if self._dialect.released_time == "release":
+                    leg.time = self.now
                 leg.note("NEW", self.now, "release")
                 self.enter(leg)
+        self._close_list(order_list)
 
     def _put_aside(self, order_list: OrderList, quantity: Decimal) -> None:
         """Lock what the working order of an OPO has just bought, for its pending legs (15.10)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from nbext.exchange.accounts import Account
+    from nbext.exchange.dialect import Dialect
     from nbext.exchange.symbols import Symbol
 
 ZERO = Decimal(0)
@@ -254,7 +255,11 @@ class OrderList:
         first, second = self.pair
         return second if order is first else first
 
-    def has_finished(self) -> bool:
+    def has_finished(self, dialect: Dialect) -> bool:
         """Tell whether nothing in the list is contingent any more."""
-        # 17 #8, #9: a pair is finished once decided; an OTO when no leg is pending, waiting or open.
-        return self.decided or not any(leg.is_live for leg in self.legs)
+        # The docs do not say when that is: RULES.md, oco-done and oto-done.
+        if self.decided and dialect.oco_done == "decided":
+            return True
+        if self.working is not None and self.pair is None and dialect.oto_done == "released":
+            return not self.working.is_live and not self.pending
+        return not any(leg.is_live for leg in self.legs)

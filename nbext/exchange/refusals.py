@@ -54,9 +54,18 @@ class ReplaceFailed(Refusal):
         return {**super().body, "data": self._data}
 
 
-def unknown_order() -> Refusal:
-    """Return the refusal of a cancel that found nothing to cancel."""
-    return Refusal(-2011, "Unknown order sent.")
+def not_canceled(says: str = "CANCEL_REJECTED", code: int = -2011) -> Refusal:
+    """Return the refusal of a cancel: of -2011 the documentation has the name, and texts that vary."""
+    return Refusal(code, says)
+
+
+def mismatch(name: str, code: int) -> Refusal:
+    """Return the refusal of two ids that do not belong together; `name` is the second one's."""
+    if code == -2039:  # noqa: PLR2004 - codes are the API's
+        return Refusal(code, "Client order ID is not correct for this order ID.")
+    if code == -1102:  # noqa: PLR2004
+        return mandatory(name)
+    return Refusal(code, "Unknown order sent.")
 
 
 def mandatory(name: str) -> Refusal:

@@ -89,13 +89,13 @@ def placement(order: Order, unit: int, kind: str | None) -> Report:
     return report
 
 
-def queried(order: Order, unit: int, *, with_reason: bool = False) -> Report:
-    """Write an order as queries show it (8.2)."""
+def queried(order: Order, unit: int, client_id: str, *, with_reason: bool = False) -> Report:
+    """Write an order as queries show it (8.2), with the client id that it has by now."""
     report: Report = {
         "symbol": order.symbol.name,
         "orderId": order.order_id,
         "orderListId": list_id(order),
-        "clientOrderId": order.current_id,
+        "clientOrderId": client_id,
         "price": text(order.price),
         **_peg(order),
         **_quantity(order),

@@ -21,11 +21,12 @@ from nbext.exchange.desk import Desk
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.endpoints import BY_PATH, MAX_INTEGER
 from nbext.exchange.engine import Engine
-from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, full_path
+from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
 from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
 from nbext.exchange.reads import Reads
 from nbext.exchange.refusals import Refusal, TooMuch
 from nbext.exchange.reports import Json, write
+from nbext.exchange.shapes import shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 EXACT = Context(prec=60)
 MAX_ENTRIES = 100_000
 NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
-# 17 #15: 400 unless named here.
-STATUS = {-2014: 401, -2015: 401, -2021: 409}
+# 400 unless named here.
+STATUS = {-2021: 409}
+KEY_CODES = frozenset({-2014, -2015})
+ILLEGAL = -1100
+PLAIN = Dialect()
 
 
 @dataclass(slots=True)
@@ -131,7 +135,7 @@ class Venue:
 
     def open(self, dialect: Dialect) -> None:
         """Open for the first time, or anew: same ids, same prices; keys and their accounts stay."""
-        self.dialect = dialect
+        self.dialect = self.faults.dialect = dialect
         self._engine_ahead = int(dialect.engine_clock * SECOND)
         self._ahead = self._asked = 0
         self.faults.clear()
@@ -240,7 +244,7 @@ class Venue:
                 else:
                     visit.admission = self._admit(endpoints[entry.method], visit.request)
             except Refusal as refusal:
-                visit.refusal = refused(refusal)
+                visit.refusal = refused(refusal, self.dialect)
             except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
                 visit.refusal = self._broken(error)
         entry.symbol = _symbol_of(visit)
@@ -259,7 +263,7 @@ class Venue:
         with self.lock, localcontext(EXACT):
             if visit.engine is not self.engine:
                 # It was under way when everything began anew: nothing of before reaches what comes after.
-                return unknown_outcome(-1007)
+                return unknown_outcome(-1007, self.dialect)
             headers = {"Content-Type": JSON_TYPE}
             answer: object
             try:
@@ -271,9 +275,10 @@ class Venue:
                         answer = self._change(admission, headers)
                     finally:
                         self._end(outer)
+                answer = shaped(admission.endpoint.name, answer, self.dialect)
                 reply = Reply(200, to_json(answer), headers)
             except Refusal as refusal:
-                return refused(refusal)
+                return refused(refusal, self.dialect, admission.endpoint.name)
             except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
                 return self._broken(error)
         visit.entry.executed = True
@@ -300,7 +305,7 @@ class Venue:
 
     def _broken(self, error: Exception) -> Reply:
         self.errors.append(error)
-        return unknown_outcome(-1000)
+        return unknown_outcome(-1000, self.dialect)
 
     def _faults_changed(self) -> None:
         self._skew = int(self.faults.skew * SECOND)
@@ -362,19 +367,24 @@ class Venue:
         }
 
 
-def refused(refusal: Refusal) -> Reply:
-    """Answer a refusal with its documented status and body."""
+def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Reply:
+    """Answer a refusal with its documented body, and the status that the dialect has for it."""
     headers = {"Content-Type": JSON_TYPE}
-    status = STATUS.get(refusal.code, 400)
+    body, status = refusal.body, STATUS.get(refusal.code, 400)
+    if refusal.code in KEY_CODES:
+        status = dialect.key_status
+    elif refusal.code == ILLEGAL and "parameter 'symbol'" in refusal.text and dialect.lower_case_symbol != ILLEGAL:
+        body = {"code": dialect.lower_case_symbol, "msg": "Invalid symbol."}
     if isinstance(refusal, TooMuch):
         headers["Retry-After"] = str(refusal.retry_after)
         status = 418 if isinstance(refusal, Banned) else 429
-    return Reply(status, to_json(refusal.body), headers)
+    return Reply(status, to_json(shaped(call, body, dialect)), headers)
 
 
-def unknown_outcome(code: int) -> Reply:
+def unknown_outcome(code: int, dialect: Dialect) -> Reply:
     """Answer that the exchange itself does not know, or has failed."""
-    status, text = UNKNOWN_OUTCOMES[code]
+    _, text = UNKNOWN_OUTCOMES[code]
+    status = error_status(code, dialect)
     return Reply(status, to_json({"code": code, "msg": text}), {"Content-Type": JSON_TYPE})
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nbext.exchange import LocalExchange, Refusal
+from nbext.exchange import Dialect, LocalExchange, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,7 +340,7 @@ class Trading(RuleBasedStateMachine):
                     self.check_life(order)
                     assert order.is_live == (order.order_id in account.open[name])
         for order_list in self.main.lists.values():
-            assert order_list.is_done == order_list.has_finished()
+            assert order_list.is_done == order_list.has_finished(Dialect())
             assert order_list.is_done != (order_list.order_list_id in self.main.open_lists)
             check_legs(order_list)
 

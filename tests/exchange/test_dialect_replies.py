@@ -1,0 +1,535 @@
+"""What each value of the dialect of refusals, cancels and reports looks like over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from wire import OPEN_ORDERS as OPEN
+from wire import ORDER, Client, now
+
+from nbext.exchange import Dialect, LocalExchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+pytest_plugins = ["exchange_fixtures"]
+
+LIST = "/api/v3/orderList"
+SYMBOL = "BTCUSDT"
+OCO = {"side": "SELL", "quantity": "0.5", "aboveType": "LIMIT_MAKER", "abovePrice": "63000"}
+OCO |= {"belowType": "STOP_LOSS", "belowStopPrice": "57000"}
+WORKING = {"workingType": "LIMIT", "workingSide": "BUY", "workingTimeInForce": "GTC", "workingPrice": "58000"}
+WORKING |= {"workingQuantity": "0.1"}
+PENDING = {"pendingType": "LIMIT", "pendingSide": "SELL", "pendingTimeInForce": "GTC", "pendingPrice": "62000"}
+OTO = WORKING | PENDING | {"pendingQuantity": "0.1"}
+LISTS = {"oco": OCO, "oto": OTO, "opo": WORKING | PENDING}
+DAY = 24 * 3600
+
+
+class Desk:
+    """A client at a fresh exchange, with the few things that the scenes below do."""
+
+    def __init__(self, client: Client, exchange: LocalExchange) -> None:
+        self.client = client
+        self.exchange = exchange
+        self._ahead = 0
+
+    def advance(self, seconds: int) -> None:
+        """Let time pass."""
+        self.exchange.advance(seconds)
+        self._ahead += seconds * 1000
+
+    def ask(self, method: str, path: str, **params: object) -> Any:  # noqa: ANN401 - JSON
+        """Send a signed request and return the reply, or the code and text of the refusal."""
+        answer = self.client.signed(method, path, headers=None, timestamp=now() + self._ahead, **params)
+        return answer.body if answer.status == 200 else answer.refusal
+
+    def cancel_all(self) -> Any:  # noqa: ANN401
+        """Cancel everything."""
+        return self.ask("DELETE", OPEN, symbol=SYMBOL)
+
+    def cancel(self, **ids: object) -> Any:  # noqa: ANN401
+        """Cancel one order."""
+        return self.ask("DELETE", ORDER, symbol=SYMBOL, **ids)
+
+    def query(self, **ids: object) -> Any:  # noqa: ANN401
+        """Ask about one order."""
+        return self.ask("GET", ORDER, symbol=SYMBOL, **ids)
+
+    def limit(self, client_id: str, price: int = 50_000) -> int:
+        """Place a bid and return its id."""
+        more = {"newClientOrderId": client_id, "timestamp": now() + self._ahead}
+        order_id: int = self.client.limit("BUY", price, **more).body["orderId"]
+        return order_id
+
+    def order_list(self, kind: str) -> Any:  # noqa: ANN401
+        """Place an order list."""
+        return self.exchange.place_list(kind, SYMBOL, listClientOrderId=kind, **LISTS[kind])
+
+    def left(self) -> list[str]:
+        """Return the own ids of what the engine has open."""
+        return [row["clientOrderId"] for row in self.exchange.open_orders()]
+
+
+def or_code(told: Any, otherwise: object) -> object:  # noqa: ANN401
+    """Return the code of a refusal, or something else for a reply."""
+    return told[0] if isinstance(told, tuple) else otherwise
+
+
+def nothing_open(desk: Desk) -> object:
+    """Cancel nothing."""
+    return desk.cancel_all()
+
+
+def unknown_order(desk: Desk) -> object:
+    """Cancel an order that nobody knows."""
+    return desk.cancel(orderId=7)
+
+
+def unknown_list(desk: Desk) -> object:
+    """Cancel a list that nobody knows."""
+    return desk.ask("DELETE", LIST, symbol=SYMBOL, orderListId=7)
+
+
+def all_unknown(desk: Desk) -> object:
+    """Return the codes of the three."""
+    return [refusal(desk)[0] for refusal in (nothing_open, unknown_order, unknown_list)]  # type: ignore[index]
+
+
+def mismatch(desk: Desk) -> object:
+    """Cancel by two ids that do not belong together."""
+    order_id, told = desk.limit("a"), desk.order_list("oco")
+    codes = [desk.cancel(orderId=order_id, origClientOrderId="b")[0]]
+    codes += [desk.ask("DELETE", LIST, symbol=SYMBOL, orderListId=told["orderListId"], listClientOrderId="b")[0]]
+    assert len(desk.left()) == 3
+    return codes
+
+
+def unknown_list_query(desk: Desk) -> object:
+    """Ask about a list that nobody knows."""
+    return desk.ask("GET", LIST, orderListId=7)
+
+
+def lower_case(desk: Desk) -> object:
+    """Spell a symbol wrongly."""
+    return desk.ask("GET", OPEN, symbol="btcusdt")[0]
+
+
+def closed(desk: Desk) -> object:
+    """Cancel while nothing trades."""
+    desk.limit("a")
+    desk.exchange.set_status(SYMBOL, "CANCEL_ONLY")
+    assert len(desk.cancel_all()) == 1
+    desk.exchange.set_status(SYMBOL, "TRADING")
+    desk.limit("a")
+    desk.exchange.set_status(SYMBOL, "HALT")
+    told = desk.cancel_all()
+    return told if isinstance(told, tuple) else len(told)
+
+
+def bad_key(desk: Desk) -> object:
+    """Send an unknown key, and none."""
+    return [desk.client.send("DELETE", OPEN, headers={"X-MBX-APIKEY": key}).status for key in ("A" * 64, "")]
+
+
+def server_errors(desk: Desk) -> object:
+    """Meet three faults on the other side."""
+    statuses = []
+    for code in (-1000, -1007, -1008):
+        desk.exchange.faults.fail("GET", "openOrders", code=code)
+        statuses.append(desk.client.signed("GET", OPEN).status)
+    return statuses
+
+
+def from_id_and_times(desk: Desk) -> object:
+    """Send what excludes each other."""
+    desk.order_list("oco")
+    told = desk.ask("GET", "/api/v3/allOrderList", fromId=10**9, startTime=1)
+    return or_code(told, len(told))
+
+
+def cancel_ids(desk: Desk) -> object:
+    """Return which of the reports of two orders and a list share a cancel id."""
+    desk.limit("a")
+    desk.limit("b")
+    desk.order_list("oco")
+    single, other, pair = desk.cancel_all()
+    ids = [report["clientOrderId"] for report in (single, other, *pair["orderReports"])]
+    assert [desk.query(orderId=row["orderId"])["clientOrderId"] for row in (single, other)] == ids[:2]
+    return [ids.index(each) for each in ids]
+
+
+def pending_leg(desk: Desk) -> object:
+    """Cancel a list with a pending leg."""
+    desk.order_list("oto")
+    legs = desk.cancel_all()[0]["orderReports"]
+    assert legs[0]["clientOrderId"] == legs[1]["clientOrderId"]
+    return [leg["status"] for leg in legs] + [desk.query(orderId=legs[1]["orderId"])["status"]]
+
+
+def half_filled_oco(desk: Desk) -> Any:  # noqa: ANN401
+    """Fill a part of an OCO's limit leg, which ends the other one."""
+    legs = desk.order_list("oco")["orders"]
+    best = {"timeInForce": "IOC", "quantity": "0.1", "price": "63000"}
+    desk.exchange.place(SYMBOL, "BUY", "LIMIT", account="market", **best)
+    return legs
+
+
+def decided_oco(desk: Desk) -> object:
+    """Ask whether a decided OCO is open, and cancel its survivor."""
+    half_filled_oco(desk)
+    return len(desk.ask("GET", "/api/v3/openOrderList")), "orderReports" in desk.cancel_all()[0]
+
+
+def survivor(desk: Desk) -> object:
+    """Cancel the survivor of a decided OCO, both ways."""
+    half_filled_oco(desk)
+    row = desk.cancel_all()[0]
+    desk.exchange.set_price(SYMBOL, 60_000)
+    half_filled_oco(desk)
+    alone = desk.cancel(origClientOrderId=desk.left()[0])
+    assert row.keys() == alone.keys()
+    return row["status"] if "status" in row else [leg["executedQty"] for leg in row["orderReports"]]
+
+
+def released_oto(desk: Desk) -> object:
+    """Fill the working leg of an OTO, and cancel the other."""
+    desk.order_list("oto")
+    desk.exchange.set_price(SYMBOL, 57_500)
+    return len(desk.ask("GET", "/api/v3/openOrderList")), "orderReports" in desk.cancel_all()[0]
+
+
+def between(desk: Desk) -> object:
+    """Cancel three, and see what became of them."""
+    ids = [desk.limit(name, price) for name, price in (("a", 50_000), ("b", 51_000), ("c", 52_000))]
+    reported = [row["orderId"] for row in desk.cancel_all()]
+    return [(order_id in reported, desk.query(orderId=order_id)["status"]) for order_id in ids]
+
+
+def half_refused(desk: Desk) -> object:
+    """Cancel three, and see what is left."""
+    for name in ("a", "b", "c"):
+        desk.limit(name)
+    told = desk.cancel_all()
+    return told if isinstance(told, tuple) else len(told), desk.left()
+
+
+def stuck(desk: Desk) -> object:
+    """Cancel orders of which one cannot be canceled, then that one."""
+    while desk.limit("x") % 3 != 2:
+        desk.cancel(origClientOrderId="x")
+    desk.cancel(origClientOrderId="x")
+    ids = [desk.limit("stuck"), desk.limit("free")]
+    told = desk.cancel_all()
+    told = told if isinstance(told, tuple) else {ids.index(row["orderId"]): row["status"] for row in told}
+    left = desk.left()
+    again = desk.cancel(orderId=ids[0])
+    return told, left, again[0] if isinstance(again, tuple) else again["status"]
+
+
+def row_order(desk: Desk) -> object:
+    """Cancel two orders around a list."""
+    ids = [desk.limit("a"), desk.order_list("oco")["orders"][0]["orderId"], desk.limit("b")]
+    rows = desk.cancel_all()
+    legs = next(row["orderReports"] for row in rows if "orderReports" in row)
+    found = [ids.index(row.get("orderId") or row["orders"][0]["orderId"]) for row in rows]
+    return found, legs[0]["orderId"] < legs[1]["orderId"]
+
+
+def list_time(desk: Desk) -> object:
+    """Return which time a canceled list bears."""
+    placed = desk.order_list("oco")["transactionTime"]
+    desk.advance(1)
+    row = desk.cancel_all()[0]
+    return {placed: "placement", row["orderReports"][0]["transactTime"]: "cancel"}[row["transactionTime"]]
+
+
+def order_reports(desk: Desk) -> object:
+    """Cancel an OTO whose working leg is filled."""
+    desk.order_list("oto")
+    desk.exchange.set_price(SYMBOL, 57_500)
+    one = [leg["status"] for leg in desk.cancel_all()[0]["orderReports"]]
+    desk.exchange.set_price(SYMBOL, 60_000)
+    desk.order_list("oco")
+    return one, len(desk.cancel_all()[0]["orderReports"])
+
+
+def duplicates(desk: Desk) -> object:
+    """Return the rows of a canceled list: how many reports in each, None for a flat one."""
+    desk.order_list("oco")
+    return [len(row["orderReports"]) if "orderReports" in row else None for row in desk.cancel_all()]
+
+
+def list_form(desk: Desk) -> object:
+    """Cancel a list; return where the own id stands, and whether its old id finds it."""
+    own = desk.order_list("oco")["orders"][0]["clientOrderId"]
+    leg = desk.cancel_all()[0]["orderReports"][0]
+    found = desk.ask("GET", LIST, origClientOrderId="oco")
+    return [name for name, value in leg.items() if value == own], found[0] if isinstance(found, tuple) else found[
+        "listClientOrderId"
+    ]
+
+
+def neutral_fields(desk: Desk) -> object:
+    """Return the conditional fields of a report on an order that has none."""
+    desk.limit("a")
+    report = desk.cancel_all()[0]
+    return {name: report.get(name) for name in ("stopPrice", "icebergQty", "trailingDelta", "trailingTime")}
+
+
+def older_fields(desk: Desk) -> object:
+    """Return which of the newer fields are there, in a query and in a report."""
+    newer = ("orderListId", "origQuoteOrderQty", "selfTradePreventionMode", "transactTime", "workingTime")
+    desk.limit("a")
+    row, report = desk.ask("GET", OPEN, symbol=SYMBOL)[0], desk.cancel_all()[0]
+    return [sum(name in each for name in newer) for each in (row, report)]
+
+
+def opo_quantity(desk: Desk) -> object:
+    """Return the quantity of an OPO's pending leg, in each kind of reply."""
+    legs = desk.ask("POST", f"{LIST}/opo", symbol=SYMBOL, **LISTS["opo"])["orderReports"]
+    rows = [legs[1], desk.ask("GET", OPEN)[1], desk.cancel_all()[0]["orderReports"][1]]
+    return [row.get("origQty", "absent") for row in rows]
+
+
+def quoted(desk: Desk) -> object:
+    """Return the types of ids and times."""
+    order_id = desk.limit("a")
+    row = desk.ask("GET", OPEN)[0]
+    report = desk.cancel(orderId=order_id)
+    assert {int(row["orderId"]), int(report["orderId"])} == {int(order_id)}
+    return type(row["orderId"]), type(report["orderListId"]), type(report["transactTime"])
+
+
+def extra_fields(desk: Desk) -> object:
+    """Return what is in reports, lists and queries that nobody knows."""
+    desk.order_list("oco")
+    row, report = desk.ask("GET", OPEN)[0], desk.cancel_all()[0]
+    unknown = [each.keys() & {"rebateRate", "routing"} for each in (row, report, *report["orderReports"])]
+    return [sorted(names) for names in unknown]
+
+
+def decimals(desk: Desk) -> object:
+    """Return two amounts, one of which needs all its digits, and a zero."""
+    desk.exchange.place("ETHBTC", "BUY", "LIMIT", timeInForce="GTC", quantity="12.345", price="0.03001")
+    desk.exchange.place("ETHBTC", "SELL", "LIMIT", account="market", timeInForce="IOC", quantity="1", price="0.03001")
+    row = desk.ask("GET", OPEN)[0]
+    return [row[name] for name in ("origQty", "price", "stopPrice")]
+
+
+def ids(desk: Desk) -> object:
+    """Return whether ids begin low."""
+    order_id, told = desk.limit("a"), desk.order_list("oco")
+    return order_id < 1000, told["orderListId"] == 0  # quotes take order ids too
+
+
+def canceled_query(desk: Desk) -> object:
+    """Return which id a query of a canceled order shows, and which ones find it."""
+    order_id = desk.limit("own")
+    desk.cancel(orderId=order_id, newClientOrderId="cancel")
+    by = [desk.query(origClientOrderId=each) for each in ("own", "cancel")]
+    both = [desk.query(orderId=order_id, origClientOrderId=each) for each in ("own", "cancel")]
+    finds = [or_code(each, "found") for each in (*by, *both)]
+    return desk.query(orderId=order_id)["clientOrderId"], finds
+
+
+def open_status(desk: Desk) -> object:
+    """Return the status of an open order."""
+    order_id = desk.limit("a")
+    assert [row["status"] for row in desk.exchange.open_orders()] == ["NEW"]
+    return desk.ask("GET", OPEN)[0]["status"], desk.query(orderId=order_id)["status"]
+
+
+def pending_listed(desk: Desk) -> object:
+    """Return the statuses of an OTO's legs among the open orders, before its release and after."""
+    desk.order_list("oto")
+    before = [row["status"] for row in desk.ask("GET", OPEN)]
+    desk.exchange.set_price(SYMBOL, 57_500)
+    return before, [row["status"] for row in desk.ask("GET", OPEN)]
+
+
+def released_time(desk: Desk) -> object:
+    """Return whether a released leg bears the time of its release."""
+    desk.order_list("oto")
+    desk.advance(5)
+    desk.exchange.set_price(SYMBOL, 57_500)
+    row = desk.ask("GET", OPEN)[0]
+    return row["time"] == row["updateTime"]
+
+
+def archived(desk: Desk) -> object:
+    """Ask about an order canceled after 80 days, 20 days later; and about one that is open."""
+    old = desk.limit("old")
+    desk.advance(80 * DAY)
+    desk.cancel(orderId=old)
+    desk.advance(20 * DAY)
+    found = [desk.query(orderId=each) for each in (old, desk.limit("new"))]
+    return [each[0] if isinstance(each, tuple) else each["status"] for each in found]
+
+
+def list_expiry_reason(desk: Desk) -> object:
+    """Return the reasons of a decided OCO's legs, as queries of the list show them."""
+    half_filled_oco(desk)
+    shown = desk.ask("GET", LIST, origClientOrderId="oco"), desk.ask("GET", "/api/v3/allOrderList")[0]
+    assert shown[0] == shown[1]
+    return [leg.get("expiryReason") for leg in shown[0]["orders"]]
+
+
+def exchange_filters(desk: Desk) -> object:
+    """Return whether the exchange's filters are told."""
+    return bool(desk.client.public("/api/v3/exchangeInfo").body["exchangeFilters"])
+
+
+UNKNOWN = "Unknown order sent."
+REJECTED = (-2011, "CANCEL_REJECTED")
+TEXTS = {
+    text: (-2011, text) for text in (UNKNOWN, "UNKNOWN_ORDER", "CANCEL_REJECTED", "Order was canceled or expired.")
+}
+OPENED, ENDED = (True, "CANCELED"), (False, "FILLED")
+NEUTRAL = {"stopPrice": "0.00000000", "icebergQty": "0.00000000", "trailingDelta": None, "trailingTime": None}
+SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
+    "unknown_order_text": (unknown_order, TEXTS),
+    "unknown_list_text": (unknown_list, TEXTS | {"Unknown order list sent.": (-2011, "Unknown order list sent.")}),
+    "nothing_open_text": (nothing_open, TEXTS),
+    "nothing_open": (nothing_open, {"refused": (-2011, UNKNOWN), "empty": []}),
+    "unknown_code": (all_unknown, {-2011: [-2011] * 3, -1013: [-1013] * 3}),
+    "mismatch_code": (mismatch, {code: [code] * 2 for code in (-2011, -2039, -1102)}),
+    "unknown_list_code": (unknown_list_query, {code: (code, "Order list does not exist.") for code in (-2013, -2011)}),
+    "lower_case_symbol": (lower_case, {-1100: -1100, -1121: -1121}),
+    "closed_cancel": (
+        closed,
+        {"accepted": 1, "-1013": (-1013, "Market is closed."), "-2011": (-2011, "Market is closed.")},
+    ),
+    "key_status": (bad_key, {401: [400, 401], 400: [400, 400]}),
+    "server_error_status": (
+        server_errors,
+        {"split": [500, 504, 503], "500": [500] * 3, "503": [503] * 3, "400": [400] * 3},
+    ),
+    "list_from_id": (from_id_and_times, {"refused": -1128, "from_id_ignored": 1}),
+    "cancel_ids": (cancel_ids, {"one": [0, 0, 0, 0], "each_row": [0, 1, 2, 2], "each_report": [0, 1, 2, 3]}),
+    "pending_ends": (pending_leg, {each: ["CANCELED", each, each] for each in ("CANCELED", "EXPIRED")}),
+    "oco_done": (decided_oco, {"decided": (0, False), "ended": (1, True)}),
+    "oto_done": (released_oto, {"ended": (1, True), "released": (0, False)}),
+    "atomicity": (between, {"one_step": [OPENED] * 3, "fill_between": [OPENED, OPENED, ENDED]}),
+    "partial_refusal": (
+        half_refused,
+        {
+            "all_or_nothing": (3, []),
+            "after_some": (REJECTED, ["c"]),
+            "unknown_after_some": ((-2011, UNKNOWN), ["c"]),
+        },
+    ),
+    "uncancelable": (
+        stuck,
+        {
+            "none": ({0: "CANCELED", 1: "CANCELED"}, [], -2011),
+            "left_out": ({1: "CANCELED"}, ["stuck"], -2011),
+            "reported_open": ({0: "NEW", 1: "CANCELED"}, ["stuck"], "NEW"),
+            "call_refused": (REJECTED, ["stuck", "free"], -2011),
+        },
+    ),
+    "row_order": (
+        row_order,
+        {
+            "ascending": ([0, 1, 2], True),
+            "descending": ([2, 1, 0], True),
+            "lists_first": ([1, 0, 2], True),
+            "shuffled": ([1, 2, 0], False),
+        },
+    ),
+    "list_time": (list_time, {"cancel": "cancel", "placement": "placement"}),
+    "order_reports": (
+        order_reports,
+        {
+            "canceled_now": (["CANCELED"], 2),
+            "all_legs": (["FILLED", "CANCELED"], 2),
+            "first_leg": (["CANCELED"], 1),
+        },
+    ),
+    "done_list_leg": (survivor, {"flat": "CANCELED", "in_list": ["0.10000000"]}),
+    "duplicate_report": (duplicates, {"once": [2], "flat_too": [2, None], "flat_only": [None, None]}),
+    "list_cancel_form": (
+        list_form,
+        {
+            "rest": (["origClientOrderId"], "oco"),
+            "websocket": (["clientOrderId"], "oco"),
+            "list_id_replaced": (["origClientOrderId"], -2013),
+        },
+    ),
+    "zero_fields": (
+        neutral_fields,
+        {
+            "absent": dict.fromkeys(NEUTRAL),
+            "zero": NEUTRAL,
+            "neutral": NEUTRAL | {"trailingDelta": 0, "trailingTime": -1},
+        },
+    ),
+    "older_fields": (older_fields, {"present": [4, 4], "absent": [0, 0]}),
+    "opo_pending_quantity": (
+        opo_quantity,
+        {"absent": ["absent"] * 3, "zero": ["0.00000000"] * 3, "null": [None] * 3},
+    ),
+    "quoted_ids": (quoted, {"numbers": (int, int, int), "ids": (str, str, int), "ids_and_times": (str, str, str)}),
+    "extra_fields": (
+        extra_fields,
+        {"none": [[]] * 4, "flat": [["rebateRate"]] * 4, "nested": [["routing"]] * 4},
+    ),
+    "decimals": (
+        decimals,
+        {
+            "eight": ["12.34500000", "0.03001000", "0.00000000"],
+            "six": ["12.345000", "0.030010", "0.000000"],
+            "trimmed": ["12.345", "0.03001", "0"],
+        },
+    ),
+    "list_ids": (ids, {"seeded": (False, False), "from_zero": (False, True)}),
+    "order_ids": (ids, {"seeded": (False, False), "from_zero": (True, False)}),
+    "cancel_id_in_queries": (
+        canceled_query,
+        {"cancel_id": ("cancel", ["found"] * 4), "own_id": ("own", ["found", -2013, "found", -2039])},
+    ),
+    "old_id_lookup": (
+        canceled_query,
+        {"found": ("cancel", ["found"] * 4), "not_found": ("cancel", [-2013, "found", -2039, "found"])},
+    ),
+    "open_status": (
+        open_status,
+        {
+            "documented": ("NEW", "NEW"),
+            "PENDING_CANCEL": ("PENDING_CANCEL", "PENDING_CANCEL"),
+            "made_up": ("PARKED", "PARKED"),
+        },
+    ),
+    "pending_listed": (
+        pending_listed,
+        {"at_once": (["NEW", "PENDING_NEW"], ["NEW"]), "when_released": (["NEW"], ["NEW"])},
+    ),
+    "released_time": (released_time, {"placement": False, "release": True}),
+    "archive_from": (
+        archived,
+        {"ending": ["CANCELED", "NEW"], "creation": [-2026, "NEW"], "live": ["CANCELED", -2026]},
+    ),
+    "list_expiry_reason": (list_expiry_reason, {"absent": [None, None], "in_orders": ["OCO_TRIGGER", None]}),
+    "exchange_filters": (exchange_filters, {"listed": True, "empty": False}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, (_, expected) in SCENES.items() for value in expected]
+)
+def test_each_value_makes_its_difference(client: Client, exchange: LocalExchange, name: str, value: str | int) -> None:
+    """The scene of a field ends as this value has it."""
+    choice: dict[str, Any] = {name: value}
+    exchange.reset(dialect=Dialect(**choice))
+    exchange.set_price(SYMBOL, 60_000)
+    scene, expected = SCENES[name]
+    assert scene(Desk(client, exchange)) == expected[value]
+
+
+def test_no_value_is_left_out() -> None:
+    """Each value of these fields has its scene."""
+    for field in fields(Dialect):
+        if field.name in SCENES:
+            assert set(SCENES[field.name][1]) == set(field.metadata["values"])
