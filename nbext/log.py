@@ -101,14 +101,14 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
     me = f"{socket.gethostname()}:{os.getpid()}"
     now = time.time_ns() // 1_000_000
     ends, after, found = time.monotonic() + seconds, 0, False
-    while page := journal.overdue(now, after=after, most=_PAGE):
+    while time.monotonic() < ends and (page := journal.overdue(now, after=after, most=_PAGE)):
         for after, entry in page:  # noqa: B007 - the next page begins after the last one
-            if entry.is_damaged or time.monotonic() >= ends or not journal.claim(entry.intent.id, me, now):
-                continue
-            found = True
-            left = min(_SECONDS_EACH, ends - time.monotonic())
-            said = _settle(journal, entry, left, say)
-            say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
+            if (left := ends - time.monotonic()) <= 0:
+                break
+            if not entry.is_damaged and journal.claim(entry.intent.id, me, now):
+                found = True
+                said = _settle(journal, entry, min(_SECONDS_EACH, left), say)
+                say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
             f"{wording.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
