@@ -139,8 +139,9 @@ class SpotClient:
 
     Notes
     -----
-    Proxy and certificate settings are read from the environment once, here. Redirects are never followed,
-    certificates always verified, and loopback is never proxied. A client may be used from several threads.
+    Proxy and certificate settings are those of the environment at each request. Redirects are never followed,
+    certificates always verified, and loopback is never proxied. A client may be used from several threads, and in a
+    forked child, which opens connections of its own.
     """
 
     def __init__(
@@ -434,9 +435,7 @@ class SpotClient:
         except Unanswered as lost:
             if lost.written:
                 return self._no_answer(method, where, lost.reason)
-            return NotSentError(
-                f"{where}: nothing was sent, {lost.reason}; orders untouched. Check the host and the network."
-            )
+            return NotSentError(f"{where}: nothing was sent, {lost.reason}; orders untouched. {lost.advice}")
         self._note(answer)
         return answer
 

@@ -1,9 +1,12 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
-requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once;
-each call then goes straight to the pool, which is urllib3's, since preparing a request anew takes longer than sending
-it. What both leave open is added on the connections: a timeout there starts anew with every byte received, and no
-exception tells whether the request had left. Nothing is ever sent twice, and redirects are not followed.
+requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once, and
+again when the settings change; each call then goes straight to the pool, which is urllib3's, since preparing a request
+anew takes longer than sending it. What both leave open is added on the connections: a timeout there starts anew with
+every byte received, no exception tells whether the request had left, an interim answer passes for the final one, and
+what follows an answer passes for the next. Nothing is ever sent twice, and redirects are not followed.
+
+Connections belong to the process that made them: a forked child opens its own.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -30,6 +36,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
+
+from nbext.causes import BUNDLES, LateError, explain, require_bundle, set_up
+from nbext.dialing import dial, look_up, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +48,13 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 3.0
 # The exchange gives a request up after 10 s (API docs, -1007), so 12 s hear its answer if there is one.
 ANSWER_SECONDS = 12.0
+# A firewall may have forgotten a connection that was idle for longer, and then drops what is sent on it without a word.
+IDLE_SECONDS = 30.0
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
 _AT_ONCE = 1 << 20
+_MOST_INTERIM_ANSWERS = 100
+_SETTINGS = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +87,14 @@ class Unanswered(Exception):  # noqa: N818 - a fact, which the caller turns into
         Whether any of the request may have left. False proves that the exchange never saw it.
     reason : str
         Why, in words that hold nothing of the request.
+    advice : str
+        What to do, in a sentence.
     """
 
-    def __init__(self, reason: str, *, written: bool) -> None:
+    def __init__(self, reason: str, advice: str, *, written: bool) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.advice = advice
         self.written = written
 
 
@@ -95,6 +111,8 @@ class Wire:
         Whether the environment's proxies apply.
     connect_timeout, answer_timeout : float
         Seconds for connecting, TLS included, and from sending to the last byte of the answer.
+    idle_timeout : float
+        Seconds after which a connection that was not used is not trusted any more.
     """
 
     def __init__(
@@ -105,28 +123,57 @@ class Wire:
         proxied: bool,
         connect_timeout: float = CONNECT_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
+        idle_timeout: float = IDLE_SECONDS,
     ) -> None:
         self._base_url = base_url
         self._headers = dict(headers)
-        self._timeouts = connect_timeout, answer_timeout
+        self._timeouts = connect_timeout, answer_timeout, idle_timeout
         self._timeout = Timeout(connect=connect_timeout, read=answer_timeout)
-        self._proxies = requests.utils.get_environ_proxies(base_url) if proxied else {}
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._proxied = proxied
+        # Plain HTTP goes to loopback, directly, whatever the settings are.
+        self._watched = (*_SETTINGS, *BUNDLES) if proxied or base_url.startswith("https") else ()
+        self._start_anew()
+        _wires.add(self)
+
+    def _start_anew(self) -> None:
+        self._opening = threading.Lock()
         self._adapter = _DeadlineAdapter(pool_maxsize=8)
         self._pool: HTTPConnectionPool | None = None
+        self._settings: list[str | None] = []
+        self._proxy = ""
 
     def close(self) -> None:
         """Close the connections; later calls open new ones."""
         self._pool = None
         self._adapter.close()
 
+    def _way(self) -> HTTPConnectionPool:
+        """Give the way to the host; a new one when there is none yet, or the settings are not what they were."""
+        settings = [*map(os.environ.get, self._watched)]
+        pool = self._pool
+        if pool is not None and settings == self._settings:
+            return pool
+        with self._opening:
+            if self._pool is None or settings != self._settings:
+                self.close()
+                self._settings = settings
+                self._pool = self._open()
+            return self._pool
+
     def _open(self) -> HTTPConnectionPool:
         """Choose proxy and certificates as requests does, once for all calls."""
         asked = requests.Request("GET", self._base_url).prepare()
-        pool: Any = self._adapter.get_connection_with_tls_context(asked, self._verify, proxies=self._proxies)
-        self._adapter.cert_verify(pool, asked.url, self._verify, None)  # type: ignore[no-untyped-call]
-        self._pool = pool
-        return self._pool
+        proxies = requests.utils.get_environ_proxies(self._base_url) if self._proxied else {}
+        self._proxy = requests.utils.select_proxy(self._base_url, proxies) or ""
+        verify = next(filter(None, map(os.environ.get, BUNDLES)), None)
+        if verify is not None and self._base_url.startswith("https"):
+            require_bundle(verify)
+        try:
+            pool: Any = self._adapter.get_connection_with_tls_context(asked, verify or True, proxies=proxies)
+        except (ValueError, HTTPError, requests.RequestException) as error:
+            raise set_up(error, self._proxy) from None
+        self._adapter.cert_verify(pool, asked.url, verify or True, None)  # type: ignore[no-untyped-call]
+        return pool  # type: ignore[no-any-return]
 
     @staticmethod
     def distrust(connection: int) -> None:
@@ -163,9 +210,9 @@ class Wire:
         sent = {**self._headers, **(headers or {})}
         if method != "GET":
             sent["Content-Length"] = "0"
-        _call.begin(*self._timeouts, until)
         try:
-            answer = (self._pool or self._open()).urlopen(
+            _call.begin(self._timeouts, until)
+            answer = self._way().urlopen(
                 method,
                 target,
                 headers=sent,
@@ -177,11 +224,12 @@ class Wire:
             )
             return Answer(answer.status, answer.headers, _read(answer), _call.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
-            reason = _reason(error)
+            host = self._base_url.partition("://")[2]
+            why = explain(error, _call.stage, host, self._proxy, _call.tunnel_status)
         finally:
             _call.under_way = False
         # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.
-        raise Unanswered(reason, written=_call.written)
+        raise Unanswered(*why, written=_call.written)
 
 
 def _read(answer: BaseHTTPResponse) -> bytes | None:
@@ -204,51 +252,32 @@ def _read(answer: BaseHTTPResponse) -> bytes | None:
     return b"".join(chunks)
 
 
-class _LateError(TimeoutError):
-    """The call's own deadline has passed."""
-
-
-_REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (_LateError, "its time was over"),
-    (socket.gaierror, "the host name could not be resolved"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (ssl.SSLCertVerificationError, "the host's certificate could not be verified"),
-    (ssl.SSLError, "TLS failed"),
-    (TimeoutError, "no answer came in time"),
-    (ConnectionError, "the connection broke"),
-    (http.client.HTTPException, "the answer was not HTTP"),
-)
-
-
-def _reason(error: BaseException) -> str:
-    """Say why a connection failed, from its innermost known cause; never in the error's words, which quote the URL."""
-    chain: list[BaseException] = [error]
-    found = "the network failed"
-    for cause in chain:
-        # requests' own errors are OSErrors and say nothing; what they wrap does.
-        if not isinstance(cause, requests.RequestException):
-            found = next((words for kind, words in _REASONS if isinstance(cause, kind)), found)
-        links = (getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args)
-        chain += [link for link in links if isinstance(link, BaseException) and link not in chain]
-    return found
-
-
 class _Call(threading.local):
     """The one call that each thread has under way."""
 
     under_way = False
     connecting = False
     written = False
+    stage = ""
+    tunnel_status = 0
     connection = 0
     deadline = 0.0
     connect_timeout = CONNECT_SECONDS
     answer_timeout = ANSWER_SECONDS
+    idle_timeout = IDLE_SECONDS
     until = math.inf
 
-    def begin(self, connect_timeout: float, answer_timeout: float, until: float | None) -> None:
+    def begin(self, timeouts: tuple[float, float, float], until: float | None) -> None:
         self.under_way, self.connecting, self.written = True, False, False
-        self.connect_timeout, self.answer_timeout = connect_timeout, answer_timeout
+        self.stage, self.tunnel_status = "request", 0
+        self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
         self.until = math.inf if until is None else until
+        if self.until <= time.monotonic():
+            raise LateError
+
+    def abandon(self) -> None:
+        """Let nothing more be sent or read for this call."""
+        self.until = self.deadline = -math.inf
 
     def allow(self, seconds: float) -> None:
         """Give the next step so many seconds, or what is left of the call's time."""
@@ -258,7 +287,7 @@ class _Call(threading.local):
     def remaining(self) -> float:
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
-            raise _LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
+            raise LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
         return remaining
 
 
@@ -288,11 +317,15 @@ class _TimedReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._socket = sock
         self._raw = raw
+        self.ended = False
+        """Whether the answer is whole: then nothing more is read."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+        if self.ended:
+            return None
         self._socket.settimeout(_call.remaining)
         return self._raw.readinto(buffer)
 
@@ -302,9 +335,35 @@ class _TimedReader(io.RawIOBase):
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in http.client
+    """An answer that keeps the call's deadline, is never an interim one, and tells when more follows it."""
+
+    def __init__(self, line: _WatchedConnection, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in http.client
         super().__init__(sock, *args, **kwargs)
-        self.fp: io.BufferedReader = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
+        self._line = line
+        self._reader = _TimedReader(sock, self.fp.detach())
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client takes every 1xx but 100 for the final answer, and what follows for the answer to the next request.
+        for _ in range(_MOST_INTERIM_ANSWERS):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:
+                if _call.connecting:
+                    _call.tunnel_status = status
+                return version, status, reason
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                break
+            http.client.parse_headers(self.fp)
+        raise http.client.BadStatusLine("interim answers only")
+
+    def _close_conn(self) -> None:
+        # Bytes after the end of an answer would be taken for the answer to the next request.
+        self._reader.ended = True
+        self._line.ended(followed=self._line_has_more())
+        super()._close_conn()  # type: ignore[misc]
+
+    def _line_has_more(self) -> bool:
+        return not self.fp.closed and bool(self.fp.peek(1))
 
 
 _numbers = itertools.count(1)
@@ -314,32 +373,76 @@ _connections: WeakValueDictionary[int, _WatchedConnection] = WeakValueDictionary
 class _WatchedConnection(HTTPConnection):
     """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
 
-    response_class = _TimedResponse
-    number = 0
     debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
+    number = 0
+    _spoiled = False
+    _used = 0.0, 0.0
+
+    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _TimedResponse:  # type: ignore[override] # noqa: ANN401 - as in http.client
+        """Make an answer that knows its connection."""
+        return _TimedResponse(self, sock, *args, **kwargs)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request may go out here: what urllib3 asks of a kept connection."""
+        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS does not tell what it has unread
+            return False
+        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+            return False
+        # A machine that was suspended shows on its wall clock alone.
+        steady, wall = self._used
+        if max(time.monotonic() - steady, time.time() - wall) > _call.idle_timeout:
+            return False
+        return super().is_connected
+
+    def ended(self, *, followed: bool) -> None:
+        """Take note that an answer was read to its end."""
+        self._spoiled = self._spoiled or followed
+        self._used = time.monotonic(), time.time()
 
     def connect(self) -> None:
-        _call.connecting, self.number = True, next(_numbers)
+        _call.connecting, self.number, self._spoiled = True, next(_numbers), False
         _connections[self.number] = self
         _call.allow(_call.connect_timeout)
         try:
             super().connect()
         finally:
             _call.connecting = False
+        _call.stage = "request"
 
     def hang_up(self, number: int) -> None:
         """End the connection of this number, from any thread."""
         sock = self.sock
         if number == self.number and isinstance(sock, socket.socket):
+            self._spoiled = True
             with suppress(OSError):
                 # The thread that uses it closes it. TLS's own shutdown would let it read on, without TLS.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
+    def drop(self) -> None:
+        """Close this process's end of the connection without a word on it, since it is another process's."""
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.close()
+
     def _new_conn(self) -> socket.socket:
-        self.timeout = _call.remaining
-        sock = super()._new_conn()
+        sock = self._reach()
         sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
+        _call.stage = "TLS"
         return sock
+
+    def _reach(self) -> socket.socket:
+        _call.stage = "name"
+        addresses = look_up(self._dns_host, self.port, _call.deadline)
+        _call.stage = "connection"
+        sock = dial(addresses, _call.deadline, self.socket_options or ())
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
+
+    def _tunnel(self) -> None:
+        _call.stage = "tunnel"
+        super()._tunnel()
+        _call.stage = "TLS"
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as in http.client
         if self.sock is None:
@@ -353,7 +456,9 @@ class _WatchedConnection(HTTPConnection):
 
 
 class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
-    pass
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:  # noqa: ANN401 - as in urllib3
+        _call.stage = "proxy TLS"
+        return super()._connect_tls_proxy(hostname, sock)
 
 
 class _WatchedPool(HTTPConnectionPool):
@@ -362,6 +467,31 @@ class _WatchedPool(HTTPConnectionPool):
 
 class _WatchedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedTLSConnection
+
+
+@cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    """Watch connections through a SOCKS proxy, for which urllib3 has connections of its own."""
+    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+    class WatchedSocks(_WatchedConnection, SOCKSConnection):
+        def _reach(self) -> socket.socket:
+            _call.stage = "socks"
+            self.timeout = _call.remaining
+            # PySocks looks names up, and gives each address and each step the whole time.
+            sock: socket.socket = within(_call.deadline, lambda: SOCKSConnection._new_conn(self), socket.socket.close)  # noqa: SLF001 - ours
+            return sock
+
+    class WatchedSocksTLS(WatchedSocks, _WatchedTLSConnection, SOCKSHTTPSConnection):
+        pass
+
+    class SocksPool(HTTPConnectionPool):
+        ConnectionCls = WatchedSocks
+
+    class SocksTLSPool(HTTPSConnectionPool):
+        ConnectionCls = WatchedSocksTLS
+
+    return {"http": SocksPool, "https": SocksTLSPool}
 
 
 class _DeadlineAdapter(HTTPAdapter):
@@ -373,9 +503,29 @@ class _DeadlineAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:  # noqa: ANN401 - as in requests
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        self._watch(manager)
+        if proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _socks_pools()
+        else:
+            self._watch(manager)
         return manager
 
     @staticmethod
     def _watch(manager: Any) -> None:  # noqa: ANN401 - PoolManager or ProxyManager
         manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+
+
+_wires: WeakSet[Wire] = WeakSet()
+
+
+def _disown() -> None:
+    """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
+    _call.abandon()
+    for connection in list(_connections.values()):
+        connection.drop()
+    _connections.clear()
+    for wire in list(_wires):
+        wire._start_anew()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

@@ -886,14 +886,18 @@ def test_a_connection_that_is_not_taken_was_not_sent(connect: Connect) -> None:
             filler.connect_ex(listener.getsockname())
         time.sleep(0.05)
         never_sent(
-            connect(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.3), "no answer came in time"
+            connect(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.3),
+            "no connection came about in time",
         )
 
 
 def test_a_handshake_that_stalls_was_not_sent(connect: Connect) -> None:
     """TLS shares the time for connecting, and a listener that says nothing uses it up."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        never_sent(connect(f"https://127.0.0.1:{mute.getsockname()[1]}", connect_timeout=0.3), "no answer came in time")
+        never_sent(
+            connect(f"https://127.0.0.1:{mute.getsockname()[1]}", connect_timeout=0.3),
+            "the TLS handshake was not answered in time",
+        )
 
 
 # Proxies
@@ -936,18 +940,21 @@ def test_a_proxy_that_gives_no_tunnel_means_not_sent(
     assert API_KEY not in repr(proxy.requests)
 
 
-def test_proxy_settings_are_read_once(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client keeps the proxy settings it was made with, whatever happens to the environment."""
+def test_proxy_settings_are_those_of_now(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client notices a proxy that is set, changed or taken away after it was made and used."""
     proxy = serve(lambda _: iter([answer(b"", 407)]))
-    direct = connect("https://exchange.invalid")
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    proxied = connect("https://exchange.invalid")
-    never_sent(direct, "nothing was sent")
+    client = connect("https://exchange.invalid")
+    never_sent(client, "nothing was sent")
     assert proxy.connections == 0
-    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    never_sent(client, "wants another name and password")
+    assert proxy.connections == 2
     monkeypatch.setenv("NO_PROXY", "*")
-    never_sent(proxied, "nothing was sent")
-    assert len(proxy.requests) == 2
+    never_sent(client, "nothing was sent")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("HTTPS_PROXY")
+    never_sent(client, "nothing was sent")
+    assert proxy.connections == 2
 
 
 # Keys

@@ -1,0 +1,258 @@
+"""Why no answer came, in words: which side failed, and what to do about it.
+
+Never in an error's own words, which may quote the URL, and with it the signature.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETWORK = "Check the host and the network."
+AGAIN = "Try again."
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# OpenSSL's numbers, which Python has no names for.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
+_OUT_OF_DATE = frozenset({9, 10})
+_OTHER_NAME = frozenset({62, 63, 64})
+
+
+class LateError(TimeoutError):
+    """The call's own deadline has passed."""
+
+
+class SetUpError(OSError):
+    """A setting keeps connections from being made.
+
+    Attributes
+    ----------
+    reason, advice : str
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(reason)
+        self.reason, self.advice = reason, advice
+
+
+def explain(error: BaseException, stage: str, host: str, proxy: str, tunnel_status: int) -> tuple[str, str]:
+    """Say why a request got no answer, and what to do.
+
+    Parameters
+    ----------
+    error : BaseException
+    stage : str
+        How far it had come: ``name``, ``connection``, ``proxy TLS``, ``tunnel``, ``socks``, ``TLS`` or ``request``.
+    host : str
+        Whom it was for.
+    proxy : str
+        The proxy's URL, empty without one.
+    tunnel_status : int
+        What the proxy answered when it was asked for the host; 0 for nothing.
+
+    Returns
+    -------
+    reason, advice : str
+        The reason goes on after "nothing was sent," or "sent, but"; the advice is a sentence.
+    """
+    causes = list(_chain(error))
+    for cause in causes:
+        if isinstance(cause, SetUpError):
+            return cause.reason, cause.advice
+    told = f"Check the proxy's address in {_variables(proxy)}." if proxy else NETWORK
+    return _OF_STAGE.get(stage, _answer)(_Way(causes, host, shown(proxy) if proxy else "", told, tunnel_status))
+
+
+def set_up(error: BaseException, proxy: str) -> SetUpError:
+    """Say why no way to the host could be opened, from the error of whoever tried."""
+    where = _variables(proxy)
+    words = "".join(str(cause) for cause in _chain(error))
+    if "SOCKS support" in words:
+        return SetUpError(
+            f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks, which it takes, is not installed",
+            "Run %pip install pysocks, then restart the kernel.",
+        )
+    return SetUpError(
+        f"{where} holds no URL of a proxy that can be used",
+        f"Write http://host:port, https://host:port or socks5h://host:port into {where}.",
+    )
+
+
+def require_bundle(path: str) -> None:
+    """Raise if a file of certificates cannot be used, as far as can be seen without reading it."""
+    if not os.path.exists(path):  # noqa: PTH110 - as requests does, and without an import
+        raise SetUpError(*_bundle("does not exist"))
+    if not os.access(path, os.R_OK):
+        raise SetUpError(*_bundle("cannot be read"))
+
+
+def shown(proxy: str) -> str:
+    """Show a proxy's URL without the user's name and password."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    except ValueError:
+        return "in the environment"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Go through an error and what it wraps, outermost first."""
+    seen: list[BaseException] = [error]
+    for cause in seen:
+        yield cause
+        links = (getattr(cause, "reason", None), getattr(cause, "socket_err", None), cause.__cause__, cause.__context__)
+        seen += [link for link in (*links, *cause.args) if isinstance(link, BaseException) and link not in seen]
+
+
+def _variables(proxy: str) -> str:
+    """Name the variables that hold a proxy; HTTPS_PROXY where it comes from elsewhere."""
+    names = [name for name in os.environ if name.lower() in {"https_proxy", "http_proxy", "all_proxy"}]
+    return next((name for name in sorted(names, key=_precedence) if os.environ[name] == proxy), "HTTPS_PROXY")
+
+
+def _precedence(name: str) -> tuple[bool, bool]:
+    return not name.lower().startswith("https"), name.isupper()
+
+
+def _bundle(flaw: str) -> tuple[str, str]:
+    variable = next((name for name in BUNDLES if os.environ.get(name)), BUNDLES[0])
+    return (
+        f"the file of certificates that {variable} names {flaw}",
+        f"Mend {variable}, or unset it to trust the authorities that requests trusts.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a request failed to get through."""
+
+    causes: list[BaseException]
+    host: str
+    proxy: str
+    told: str
+    tunnel_status: int
+
+    def has(self, *kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in self.causes)
+
+
+def _name(way: _Way) -> tuple[str, str]:
+    whose = f"the name of the proxy {way.proxy}" if way.proxy else "the host name"
+    if way.has(TimeoutError):
+        return f"looking up {whose} took too long", way.told
+    return f"{whose} could not be resolved", way.told
+
+
+def _connection(way: _Way) -> tuple[str, str]:
+    if way.has(ConnectionRefusedError):
+        reason = f"the proxy {way.proxy} refused the connection" if way.proxy else "the connection was refused"
+    elif way.has(TimeoutError):
+        reason = f"the proxy {way.proxy} did not answer in time" if way.proxy else "no connection came about in time"
+    else:
+        reason = f"{f'the proxy {way.proxy}' if way.proxy else 'the host'} could not be reached"
+    return reason, way.told
+
+
+def _proxy_tls(way: _Way) -> tuple[str, str]:
+    if way.has(TimeoutError):
+        reason = f"the proxy {way.proxy} did not answer the TLS handshake in time"
+    elif way.has(ssl.SSLCertVerificationError):
+        reason = f"the certificate of the proxy {way.proxy} could not be verified"
+    else:
+        reason = f"the proxy {way.proxy} does not speak TLS, so that its URL should begin with http://"
+    return reason, way.told
+
+
+def _tunnel(way: _Way) -> tuple[str, str]:
+    status = way.tunnel_status
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        wanted = "http://name:password@host:port"
+        return f"the proxy {way.proxy} wants another name and password (407)", f"{way.told[:-1]}: {wanted}."
+    if status and status != HTTPStatus.OK:
+        return f"the proxy {way.proxy} refused to connect to {way.host} ({status}), or is no proxy", way.told
+    if way.has(TimeoutError):
+        return f"the proxy {way.proxy} did not connect to {way.host} in time", way.told
+    return f"what answers at {way.proxy} does not speak as a proxy does", way.told
+
+
+def _socks(way: _Way) -> tuple[str, str]:
+    names = {type(cause).__name__ for cause in way.causes}  # of PySocks, which need not be there
+    if "SOCKS5AuthError" in names:
+        return f"the proxy {way.proxy} wants another name and password", way.told
+    if names & {"SOCKS5Error", "SOCKS4Error"}:
+        return f"the proxy {way.proxy} could not connect to {way.host}", way.told
+    if way.has(socket.gaierror):
+        return f"the name of the proxy {way.proxy}, or of {way.host}, could not be resolved", way.told
+    if way.has(TimeoutError, ConnectionRefusedError) or "ProxyConnectionError" in names:
+        return _connection(way)
+    return f"what answers at {way.proxy} does not speak as a SOCKS proxy does", way.told
+
+
+def _tls(way: _Way) -> tuple[str, str]:
+    refused = next((cause for cause in way.causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    words = " ".join(str(cause) for cause in way.causes if isinstance(cause, ssl.SSLError))
+    if refused is not None:
+        return _certificate(refused.verify_code)
+    if _NO_CERTIFICATES.search(words):
+        return _bundle("holds no certificates")
+    if way.has(TimeoutError):
+        reason = "the TLS handshake was not answered in time"
+    elif "WRONG_VERSION_NUMBER" in words or "HTTP_REQUEST" in words:
+        reason = "what answers there does not speak TLS"
+    elif way.has(ConnectionError, ssl.SSLEOFError):
+        reason = "the connection broke in the TLS handshake"
+    else:
+        reason = "TLS failed"
+    return reason, NETWORK
+
+
+_NO_CERTIFICATES = re.compile("NO_CERTIFICATE_OR_CRL_FOUND|NO_START_LINE|BAD_BASE64|BAD_END_LINE")
+
+
+def _certificate(code: int) -> tuple[str, str]:
+    reason = "the host's certificate could not be verified"
+    if code in _UNKNOWN_AUTHORITY:
+        return (
+            f"{reason}: whoever signed it is not known here, as with a proxy or firewall that inspects TLS",
+            f"If yours does, point {BUNDLES[0]} at a file with its authority's certificate, in PEM.",
+        )
+    if code in _OUT_OF_DATE:
+        return f"{reason}: it is out of date, or this machine's clock is", "Check this machine's date."
+    if code in _OTHER_NAME:
+        return f"{reason}: it is for another host", "Check the host and the proxy."
+    return reason, NETWORK
+
+
+_ANSWERS: tuple[tuple[type[BaseException], str], ...] = (
+    (LateError, "its time was over"),
+    (ssl.SSLError, "TLS failed"),
+    (TimeoutError, "no answer came in time"),
+    (ConnectionError, "the connection broke"),
+    (http.client.HTTPException, "the answer was not HTTP"),
+)
+
+
+def _answer(way: _Way) -> tuple[str, str]:
+    found = "the network failed"
+    for cause in way.causes:  # the innermost known one
+        found = next((words for kind, words in _ANSWERS if isinstance(cause, kind)), found)
+    return found, AGAIN if way.has(LateError) else NETWORK
+
+
+_OF_STAGE = {
+    "name": _name,
+    "connection": _connection,
+    "proxy TLS": _proxy_tls,
+    "tunnel": _tunnel,
+    "socks": _socks,
+    "TLS": _tls,
+}
