@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -37,6 +38,7 @@ BRIDGE = "USDT"
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 22
 STUCK_EACH = 3
+LISTS = "lists"  # beside the symbols, which are upper case
 
 
 class Engine:
@@ -56,6 +58,8 @@ class Engine:
         How many ended orders each account can look up.
     dialect : Dialect, optional
         What it does where the documentation is silent.
+    given_out : defaultdict, optional
+        The highest order id of each symbol, and the highest list id, that earlier openings have given out; kept up.
     """
 
     def __init__(
@@ -67,9 +71,13 @@ class Engine:
         order_limits: tuple[int, int] = (50, 160_000),
         kept_orders: int = KEPT_ORDERS,
         dialect: Dialect | None = None,
+        given_out: defaultdict[str, int] | None = None,
     ) -> None:
         self.dialect = dialect or Dialect()
         self._random = random.Random(seed)  # noqa: S311 - ids and prices, never a secret
+        # Not from the seed: no other opening makes up the same client ids, whatever else it repeats.
+        self._letters = "".join(random.Random().sample(ID_ALPHABET, len(ID_ALPHABET)))  # noqa: S311 - as above
+        self._given_out = defaultdict(lambda: -1) if given_out is None else given_out
         self._clock = clock
         self._order_limits = order_limits
         self._kept_orders = kept_orders
@@ -113,10 +121,17 @@ class Engine:
         except KeyError:
             raise Refusal(-1121, "Invalid symbol.") from None
 
+    def _number(self, of: str, number: int, client_id: str | None) -> int:
+        """Give a number out; with a client id that its owner chose, and may choose again, one that was never given."""
+        if client_id is not None:
+            number = max(number, self._given_out[of] + 1)
+        self._given_out[of] = max(number, self._given_out[of])
+        return number
+
     def client_id(self) -> str:
         """Make up a client id as the exchange does when none is sent."""
-        chance, letters = self._random.random, len(ID_ALPHABET)
-        return "".join([ID_ALPHABET[int(chance() * letters)] for _ in range(ID_LENGTH)])
+        chance, letters, many = self._random.random, self._letters, len(self._letters)
+        return "".join([letters[int(chance() * many)] for _ in range(ID_LENGTH)])
 
     # Placing.
 
@@ -208,7 +223,7 @@ class Engine:
             is_pending = order_list.working is not None and leg is not order_list.working
             self.accept(leg, "PENDING_NEW" if is_pending else "NEW")
         account.admit_list(order_list)
-        self._next_list_id += 1
+        self._next_list_id = order_list.order_list_id + 1
         for leg in order_list.legs:
             if leg.status == "NEW":
                 market.enter(leg)
@@ -219,7 +234,7 @@ class Engine:
     def _build_list(self, account: Account, symbol: Symbol, ticket: ListTicket, market: Market) -> OrderList:
         """Make the orders of a list and lock what they need."""
         order_list = OrderList(
-            order_list_id=self._next_list_id,
+            order_list_id=self._number(LISTS, self._next_list_id, ticket.client_order_id),
             client_order_id=ticket.client_order_id or self.client_id(),
             kind=ticket.kind,
             symbol=symbol,
@@ -258,9 +273,9 @@ class Engine:
     def accept(self, order: Order, status: str) -> None:
         """Give an order its ids and enter it into the records."""
         name = order.symbol.name
-        order.order_id = self._next_order_id[name]
+        order.order_id = self._number(name, self._next_order_id[name], order.client_order_id)
         order.own_id = order.client_order_id or self.client_id()
-        self._next_order_id[name] += 1
+        self._next_order_id[name] = order.order_id + 1
         order.note(status, order.time, "place")
         order.account.admit(order)
 

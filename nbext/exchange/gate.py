@@ -10,7 +10,8 @@ import base64
 import binascii
 import hmac
 import re
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +39,8 @@ DEFAULT_RECV_WINDOW = 5_000 * MILLISECOND
 MAX_RECV_WINDOW = 60_000
 MAX_PAIRS = 100  # no endpoint knows half as many; more are not even read
 MAX_CALLERS = 256
+# To refuse a request costs as much as to answer one of no more weight than this.
+CHEAP = 4
 # 17 #17: from here on a time parameter is read as microseconds.
 LEAST_MICROSECONDS = 10**14
 MICROSECOND_WORDS = frozenset({"MICROSECOND", "microsecond"})
@@ -166,9 +169,17 @@ class Gate:
         self.limits = limits or RequestLimits()
         self.keys: dict[str, Key] = {}
         self._callers: dict[str, Caller] = {}
+        self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
 
-    def caller(self, address: str) -> Caller:
-        """Return what is known of an address."""
+    def caller(self, request: Request) -> Caller:
+        """Return what is known of the address that a request comes from.
+
+        Whoever shows no key of this exchange is a stranger, as any page in a browser is. Strangers have limits of their
+        own, in common, and are never banned: what they do stands in nobody's way.
+        """
+        if request.headers.get("X-MBX-APIKEY") not in self.keys:
+            return self._strangers
+        address = request.address
         caller = self._callers.get(address)
         if caller is None:
             if len(self._callers) == MAX_CALLERS:
@@ -180,10 +191,12 @@ class Gate:
     def forget_callers(self) -> None:
         """Lift every ban and count from zero again."""
         self._callers.clear()
+        self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
 
-    def knock(self, address: str) -> None:
+    def knock(self, request: Request) -> None:
         """Count a request against the limits of its address, whatever it asks for (17 #16: this comes first)."""
-        self.caller(address).knock(self._clock())
+        if (caller := self.caller(request)) is not self._strangers:
+            caller.knock(self._clock())
 
     def admit(self, endpoint: Endpoint, request: Request) -> Admission:
         """Check a request and read its parameters.
@@ -202,8 +215,9 @@ class Gate:
             body, body_signed = split_pairs(request.body)
         values = body | query
         weight = weigh(endpoint, values)
-        caller = self.caller(request.address)
-        caller.spend(weight, now)
+        caller = self.caller(request)
+        if caller is not self._strangers or (weight > CHEAP and not endpoint.is_signed):
+            caller.spend(weight, now)
         headers = request.headers
         # Asked for first, since `get` of what is missing, as it is nearly always, goes through an exception.
         unit = time_unit(headers["X-MBX-TIME-UNIT"]) if "X-MBX-TIME-UNIT" in headers else MILLISECOND
@@ -237,9 +251,9 @@ class Gate:
         if admission.endpoint.is_free and admission.caller is not None:
             admission.caller.weight.add(-admission.weight, self._clock())
 
-    def used_weight(self, address: str) -> int:
-        """Return the weight that an address has used in this minute."""
-        return self.caller(address).weight.at(self._clock())
+    def used_weight(self, request: Request) -> int:
+        """Return the weight that has been used in this minute where a request comes from."""
+        return self.caller(request).weight.at(self._clock())
 
 
 def _is_form(headers: Mapping[str, str]) -> bool:

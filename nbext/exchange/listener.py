@@ -165,6 +165,10 @@ class Listener(HTTPServerConnectionDelegate):
             # A page that rebinds its name to loopback must get nowhere.
             send(connection, Reply(403))
             return
+        if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+            # Nor must any other page: a browser says of each request which kind of page it comes from.
+            send(connection, Reply(403))
+            return
         method = request.method
         path, _, query = request.target.partition("?")
         address: str = connection.context.remote_ip  # type: ignore[attr-defined]
@@ -178,7 +182,7 @@ class Listener(HTTPServerConnectionDelegate):
             venue.enter(visit)
             reply = venue.execute(visit)
             visit.entry.status = reply.status
-            send(connection, reply, venue.limit_headers(address))
+            send(connection, reply, venue.limit_headers(arrived))
             return
         self._server.owes(connection.stream)
         task = asyncio.get_running_loop().create_task(self._go_wrong(fault, visit, request))
@@ -201,7 +205,7 @@ class Listener(HTTPServerConnectionDelegate):
         url = f"http://{request.headers['Host']}{request.target}"
         reply = fault.replace(url, request.headers) or reply
         entry.status = None if fault.ending in {"closed", "reset"} else reply.status
-        headers = venue.limit_headers(visit.request.address)
+        headers = venue.limit_headers(visit.request)
         if fault.ending == "kept":
             send(request.connection, reply, headers)
             self._server.heard_from(request.connection.stream)

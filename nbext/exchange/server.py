@@ -8,6 +8,8 @@ import os
 import secrets
 import string
 import threading
+import time
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,6 +40,7 @@ LEAST_PACE = 0.001  # seconds between two steps of a market
 MAX_COMMISSION = Decimal("0.1")
 
 _running: dict[int, LocalExchange] = {}  # by port
+_given_out: dict[int, defaultdict[str, int]] = {}  # ids, by seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class LocalExchange:
     Parameters
     ----------
     seed : int
-        Fixes ids and starting prices. Keys are never made from it, and the clock is the real one.
+        Fixes order ids and starting prices. Keys and client ids are never made from it, and the clock is the real one.
     port : int
         Port to listen at; 0 takes a free one.
     api_key, secret_key : str, optional
@@ -116,6 +119,7 @@ class LocalExchange:
             kept_orders=kept_orders,
             dialect=self._first_dialect,
             keeps_past=keeps_past,
+            given_out=_ids_of_a_port() if port else _given_out.setdefault(seed, defaultdict(lambda: -1)),
         )
         self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
         self._pid = 0
@@ -355,7 +359,11 @@ class LocalExchange:
             self._engine.account(account).trade_group_id = group
 
     def reset(self, *, dialect: Dialect | None = None) -> None:
-        """Go back to the seeded start: same ids, same prices, no orders, no faults. Keys and their accounts stay.
+        """Go back to the seeded start: same prices, no orders, no faults. Keys and their accounts stay.
+
+        Order ids begin again, too; the client ids that the exchange makes up are new, and an order whose client id its
+        owner chose takes an order id that was never given out. So no order has both ids of an earlier one, and what
+        somebody kept of that cancels nothing.
 
         Parameters
         ----------
@@ -524,6 +532,12 @@ def is_ours(url: str) -> bool:
         and url.removesuffix("/").lower() in {f"http://{HOST}:{port}", f"http://localhost:{port}"}
         and exchange.is_serving
     )
+
+
+def _ids_of_a_port() -> defaultdict[str, int]:
+    """Take all ids up to the microseconds of now for given out: another process may have been at that port."""
+    now = time.time_ns() // 1000
+    return defaultdict(lambda: now)
 
 
 def _made_up() -> str:

@@ -11,7 +11,7 @@ and ask for ``local_exchange``::
         assert local_exchange.open_orders() == []
 
 One exchange serves the whole test run (with pytest-xdist, one for each worker). Before each test it is back at its
-seeded start: same ids, same prices, no orders, no faults, limits unused.
+seeded start: same prices, no orders, no faults, limits unused.
 """
 
 from __future__ import annotations

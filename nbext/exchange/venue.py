@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Context, localcontext
@@ -102,6 +102,8 @@ class Venue:
         What it does where the documentation is silent.
     keeps_past : bool
         Whether it can say what was true at an earlier moment.
+    given_out : defaultdict, optional
+        As the engine's.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class Venue:
         kept_orders: int = KEPT_ORDERS,
         dialect: Dialect | None = None,
         keeps_past: bool = False,
+        given_out: defaultdict[str, int] | None = None,
     ) -> None:
         self._seed = seed
+        self._given_out = defaultdict(lambda: -1) if given_out is None else given_out
         self._max_num_orders = max_num_orders
         self._order_limits = order_limits
         self._kept_orders = kept_orders
@@ -134,7 +138,7 @@ class Venue:
         self.open(dialect or Dialect())
 
     def open(self, dialect: Dialect) -> None:
-        """Open for the first time, or anew: same ids, same prices; keys and their accounts stay."""
+        """Open for the first time, or anew, with the same prices; keys and their accounts stay."""
         self.dialect = self.faults.dialect = dialect
         self._engine_ahead = int(dialect.engine_clock * SECOND)
         self._ahead = self._asked = 0
@@ -155,6 +159,7 @@ class Venue:
                 order_limits=self._order_limits,
                 kept_orders=self._kept_orders,
                 dialect=dialect,
+                given_out=self._given_out,
             )
             for key in self.gate.keys.values():
                 self.engine.account(key.account)
@@ -234,7 +239,7 @@ class Venue:
         entry = visit.entry
         with self.lock:
             try:
-                self.gate.knock(visit.request.address)
+                self.gate.knock(visit.request)
                 endpoints = BY_PATH.get(entry.path)
                 if endpoints is None:
                     wants_html = "text/html" in visit.request.headers.get("Accept", "")
@@ -298,9 +303,9 @@ class Venue:
             headers |= self.desk.count_orders(admission)
         return answer
 
-    def limit_headers(self, address: str) -> dict[str, str]:
+    def limit_headers(self, request: gate.Request) -> dict[str, str]:
         """Return the headers that every reply carries (5.2)."""
-        used = str(self.gate.used_weight(address))
+        used = str(self.gate.used_weight(request))
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
     def _broken(self, error: Exception) -> Reply:

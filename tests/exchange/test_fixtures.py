@@ -79,6 +79,7 @@ class Stage:
         engine.markets[symbol.name] = Market(symbol, first_trade, lambda asset: engine.worth("BNB", asset))
         engine.markets[symbol.name].last_price = None if last is None else Decimal(last)
         engine._next_order_id[symbol.name] = 0
+        engine._given_out.clear()
         for name in ("main", "other"):
             account = engine.account(name)
             for asset in (base, quote):
@@ -89,6 +90,7 @@ class Stage:
         """Say which ids come next."""
         self.engine._next_order_id[symbol] = order_id
         self.engine._next_list_id = list_id
+        self.engine._given_out.clear()
 
     def rest(self, symbol: str, side: str, price: str, quantity: str, account: str = "other", **more: str) -> None:
         """Let an order rest in the book."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import gc
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from wire import OPEN_ORDERS, ORDER, Client, now, sign
 
-from nbext.exchange import ApiKey, LocalExchange, Refusal, is_ours
+from nbext.exchange import ApiKey, Dialect, LocalExchange, Refusal, is_ours
 from nbext.exchange.orders import Order
 from nbext.exchange.venue import MAX_ENTRIES
 
@@ -128,14 +129,14 @@ def test_representations_hide_secrets(exchange: LocalExchange) -> None:
 
 
 def test_the_seed_fixes_ids_and_prices_but_no_key() -> None:
-    """Two exchanges of one seed agree on everything but keys and times; another seed differs."""
+    """Two exchanges of one seed agree on everything but keys, client ids and times; another seed differs."""
 
     def run(seed: int) -> tuple[list[object], set[str]]:
         exchange = LocalExchange(seed=seed)
         exchange.seed_orders()
         exchange.set_price("BTCUSDT", 58500)
-        times = {"time", "updateTime", "workingTime", "trailingTime"}
-        rows = [{name: value for name, value in row.items() if name not in times} for row in exchange.open_orders()]
+        varies = {"time", "updateTime", "workingTime", "trailingTime", "clientOrderId"}
+        rows = [{name: value for name, value in row.items() if name not in varies} for row in exchange.open_orders()]
         return [*rows, exchange.last_price("ETHUSDT")], {exchange.api_key, exchange.secret_key}
 
     (first, keys), (second, other_keys), (third, _) = run(5), run(5), run(6)
@@ -145,7 +146,8 @@ def test_the_seed_fixes_ids_and_prices_but_no_key() -> None:
 
 
 def test_reset_goes_back_to_the_seeded_start(client: Client, exchange: LocalExchange) -> None:
-    """After a reset ids and prices begin again, and the keys still work."""
+    """After a reset order ids and prices begin again, and the keys still work."""
+    exchange.reset()
     start = exchange.last_price("BTCUSDT")
     first = client.limit("BUY", 50000).body
     exchange.set_price("BTCUSDT", 50000)
@@ -153,9 +155,69 @@ def test_reset_goes_back_to_the_seeded_start(client: Client, exchange: LocalExch
     assert exchange.last_price("BTCUSDT") == start
     assert exchange.open_orders() == []
     again = client.limit("BUY", 50000).body
-    assert [again[name] for name in ("orderId", "clientOrderId")] == [
-        first[name] for name in ("orderId", "clientOrderId")
+    assert again["orderId"] == first["orderId"]
+    assert again["clientOrderId"] != first["clientOrderId"]
+
+
+def both_ids(exchange: LocalExchange) -> set[tuple[object, ...]]:
+    """Place orders and lists, with and without client ids of their owner's choice; name all by both their ids."""
+    exchange.seed_orders()
+    gtc = {"timeInForce": "GTC", "quantity": "0.1"}
+    for number in range(3):
+        exchange.place("BTCUSDT", "BUY", "LIMIT", price="40000", newClientOrderId=f"run7-{number}", **gtc)
+    oco = {"side": "SELL", "quantity": "0.1", "aboveType": "LIMIT_MAKER", "belowType": "STOP_LOSS"}
+    prices = {"abovePrice": "90000", "belowStopPrice": "40000"}
+    names = {"listClientOrderId": "mine", "aboveClientOrderId": "above", "belowClientOrderId": "below"}
+    exchange.place_list("oco", "BTCUSDT", **oco, **prices, **names)
+    found: set[tuple[object, ...]] = set()
+    with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
+        for row in client.signed("GET", "/api/v3/openOrders").body:
+            found.add((row["symbol"], row["orderId"], row["clientOrderId"]))
+        for row in client.signed("GET", "/api/v3/openOrderList").body:
+            found.add((row["symbol"], "list", row["orderListId"], row["listClientOrderId"]))
+    return found
+
+
+def test_no_order_ever_has_both_ids_of_an_earlier_one() -> None:
+    """After a reset, and in another exchange of the same seed, also at the same port, what was kept names nothing."""
+    met: set[tuple[object, ...]] = set()
+
+    def meet(exchange: LocalExchange) -> None:
+        found = both_ids(exchange)
+        assert len(found) > 20
+        assert not found & met
+        met.update(found)
+
+    with LocalExchange(seed=9) as exchange:
+        meet(exchange)
+        for dialect in (None, Dialect(order_ids="from_zero", list_ids="from_zero"), None):
+            exchange.reset(dialect=dialect)
+            meet(exchange)
+    with LocalExchange(seed=9) as exchange:
+        meet(exchange)
+        port = int(exchange.url.rpartition(":")[2])
+    for _ in range(2):
+        with LocalExchange(seed=9, port=port) as exchange:
+            meet(exchange)
+
+
+def test_no_other_process_gives_an_order_both_ids_of_an_earlier_one() -> None:
+    """An exchange that is started anew at its port and with its seed names its orders otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = (
+        "import sys; from nbext.exchange import LocalExchange; e = LocalExchange(port=int(sys.argv[1])).start();"
+        "e.seed_orders(); e.place('BTCUSDT', 'BUY', 'LIMIT', quantity='1', price='40000', timeInForce='GTC',"
+        "newClientOrderId='mine'); print({(r['symbol'], r['orderId'], r['clientOrderId']) for r in e.open_orders()})"
+    )
+    runs = [
+        ast.literal_eval(
+            subprocess.run([sys.executable, "-c", script, str(port)], capture_output=True, text=True, check=True).stdout
+        )
+        for _ in range(2)
     ]
+    assert len(runs[0]) == len(runs[1]) > 10
+    assert not runs[0] & runs[1]
 
 
 def test_errors_of_the_server_reach_the_caller() -> None:
@@ -235,7 +297,7 @@ def test_microseconds_on_request(client: Client) -> None:
 
 def test_too_much_weight_is_429() -> None:
     """Over the limit every call is refused with the seconds to wait."""
-    with LocalExchange(weight_limit=1) as small, Client(small.url) as client:
+    with LocalExchange(weight_limit=1) as small, Client(small.url, small.api_key) as client:
         client.public("/api/v3/ping")
         answer = client.public("/api/v3/ping")
         assert (answer.status, answer.refusal[0]) == (429, -1003)

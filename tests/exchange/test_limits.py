@@ -10,7 +10,7 @@ from wire import OPEN_ORDERS, Client
 
 from nbext.exchange import LocalExchange
 from nbext.exchange.endpoints import BY_NAME
-from nbext.exchange.gate import Gate, Request
+from nbext.exchange.gate import Gate, Key, Request
 from nbext.exchange.limits import DAY, MINUTE, SECOND, Banned, OrderCount, RequestLimits
 from nbext.exchange.refusals import TooMuch
 
@@ -49,9 +49,11 @@ def clock() -> HandClock:
 
 
 def ping(gate: Gate, address: str = "127.0.0.1") -> None:
-    """Send one request of weight 1 through the gate."""
-    gate.knock(address)
-    gate.admit(BY_NAME["ping"], Request(b"", b"", {}, address))
+    """Send one request of weight 1 through the gate, with a key that it knows."""
+    gate.keys.setdefault("k", Key("main", can_trade=True))
+    request = Request(b"", b"", {"X-MBX-APIKEY": "k"}, address)
+    gate.knock(request)
+    gate.admit(BY_NAME["ping"], request)
 
 
 def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch], int]]:
@@ -116,7 +118,7 @@ def test_limits_go_by_address(clock: HandClock) -> None:
     refusals(lambda: ping(gate, "127.0.0.1"), 1)
     ping(gate, "127.0.0.2")
     for number in range(1000):
-        gate.knock(f"127.0.1.{number}")
+        gate.knock(Request(b"", b"", {"X-MBX-APIKEY": "k"}, f"127.0.1.{number}"))
     assert len(gate._callers) <= 256
 
 
@@ -150,7 +152,7 @@ def test_weight_is_refunded_to_trade_requests_that_succeed(exchange: LocalExchan
 
 def test_429_then_418_over_http() -> None:
     """Over the limit 429 with Retry-After, then 418 on every path, and the used weight is told all along."""
-    with LocalExchange(weight_limit=2, patience=2) as small, Client(small.url) as client:
+    with LocalExchange(weight_limit=2, patience=2) as small, Client(small.url, small.api_key) as client:
         answers = [client.public("/api/v3/ping") for _ in range(5)]
         assert [answer.status for answer in answers] == [200, 200, 429, 429, 418]
         assert [answer.headers["X-MBX-USED-WEIGHT"] for answer in answers] == ["1", "2", "3", "4", "5"]
@@ -163,7 +165,10 @@ def test_429_then_418_over_http() -> None:
 
 def test_raw_requests_over_http() -> None:
     """Unknown paths count as well; exchangeInfo announces the limits."""
-    with LocalExchange(raw_request_limit=3, weight_limit=77, order_limits=(5, 9)) as small, Client(small.url) as client:
+    with (
+        LocalExchange(raw_request_limit=3, weight_limit=77, order_limits=(5, 9)) as small,
+        Client(small.url, small.api_key) as client,
+    ):
         limits = client.public("/api/v3/exchangeInfo", symbol="BTCUSDT").body["rateLimits"]
         assert sorted(
             (each["rateLimitType"], each["interval"], each["intervalNum"], each["limit"]) for each in limits
@@ -174,6 +179,38 @@ def test_raw_requests_over_http() -> None:
             ("REQUEST_WEIGHT", "MINUTE", 1, 77),
         ]
         assert [client.public("/nowhere").status for _ in range(3)] == [404, 404, 429]
+
+
+@pytest.mark.parametrize("api_key", ["", "k" * 64])
+def test_strangers_stand_in_nobodys_way(api_key: str) -> None:
+    """Whatever is sent without a key of this exchange, it bans nobody and uses up nothing but the strangers' own."""
+    with (
+        LocalExchange() as exchange,
+        Client(exchange.url, exchange.api_key, exchange.secret_key) as owner,
+        Client(exchange.url, api_key, "s" * 64) as stranger,
+    ):
+        owner.limit("BUY", 50000)
+        heavy = [stranger.public("/api/v3/exchangeInfo").status for _ in range(320)]
+        assert heavy == [200] * 300 + [429] * 20  # weight 20 each; they may wait, and are never banned
+        refused = {stranger.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT").status for _ in range(320)}
+        assert refused == {401}
+        assert {stranger.public("/api/v3/time").status for _ in range(320)} == {200}  # no dearer than a refusal
+        answer = owner.signed("GET", OPEN_ORDERS, symbol="BTCUSDT")
+        assert (answer.status, answer.headers["X-MBX-USED-WEIGHT"]) == (200, "6")
+        assert owner.cancel_all().status == 200
+        stranger.api_key = exchange.api_key  # with a known key, what is refused counts, too
+        for _ in range(100):
+            stranger.signed("GET", OPEN_ORDERS)
+        assert owner.cancel_all().status == 418
+
+
+def test_pages_in_a_browser_get_nowhere(exchange: LocalExchange, client: Client) -> None:
+    """A browser names the kind of page that a request comes from, and no page can change that."""
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        assert client.send("GET", "/api/v3/ping", headers={"Sec-Fetch-Site": site}).status == status
+    before = len(exchange.requests())
+    answer = client.send("DELETE", f"{OPEN_ORDERS}?symbol=BTCUSDT", headers={"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status, len(exchange.requests())) == (403, before)
 
 
 def test_order_counts_over_http() -> None:
