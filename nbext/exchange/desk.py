@@ -172,9 +172,9 @@ class Desk:
             self._check_room(asked)
             return self._engine.place(account, symbol, ticket, lambda order: reports.placement(order, asked.unit, kind))
 
-        halves = self._engine.replace(
-            account, symbol, ticket, cancel, place, stop_on_failure=params["cancelReplaceMode"] == "STOP_ON_FAILURE"
-        )
+        stops = params["cancelReplaceMode"] == "STOP_ON_FAILURE"
+        too_much = self._too_much(asked)
+        halves = self._engine.replace(account, symbol, ticket, cancel, place, stop_on_failure=stops)
         canceled, placed = halves
         data = {
             "cancelResult": _outcome(canceled),
@@ -187,7 +187,9 @@ class Desk:
             return data
         if not isinstance(placed, Refusal):
             self.count_orders(asked)  # one that was not attempted counts too, says the same page
-        raise ReplaceFailed(data, is_partial=successes > 0)
+        # The page's table has 429 where the first failure stops, and 400 and 409 as usual where it does not.
+        retry_after = too_much.retry_after if stops and too_much is not None else None
+        raise ReplaceFailed(data, is_partial=successes > 0, retry_after=retry_after)
 
     def check_order_count(self, asked: Admission) -> None:
         """Refuse a placement that the unfilled order count has no room for (5.2)."""
@@ -195,16 +197,19 @@ class Desk:
             self._check_room(asked)
 
     def _check_room(self, asked: Admission) -> None:
+        too_much = self._too_much(asked)
+        if too_much is not None:
+            raise too_much
+
+    def _too_much(self, asked: Admission) -> TooMuch | None:
         account = self._engine.account(asked.account)
         now = self._engine.now()
         exhausted = account.order_count.exhausted(asked.endpoint.orders, now)
-        if exhausted is not None:
-            window, interval = exhausted
-            raise TooMuch(
-                -1015,
-                f"Too many new orders; current limit is {window.limit} orders per {interval}.",
-                window.seconds_left(now),
-            )
+        if exhausted is None:
+            return None
+        window, interval = exhausted
+        says = f"Too many new orders; current limit is {window.limit} orders per {interval}."
+        return TooMuch(-1015, says, window.seconds_left(now))
 
     def count_orders(self, asked: Admission) -> dict[str, str]:
         """Count an accepted placement and return the headers that say so (5.3)."""

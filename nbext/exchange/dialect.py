@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Dialect:
                     chosen[name] = float(word)
         return cls(**chosen)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, str | float]:
         """What differs from the default."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}

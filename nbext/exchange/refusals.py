@@ -19,6 +19,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         The documented wording.
     """
 
+    retry_after: int | None = None  # in seconds, of those that say when to come back
+
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
@@ -39,14 +41,17 @@ class ReplaceFailed(Refusal):
         What became of either half.
     is_partial : bool
         Whether one of them succeeded.
+    retry_after : int, optional
+        Seconds until the account may place an order again, if that is why.
     """
 
-    def __init__(self, data: Mapping[str, object], *, is_partial: bool) -> None:
+    def __init__(self, data: Mapping[str, object], *, is_partial: bool, retry_after: int | None = None) -> None:
         if is_partial:
             super().__init__(-2021, "Order cancel-replace partially failed.")
         else:
             super().__init__(-2022, "Order cancel-replace failed.")
         self._data = data
+        self.retry_after = retry_after
 
     @property
     def body(self) -> dict[str, object]:
@@ -105,6 +110,8 @@ def duplicate_order() -> Refusal:
 
 class TooMuch(Refusal):
     """A broken rate limit; `retry_after` is in seconds (5.2)."""
+
+    retry_after: int
 
     def __init__(self, code: int, text: str, retry_after: int) -> None:
         super().__init__(code, text)

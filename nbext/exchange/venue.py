@@ -24,7 +24,7 @@ from nbext.exchange.engine import Engine
 from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
 from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
 from nbext.exchange.reads import Reads
-from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.refusals import Refusal
 from nbext.exchange.reports import Json, write
 from nbext.exchange.shapes import shaped
 
@@ -380,7 +380,7 @@ def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Reply
         status = dialect.key_status
     elif refusal.code == ILLEGAL and "parameter 'symbol'" in refusal.text and dialect.lower_case_symbol != ILLEGAL:
         body = {"code": dialect.lower_case_symbol, "msg": "Invalid symbol."}
-    if isinstance(refusal, TooMuch):
+    if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
         status = 418 if isinstance(refusal, Banned) else 429
     return Reply(status, to_json(shaped(call, body, dialect)), headers)

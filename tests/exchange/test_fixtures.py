@@ -625,6 +625,78 @@ def too_many_orders(stage: Stage) -> Answer:
     return answer if answer.status != 200 else stage.client.limit("BUY", "50000")
 
 
+REPLACE = f"{ORDER}/cancelReplace"
+TAKES = {"side": "SELL", "type": "LIMIT_MAKER", "quantity": "1", "price": "0.005"}
+
+
+def sale(stage: Stage, order_id: int, price: str, quantity: str, kind: str = "LIMIT", **more: str) -> Stage:
+    """Offer something above the best bid, for the replacements that follow."""
+    stage.symbol("BTC", "USDT")
+    stage.rest("BTCUSDT", "BUY", "0.005", "1")
+    stage.next_ids("BTCUSDT", order_id)
+    stage.order("BTCUSDT", "SELL", kind, price=price, quantity=quantity, **more)
+    return stage
+
+
+@scene("cancel_replace")
+def replaced(stage: Stage) -> Answer:
+    """Replace an offer by a bid."""
+    sale(stage, 9, "0.01", "0.0001", timeInForce="GTC", newClientOrderId="DnLo3vTAQcjha43lAZhZ0y")
+    params = {"side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.04", "price": "0.02"}
+    params |= {"newClientOrderId": "wOceeeOzNORyLiQfw7jd8S", "cancelNewClientOrderId": "osxN3JXAtJvKvCqGeMWMVR"}
+    params |= {"cancelReplaceMode": "STOP_ON_FAILURE"}
+    return stage.signed("POST", REPLACE, symbol="BTCUSDT", cancelOrderId=9, **params)
+
+
+@scene("error_cancel_replace_stopped")
+def stopped_replacement(stage: Stage) -> Answer:
+    """Try to replace what is not there."""
+    stage.symbol("BTC", "USDT")
+    return stage.signed(
+        "POST", REPLACE, symbol="BTCUSDT", cancelOrderId=1, cancelReplaceMode="STOP_ON_FAILURE", **TAKES
+    )
+
+
+@scene("error_cancel_replace_order_refused")
+def refused_replacement(stage: Stage) -> Answer:
+    """Replace an offer by one that would take."""
+    sale(stage, 3, "0.006123", "10000", "LIMIT_MAKER", newClientOrderId="86M8erehfExV8z2RC8Zo8k")
+    params = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelNewClientOrderId": "G1kLo6aDv2KGNTFcjfTSFq"}
+    return stage.signed("POST", REPLACE, symbol="BTCUSDT", cancelOrderId=3, **TAKES, **params)
+
+
+@scene("error_cancel_replace_cancel_refused")
+def half_a_replacement(stage: Stage) -> Answer:
+    """Place an order in place of one that is not there."""
+    stage.symbol("BTC", "USDT")
+    stage.next_ids("BTCUSDT", 11)
+    params = {"cancelReplaceMode": "ALLOW_FAILURE", "newClientOrderId": "pfojJMg6IMNDKuJqDxvoxN"}
+    return stage.signed("POST", REPLACE, symbol="BTCUSDT", cancelOrderId=1, **TAKES, **params)
+
+
+@scene("error_cancel_replace_both_refused")
+def no_replacement(stage: Stage) -> Answer:
+    """Replace what is not there by an order that would take."""
+    sale(stage, 1, "0.01", "1", "LIMIT_MAKER")
+    return stage.signed("POST", REPLACE, symbol="BTCUSDT", cancelOrderId=7, cancelReplaceMode="ALLOW_FAILURE", **TAKES)
+
+
+@scene("error_cancel_replace_order_count")
+def replacement_beyond_the_count(stage: Stage) -> Answer:
+    """Cancel only, since the account has placed as many orders as it may."""
+    stage.symbol("LTC", "BNB")
+    stage.next_ids("LTCBNB", 64)
+    stage.limit("LTCBNB", "SELL", "1", "10", newClientOrderId="GKt5zzfOxRDSQLveDYCTkc")
+    window = stage.engine.account("main").order_count.ten_seconds
+    window.limit = 1
+    window.add(1, stage.engine.now())  # ten seconds of the clock may have ended since
+    params = {"cancelReplaceMode": "STOP_ON_FAILURE", "orderRateLimitExceededMode": "CANCEL_ONLY"}
+    params |= {"cancelNewClientOrderId": "loehOJF3FjoreUBDmv739R"}
+    answer = stage.signed("POST", REPLACE, symbol="LTCBNB", cancelOrderId=64, **TAKES, **params)
+    assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (429, True)
+    return answer
+
+
 @scene("error_stp_mode_not_allowed")
 def mode_not_allowed(stage: Stage) -> Answer:
     """Ask for TRANSFER."""

@@ -123,8 +123,6 @@ def documented_texts() -> dict[int, re.Pattern[str]]:
     rows |= dict.fromkeys((-1013, -2010, -2011), shared)
     rows[-2013].append("Order list does not exist.")  # 17 #13
     rows[-1128].append("Combination of optional parameters invalid. Recommendation: '%s' should also be sent.")
-    # A cancel-replace that failed, wholly or by half (section 4 has the status of it, 409).
-    rows |= {-2021: ["Order cancel-replace partially failed."], -2022: ["Order cancel-replace failed."]}
     return {
         code: re.compile("|".join(re.escape(text).replace("%s", ".+") for text in texts), re.DOTALL)
         for code, texts in rows.items()

@@ -126,14 +126,28 @@ def test_a_leg_takes_its_list_along(client: Client, exchange: LocalExchange) -> 
 def test_an_exhausted_order_count() -> None:
     """Without room for the new order nothing is done, or only the cancel if that was asked for."""
     with LocalExchange(order_limits=(100, 1)) as exchange:
-        order_id = exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price="50000")["orderId"]
+
+        def placed() -> int:
+            order: dict[str, int] = exchange.place(
+                "BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price="50000"
+            )
+            return order["orderId"]
+
+        order_id = placed()
         exchange._engine.account("main").order_count.placed(1, exchange._engine.now())
         with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
             answer = replace(client, "STOP_ON_FAILURE", cancelOrderId=order_id)
             assert (answer.status, answer.refusal[0]) == (429, -1015)
             assert len(exchange.open_orders()) == 1
             mode = {"orderRateLimitExceededMode": "CANCEL_ONLY"}
+            unknown = {"cancelOrigClientOrderId": "nobody", **mode}
+            # By the page's table: 429 if the first failure stops, else as without the limit.
+            answer = replace(client, "STOP_ON_FAILURE", **unknown)
+            assert (answer.status, answer.refusal[0], int(answer.headers["Retry-After"]) > 0) == (429, -2022, True)
+            assert replace(client, "ALLOW_FAILURE", **unknown).status == 400
+            stop = placed()
             answer = replace(client, "STOP_ON_FAILURE", cancelOrderId=order_id, **mode)
-            assert (answer.status, answer.refusal[0]) == (409, -2021)
+            assert (answer.status, answer.refusal[0], int(answer.headers["Retry-After"]) > 0) == (429, -2021, True)
             assert answer.body["data"]["newOrderResponse"]["code"] == -1015
+            assert replace(client, "ALLOW_FAILURE", cancelOrderId=stop, **mode).status == 409
             assert exchange.open_orders() == []
