@@ -205,6 +205,15 @@ class Account:
         self._open_client_ids[name, order.own_id] = order
         self._by_client_id[name, order.own_id] = order
 
+    def rename(self, order: Order, client_order_id: str) -> None:
+        """Give an open order another client id; its old one is nobody's then."""
+        name = order.symbol.name
+        del self._open_client_ids[name, order.own_id]
+        if self._by_client_id.get((name, order.own_id)) is order:
+            del self._by_client_id[name, order.own_id]
+        order.own_id = client_order_id
+        self._open_client_ids[name, client_order_id] = self._by_client_id[name, client_order_id] = order
+
     def admit_list(self, order_list: OrderList) -> None:
         """Enter an accepted order list into the account's records."""
         self.lists[order_list.order_list_id] = order_list

@@ -156,7 +156,7 @@ class Desk:
         account = self._engine.account(asked.account)
         order_id, client_id = _number(params, "cancelOrderId"), _word(params, "cancelOrigClientOrderId")
         if order_id is None and client_id is None:
-            raise refusals.one_of("cancelOrigClientOrderId", "cancelOrderId")
+            raise self._neither("cancelOrigClientOrderId", "cancelOrderId")
         cancel_id, restrictions = _word(params, "cancelNewClientOrderId"), _word(params, "cancelRestrictions")
         kind = _word(params, "newOrderRespType")
         ticket = _with_stp(params, symbol, tickets.single(params))
@@ -228,7 +228,7 @@ class Desk:
         symbol = self._symbol(params)
         order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
         if order_id is None and client_id is None:
-            raise refusals.one_of("origClientOrderId", "orderId")
+            raise self._neither("origClientOrderId", "orderId")
         row = self._engine.cancel(
             self._engine.account(asked.account),
             symbol,
@@ -244,7 +244,7 @@ class Desk:
         symbol = self._symbol(params)
         list_id, client_id = _number(params, "orderListId"), _word(params, "listClientOrderId")
         if list_id is None and client_id is None:
-            raise refusals.one_of("orderListId", "listClientOrderId")  # 17 #14
+            raise self._neither("orderListId", "listClientOrderId")
         row = self._engine.cancel_list(
             self._engine.account(asked.account),
             symbol,
@@ -259,6 +259,10 @@ class Desk:
         rows = self._engine.cancel_all(self._engine.account(asked.account), symbol)
         return reports.canceled_rows(rows, asked.unit)
 
+    def _neither(self, first: str, second: str) -> Refusal:
+        code = self._engine.dialect.neither_id_code
+        return refusals.one_of(first, second) if code == refusals.MANDATORY else refusals.bad_combination(second)
+
     # Asking about orders.
 
     def _query(self, asked: Admission) -> Report:
@@ -266,7 +270,7 @@ class Desk:
         symbol = self._symbol(params)
         order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
         if order_id is None and client_id is None:
-            raise refusals.one_of("origClientOrderId", "orderId")
+            raise self._neither("origClientOrderId", "orderId")
         order = self._engine.account(asked.account).find(symbol.name, order_id, client_id)
         if order is None:
             raise Refusal(-2013, "Order does not exist.")
@@ -328,7 +332,7 @@ class Desk:
     def _query_list(self, asked: Admission) -> Report:
         list_id, client_id = _number(asked.params, "orderListId"), _word(asked.params, "origClientOrderId")
         if list_id is None and client_id is None:
-            raise refusals.one_of("orderListId", "origClientOrderId")  # 17 #14
+            raise self._neither("orderListId", "origClientOrderId")
         # With both, only the client id counts (section 13).
         order_list = self._engine.account(asked.account).find_list(None if client_id else list_id, client_id)
         if order_list is None:
@@ -337,6 +341,9 @@ class Desk:
 
     def _listed(self, order_list: OrderList, asked: Admission) -> Report:
         report = reports.listed(order_list, asked.unit)
+        if self._engine.dialect.list_order_ids == "cancel_id":
+            for order, leg in zip(report["orders"], order_list.legs, strict=True):
+                order["clientOrderId"] = leg.current_id
         if self._engine.dialect.list_expiry_reason == "in_orders":
             for order, leg in zip(report["orders"], order_list.legs, strict=True):
                 if leg.expiry_reason is not None:
@@ -345,7 +352,7 @@ class Desk:
 
     def _open_lists(self, asked: Admission) -> list[Report]:
         lists = self._engine.account(asked.account).open_lists.values()
-        return [reports.listed(order_list, asked.unit) for order_list in lists]
+        return [self._listed(order_list, asked) for order_list in lists]
 
     def _all_lists(self, asked: Admission) -> list[Report]:
         params = asked.params

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import string
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -348,6 +349,38 @@ class Engine:
         if account.balances[order.lock_asset].free < needed:
             raise refusals.insufficient_balance()
 
+    # Amending.
+
+    def amend(
+        self, account: Account, symbol: Symbol, order_id: int, quantity: Decimal, client_order_id: str | None
+    ) -> Order:
+        """Lower the quantity of an open order, which keeps its place and gets a new client id.
+
+        See rest-api.md, "Order Amend Keep Priority", and its FAQ: the orders of an OCO change together.
+        """
+        order = account.find(symbol.name, order_id, None)
+        if order is None or not order.is_live:
+            raise refusals.not_amended("Unknown order sent.")
+        if order.awaits_quantity:
+            raise refusals.not_amended("Order amend (pending OPO order) is not supported.")
+        if quantity == order.quantity:
+            raise refusals.not_amended("The requested action would change no state; rejecting")
+        if quantity > order.quantity or quantity <= order.executed + order.prevented:
+            # Where nothing would be left, the live exchange expires the order.
+            raise refusals.not_amended("Order amend (quantity increase) is not supported.")
+        if order.iceberg_quantity is not None and order.iceberg_quantity >= quantity:
+            raise refusals.not_amended("IcebergQty exceeds QTY.")
+        market = self.begin(symbol)
+        symbol.filters.check(replace(order.as_ticket(), quantity=quantity), market.average)
+        if client_order_id not in {None, order.own_id} and account.is_open_id(symbol.name, client_order_id or ""):
+            raise refusals.duplicate_order()
+        partner = order.order_list.partner(order) if order.order_list is not None else None
+        for leg in (order, partner):
+            if leg is not None:
+                market.shrink(leg, quantity)
+        account.rename(order, client_order_id or self.client_id())
+        return order
+
     # Canceling.
 
     def cancel(
@@ -371,7 +404,8 @@ class Engine:
         if wanted is not None and order.status != wanted:
             raise refusals.not_canceled("Order was not canceled due to cancel restrictions.")
         self.begin(symbol)
-        return self._cancel_row(order, cancel_id or self.client_id())
+        row = self._cancel_row(order, cancel_id or self.client_id())
+        return row if self.dialect.leg_cancel_reply == "list" else order
 
     def cancel_list(
         self,

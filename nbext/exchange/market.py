@@ -293,6 +293,14 @@ class Market:
         else:
             self._end(order, "CANCELED", "cancel")
 
+    def shrink(self, order: Order, quantity: Decimal) -> None:
+        """Lower the quantity of an open order, which keeps its place in the book."""
+        order.account.give_back(order, order.quantity - quantity)
+        order.quantity = quantity
+        order.visible = min(order.visible, order.remaining)
+        self.update_id += 1
+        order.note(order.status, self.now, "amend")
+
     def _end(self, order: Order, status: str, cause: str) -> None:
         self._stops.pop(order.order_id, None)
         if order.is_working and order.is_limit:

@@ -104,7 +104,7 @@ class Event(NamedTuple):
     time: int
     status: str
     executed: Decimal
-    cause: str  # place, release, fill, prevent, trigger, cancel, expire
+    cause: str  # place, release, fill, prevent, trigger, amend, cancel, expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,10 @@ class Order(Ticket):
         if self.awaits_quantity:
             return self.received
         return self.lock_price * self.remaining if self.side == "BUY" else self.remaining
+
+    def as_ticket(self) -> Ticket:
+        """Return what was asked for."""
+        return Ticket(**{name: getattr(self, name) for name in Ticket.__slots__})
 
     def crosses(self, price: Decimal) -> bool:
         """Tell whether the order would trade at this price of the other side."""

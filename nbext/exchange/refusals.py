@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MANDATORY = -1102
+
+
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """A documented refusal.
 
@@ -64,11 +67,16 @@ def not_canceled(says: str = "CANCEL_REJECTED", code: int = -2011) -> Refusal:
     return Refusal(code, says)
 
 
+def not_amended(says: str) -> Refusal:
+    """Return the refusal of an amendment."""
+    return Refusal(-2038, says)
+
+
 def mismatch(name: str, code: int) -> Refusal:
     """Return the refusal of two ids that do not belong together; `name` is the second one's."""
     if code == -2039:  # noqa: PLR2004 - codes are the API's
         return Refusal(code, "Client order ID is not correct for this order ID.")
-    if code == -1102:  # noqa: PLR2004
+    if code == MANDATORY:
         return mandatory(name)
     return Refusal(code, "Unknown order sent.")
 
@@ -88,9 +96,10 @@ def not_required(name: str) -> Refusal:
     return Refusal(-1106, f"Parameter '{name}' sent when not required.")
 
 
-def bad_combination() -> Refusal:
-    """Return the refusal of optional parameters that exclude each other."""
-    return Refusal(-1128, "Combination of optional parameters invalid.")
+def bad_combination(missing: str = "") -> Refusal:
+    """Return the refusal of optional parameters that exclude each other, or of one `missing`."""
+    advice = f" Recommendation: '{missing}' should also be sent." if missing else ""
+    return Refusal(-1128, f"Combination of optional parameters invalid.{advice}")
 
 
 def invalid(name: str) -> Refusal:

@@ -263,6 +263,42 @@ class LocalExchange:
             raise ValueError("kind must be oco, oto, otoco, opo or opoco")
         return self._direct(kind, account, {"symbol": symbol, **params})
 
+    def amend(
+        self,
+        symbol: str,
+        order_id: int,
+        quantity: Decimal | str | float,
+        *,
+        client_order_id: str | None = None,
+        account: str = "main",
+    ) -> str:
+        """Lower an open order's quantity, as its owner can elsewhere, and return its new client id.
+
+        The order keeps its id and its place in the book (rest-api.md, "Order Amend Keep Priority"); of an OCO both
+        orders shrink. The endpoint itself is not served, and ``amendAllowed`` says so.
+
+        Parameters
+        ----------
+        symbol, order_id : str, int
+            Which order.
+        quantity : Decimal, str or float
+            What it is for from now on: less than before, and more than what is filled.
+        client_order_id : str, optional
+            The new client id: made up, or one of one's own, its present one too.
+        account : str
+            Account that it belongs to.
+
+        Raises
+        ------
+        Refusal
+            If it is not open, or cannot be amended like this.
+        """
+        with self._step("amend()"):
+            engine = self._engine
+            amount = Decimal(str(quantity))
+            order = engine.amend(engine.account(account), engine.symbol(symbol), order_id, amount, client_order_id)
+            return order.own_id
+
     def seed_orders(self) -> None:
         """Place a realistic mixture of orders on BTCUSDT and ETHUSDT, one of them partly filled."""
         with self._step("seed_orders()"):
@@ -402,8 +438,8 @@ class LocalExchange:
         """Return what happened to an order, in sequence, whatever was answered.
 
         Each event has ``time`` (milliseconds, by the engine's clock), ``at`` (seconds, by a clock that is right),
-        ``status``, ``executedQty``, ``cause`` (place, release, fill, prevent, trigger, cancel or expire), ``by`` (the
-        call that led to it) and ``request`` (that call's number in `requests`, None for a direct one).
+        ``status``, ``executedQty``, ``cause`` (place, release, fill, prevent, trigger, amend, cancel or expire), ``by``
+        (the call that led to it) and ``request`` (that call's number in `requests`, None for a direct one).
 
         Raises
         ------

@@ -125,6 +125,8 @@ def _queried(call: str, document: Any, dialect: Dialect) -> object:  # noqa: ANN
     if call == "openOrders" and dialect.pending_listed == "when_released":
         rows = [row for row in rows if row["status"] != "PENDING_NEW"]
     rows = [_queried_row(row, dialect) for row in rows]
+    if call == "openOrders" and dialect.open_rows != "ascending":
+        rows = _ordered(rows, "descending" if dialect.open_rows == "newest_first" else "shuffled")
     return rows if isinstance(document, list) else rows[0]
 
 

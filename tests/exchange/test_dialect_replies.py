@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -104,7 +105,17 @@ def mismatch(desk: Desk) -> object:
     codes = [desk.cancel(orderId=order_id, origClientOrderId="b")[0]]
     codes += [desk.ask("DELETE", LIST, symbol=SYMBOL, orderListId=told["orderListId"], listClientOrderId="b")[0]]
     assert len(desk.left()) == 3
+    # Amended meanwhile, it has another client id than it was seen with.
+    renamed = desk.exchange.amend(SYMBOL, order_id, "0.05")
+    codes += [desk.cancel(orderId=order_id, origClientOrderId="a")[0]]
+    assert desk.cancel(orderId=order_id, origClientOrderId=renamed)["origQty"] == "0.05000000"
     return codes
+
+
+def neither_id(desk: Desk) -> object:
+    """Cancel and ask without saying what."""
+    told = [desk.ask(method, path, symbol=SYMBOL) for method in ("DELETE", "GET") for path in (ORDER,)]
+    return [each[0] for each in (*told, desk.ask("DELETE", LIST, symbol=SYMBOL), desk.ask("GET", LIST))]
 
 
 def unknown_list_query(desk: Desk) -> object:
@@ -256,6 +267,27 @@ def order_reports(desk: Desk) -> object:
     return one, len(desk.cancel_all()[0]["orderReports"])
 
 
+def leg_cancel_reply(desk: Desk) -> object:
+    """Cancel the second leg of a list."""
+    leg = desk.order_list("oco")["orders"][1]["orderId"]
+    told = desk.cancel(orderId=leg)
+    assert not desk.left()
+    return len(told["orderReports"]) if "orderReports" in told else told["orderId"] == leg
+
+
+def list_order_ids(desk: Desk) -> object:
+    """Return whether a query of a canceled list has the ids that its legs were placed with."""
+    own = desk.order_list("oco")["orders"]
+    desk.cancel_all()
+    return desk.ask("GET", LIST, origClientOrderId="oco")["orders"] == own
+
+
+def open_rows(desk: Desk) -> object:
+    """Return the order of three open orders."""
+    ids = [desk.limit(name) for name in ("a", "b", "c")]
+    return [ids.index(row["orderId"]) for row in desk.ask("GET", OPEN)]
+
+
 def duplicates(desk: Desk) -> object:
     """Return the rows of a canceled list: how many reports in each, None for a flat one."""
     desk.order_list("oco")
@@ -397,7 +429,8 @@ SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
     "nothing_open_text": (nothing_open, TEXTS),
     "nothing_open": (nothing_open, {"refused": (-2011, UNKNOWN), "empty": []}),
     "unknown_code": (all_unknown, {-2011: [-2011] * 3, -1013: [-1013] * 3}),
-    "mismatch_code": (mismatch, {code: [code] * 2 for code in (-2011, -2039, -1102)}),
+    "mismatch_code": (mismatch, {code: [code] * 3 for code in (-2011, -2039, -1102)}),
+    "neither_id_code": (neither_id, {code: [code] * 4 for code in (-1102, -1128)}),
     "unknown_list_code": (unknown_list_query, {code: (code, "Order list does not exist.") for code in (-2013, -2011)}),
     "lower_case_symbol": (lower_case, {-1100: -1100, -1121: -1121}),
     "closed_cancel": (
@@ -451,6 +484,7 @@ SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
         },
     ),
     "done_list_leg": (survivor, {"flat": "CANCELED", "in_list": ["0.10000000"]}),
+    "leg_cancel_reply": (leg_cancel_reply, {"list": 2, "leg": True}),
     "duplicate_report": (duplicates, {"once": [2], "flat_too": [2, None], "flat_only": [None, None]}),
     "list_cancel_form": (
         list_form,
@@ -496,6 +530,8 @@ SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
         canceled_query,
         {"found": ("cancel", ["found"] * 4), "not_found": ("cancel", [-2013, "found", -2039, "found"])},
     ),
+    "list_order_ids": (list_order_ids, {"own_id": True, "cancel_id": False}),
+    "open_rows": (open_rows, {"ascending": [0, 1, 2], "newest_first": [2, 1, 0], "shuffled": [1, 2, 0]}),
     "open_status": (
         open_status,
         {
@@ -535,3 +571,27 @@ def test_no_value_is_left_out() -> None:
     for field in fields(Dialect):
         if field.name in SCENES:
             assert set(SCENES[field.name][1]) == set(field.metadata["values"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_mixture_of_values_is_served(client: Client, exchange: LocalExchange, seed: int) -> None:
+    """Whatever is drawn for all fields at once: no call meets an error of the exchange, and nothing stays locked."""
+    chance = Random(seed)  # noqa: S311 - no secret
+    exchange.reset(dialect=Dialect(**{each.name: chance.choice(each.metadata["values"]) for each in fields(Dialect)}))
+    exchange.seed_orders()
+    desk = Desk(client, exchange)
+    for kind in LISTS:
+        desk.order_list(kind)
+    desk.exchange.set_price(SYMBOL, desk.exchange.last_price(SYMBOL) // 100 * 96)
+    leg = chance.choice(exchange.open_orders(SYMBOL))
+    calls = [("DELETE", ORDER, {"symbol": SYMBOL, "orderId": leg["orderId"]})]
+    calls += [("DELETE", LIST, {"symbol": SYMBOL, "listClientOrderId": kind}) for kind in LISTS]
+    calls += [("GET", ORDER, {"symbol": SYMBOL, "orderId": row["orderId"]}) for row in exchange.open_orders(SYMBOL)]
+    calls += [("GET", OPEN, {}), ("GET", "/api/v3/allOrders", {"symbol": SYMBOL}), ("GET", "/api/v3/allOrderList", {})]
+    chance.shuffle(calls)
+    for method, path, params in [*calls, *[("DELETE", OPEN, {"symbol": SYMBOL})] * 5, *calls]:
+        assert client.signed(method, path, headers=None, **params).status in {200, 400}
+    left = exchange.open_orders(SYMBOL)
+    locked = {name: balance.locked for name, balance in exchange._engine.account("main").balances.items()}
+    assert left or not locked["BTC"]
+    assert exchange.dialect.uncancelable != "none" or not left

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from wire import OPEN_ORDERS, ORDER, Client, now
 
-from nbext.exchange import LocalExchange
+from nbext.exchange import LocalExchange, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -428,3 +428,31 @@ def test_non_ascii_symbol(client: Client) -> None:
     (row,) = client.cancel_all(symbol).body
     assert row["symbol"] == symbol
     assert client.public("/api/v3/ticker/price", symbol=symbol).body["symbol"] == symbol
+
+
+def test_an_amendment_shrinks_an_order_in_its_place(client: Client, exchange: LocalExchange) -> None:
+    """It keeps id and place, gets a new client id, and holds less; an OCO's orders shrink together."""
+    first = client.limit("BUY", "50000", "0.3", newClientOrderId="mine").body["orderId"]
+    second = client.limit("BUY", "50000", "0.3").body["orderId"]
+    assert exchange.amend("BTCUSDT", first, "0.2", client_order_id="mine") == "mine"
+    renamed = exchange.amend("BTCUSDT", first, 0.1)
+    balance = exchange._engine.account("main").balances["USDT"]
+    assert balance.locked == 50_000 * (Decimal("0.1") + Decimal("0.3"))
+    assert client.signed("GET", ORDER, symbol="BTCUSDT", origClientOrderId="mine").refusal[0] == -2013
+    assert client.signed("GET", ORDER, symbol="BTCUSDT", origClientOrderId=renamed).body["origQty"] == "0.10000000"
+    assert [event["cause"] for event in exchange.history(first, "BTCUSDT")] == ["place", "amend", "amend"]
+    exchange.place("BTCUSDT", "SELL", "LIMIT", account="market", timeInForce="IOC", quantity="0.2", price="50000")
+    assert [client.query(each)["executedQty"] for each in (first, second)] == ["0.10000000", "0.10000000"]
+    exchange.set_price("BTCUSDT", 60_000)
+    legs = {"aboveType": "LIMIT_MAKER", "abovePrice": "70000", "belowType": "STOP_LOSS", "belowStopPrice": "50000"}
+    pair = [
+        leg["orderId"] for leg in exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="1", **legs)["orders"]
+    ]
+    exchange.amend("BTCUSDT", pair[0], "0.4")
+    assert [client.query(each)["origQty"] for each in pair] == ["0.40000000"] * 2
+    assert exchange._engine.account("main").balances["BTC"].locked == Decimal("0.4")
+    for quantity, says in (("0.4", "change no state"), ("0.5", "quantity increase"), ("0.000001", "LOT_SIZE")):
+        with pytest.raises(Refusal, match=says):
+            exchange.amend("BTCUSDT", pair[0], quantity)
+    with pytest.raises(Refusal, match="-2038: Unknown order sent"):
+        exchange.amend("BTCUSDT", first, "0.01")
