@@ -1,9 +1,11 @@
-"""Rounds of canceling with something going wrong, and what is true of it afterwards."""
+"""Rounds of canceling with something going wrong, and what is true of what was told afterwards."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import pickle
 import random
 import signal
 import sqlite3
@@ -12,20 +14,28 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pandas as pd
+
 import nbext
-from nbext import cancel, clients, journal, record
+from nbext import cancel, clients, record
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
 from nbext.settle import Limits
 
+from . import dialects, judge
+from . import record as truth
 from .faults import FAULTS, MISHAPS, mishap, spoil
-from .proxy import Proxy, Talk
+from .judge import ALL, OPEN_LISTS, Case
+from .proxy import MANGLING, Proxy, Talk
+from .told import Told, rows_of
+from .troubles import TROUBLES, AlarmError, CallbackError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,30 +44,23 @@ if TYPE_CHECKING:
 
     from nbext.spot import SpotClient
 
-Id = tuple[str, int]
+    from .record import Id
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
 QUANTITY = {"BTCUSDT": "0.05", "ETHUSDT": "0.5", "BNBUSDT": "2"}
-ALL = "/api/v3/openOrders"
-LISTS = "/api/v3/openOrderList"
 RECV_WINDOW = 600
 ANSWER_SECONDS = 0.4
-LIMITS = {"engine": 0.2, "lag": 0.25}
+ENGINE, LAG = 0.2, 0.25
 SETTLE_SECONDS = 3.0
 BEYOND = 1.5
 GRACE = 62.0
-KILLS, INTERRUPTS = 0.1, 0.1
+KILLS, CHILDREN = 0.1, 0.12
 
-ENDED = {
-    "CANCELED": "canceled",
-    "FILLED": "filled",
-    "EXPIRED": "expired",
-    "EXPIRED_IN_MATCH": "expired",
-    "REJECTED": "rejected",
-}
-OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
-WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders")
-OTHERS = ("none", "beyond", "down", "no key")
+WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders", "one order", "concat", "guard")
+CHILD_WAYS = ("all", "all", "all, seen", "all, seen", "fork", "magic")
+OTHERS = ("none", "none", "beyond", "down", "no key")
+# What Job calls the seconds that it may take for finding out.
+_RECONCILE = next(name for name in inspect.signature(cancel.Job).parameters if name in {"settle_seconds", "reconcile"})
 
 
 @dataclass
@@ -69,48 +72,119 @@ class Report:
     errors: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
-    lines: Counter[str] = field(default_factory=Counter)
+    dialects: Counter[str] = field(default_factory=Counter)
     facts: Counter[str] = field(default_factory=Counter)
     lies: list[str] = field(default_factory=list)
+    lied: list[str] = field(default_factory=list)
+    """The rounds that lied, as SEED:ROUND."""
 
     def add(self, other: Report) -> None:
         """Add what another campaign came to."""
         self.rounds += other.rounds
-        for name in ("rows", "errors", "faults", "ways", "lines", "facts"):
+        for name in ("rows", "errors", "faults", "ways", "dialects", "facts"):
             getattr(self, name).update(getattr(other, name))
         self.lies += other.lies
+        self.lied += other.lied
 
     def __str__(self) -> str:
         told = [f"{self.rounds} rounds, {sum(self.rows.values())} rows, {len(self.lies)} lies"]
-        for name in ("rows", "errors", "ways", "faults", "lines", "facts"):
+        for name in ("rows", "errors", "ways", "faults", "dialects", "facts"):
             counts = sorted(getattr(self, name).items(), key=lambda item: (-item[1], item[0]))
-            told.append(f"{name:7}" + ", ".join(f"{what} {count}" for what, count in counts))
+            told.append(f"{name:9}" + ", ".join(f"{what} {count}" for what, count in counts))
         return "\n".join(told + self.lies)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round is to be: all of it follows from seed and number.
+
+    Attributes
+    ----------
+    seed, number : int
+    child : bool
+        Whether another process makes the call.
+    way, fault, trouble : str
+        How the call is made, what goes wrong on its way, and what befalls it itself.
+    dialect : mapping
+        What differs from the usual one.
+    others : bool
+        Whether somebody else trades meanwhile.
+    """
+
+    seed: int
+    number: int
+    child: bool
+    way: str
+    fault: str
+    trouble: str
+    dialect: Mapping[str, Any]
+    others: bool = True
+
+    def chance(self, purpose: str) -> random.Random:
+        """Give the numbers for one purpose, so that a change of one does not change what the others draw."""
+        return random.Random(f"{self.seed}:{self.number}:{purpose}")  # noqa: S311 - a program of rounds, no secret
+
+    def __str__(self) -> str:
+        spoken = " ".join(f"{name}={value!r}" for name, value in self.dialect.items()) or "usual dialect"
+        trouble = f", {self.trouble}" if self.trouble else ""
+        return f"{self.seed}:{self.number} ({self.way}; {self.fault}{trouble}; {spoken})"
+
+
+def draw(seed: int, number: int) -> Plan:
+    """Draw a round."""
+    chance = random.Random(f"{seed}:{number}:plan")  # noqa: S311 - as above
+    child = chance.random() < CHILDREN
+    kinds = (FAULTS, FAULTS, FAULTS, MISHAPS, MISHAPS, MISHAPS, OTHERS, OTHERS)
+    way, fault = chance.choice(CHILD_WAYS if child else WAYS), chance.choice(chance.choice(kinds))
+    trouble = chance.choice(TROUBLES) if chance.random() < 0.25 and not child else ""
+    if way == "magic":  # which has the usual patience
+        fault = chance.choice(["none", "limit", "skew", "answer_late", "proxy_interim", "unavailable"])
+    if fault == "no key" and way == "guard":
+        way = "all"
+    return Plan(seed, number, child, way, fault, trouble, dialects.draw(chance))
 
 
 @dataclass
 class Round:
-    """What one call did, said, and was told."""
+    """What is known of a round while it is played."""
 
-    number: int
-    way: str
-    fault: str
+    plan: Plan
     exchange: LocalExchange
     proxy: Proxy
+    told: Told = field(default_factory=Told)
+    symbols: list[str] = field(default_factory=list)
+    way: str = ""
     seen: set[Id] = field(default_factory=set)
-    rows: list[tuple[str, int, str]] | None = None
-    error: str = ""
-    complete: bool = False
     wanted: dict[str, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    exact: bool = False
     unrecorded: list[str] = field(default_factory=list)
     returned: float = 0.0
-    foreign: set[Id] = field(default_factory=set)
+    meddled: bool = False
+    profile: str = "custom"
+    host: str = ""
 
     @property
     def name(self) -> str:
         """How lies name it."""
-        return f"round {self.number} ({self.way}; {self.fault}; {self.error or 'no error'})"
+        return f"{self.plan}, {self.told.error or 'no error'}"
+
+    @property
+    def lag_allowed(self) -> float:
+        """Seconds by which nbext is told that reads may lag."""
+        return LAG + max((lag for name in ("lag_memory", "lag_database") if (lag := self.plan.dialect.get(name, 0)) < 2), default=0)
+
+    @property
+    def engine_allowed(self) -> float:
+        """Seconds that nbext is told a cancel may take."""
+        tail = self.plan.dialect.get("engine_tail", 0)
+        return ENGINE + (tail if tail < 3 and self.plan.number % 2 else 0)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the exchange is slower than nbext is told."""
+        return self.plan.fault == "beyond" or dialects.is_beyond(
+            self.plan.dialect, self.lag_allowed, self.engine_allowed
+        )
 
 
 class Campaign:
@@ -126,7 +200,6 @@ class Campaign:
         self.report = Report()
         self._random = random.Random(seed)  # noqa: S311 - a program of rounds, no secret
         self._stack = ExitStack()
-        self._number = 0
         self._judged: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -141,12 +214,12 @@ class Campaign:
         self._exchange = self._open_exchange()
         self._graveyard = self._open_exchange()
         self._grave_proxy = Proxy(int(self._graveyard.url.rpartition(":")[2])).start()
-        self._settling = Round(0, "settle", "kill -9", self._graveyard, self._grave_proxy, error="killed")
+        grave = Plan(self.seed, 0, child=True, way="settle", fault="kill -9", trouble="", dialect={})
+        self._settling = Round(grave, self._graveyard, self._grave_proxy, Told(error="killed"))
         self._grave_proxy.on_delete = lambda talk: self._require_intent(talk, self._kills_journal, self._settling)
         self._stack.callback(self._grave_proxy.stop)
-        self._graves: list[Round] = []
-        self._buried_at = 0.0
-        self._children = self._start_children()
+        self._graves = 0
+        self._children: subprocess.Popen[str] | None = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,9 +232,10 @@ class Campaign:
 
     def _start_children(self) -> subprocess.Popen[str]:
         root = Path(nbext.__file__).parents[1]
-        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+        here = Path(__file__).parents[2]
+        path = os.pathsep.join(filter(None, [str(root), str(here), os.environ.get("PYTHONPATH")]))
         children = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("child.py"))],
+            [sys.executable, "-m", "tests.truth.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -179,94 +253,128 @@ class Campaign:
     def play(self, rounds: int) -> Report:
         """Play so many rounds; what is killed is settled at the end, when nbext does so at the earliest."""
         kills = round(rounds * KILLS)
-        for _ in range(kills):
-            self._kill()
-        for _ in range(rounds - kills):
-            if self._random.random() < INTERRUPTS:
-                self._interrupt()
-            else:
-                self._play()
+        for number in range(kills):
+            self._kill(number)
+        for number in range(1, rounds - kills + 1):
+            self.play_one(draw(self.seed, number))
         self._settle_graves()
         self.report.rounds += rounds
         return self.report
 
+    def play_one(self, plan: Plan) -> list[str]:
+        """Play one round, and say what was untrue in it."""
+        before = len(self.report.lies)
+        self.report.dialects.update(f"{name}={value}" for name, value in plan.dialect.items())
+        self.report.dialects["the usual one"] += not plan.dialect
+        self.report.ways[plan.way] += 1
+        self.report.faults[plan.fault] += 1
+        if plan.trouble:
+            self.report.faults[plan.trouble] += 1
+        try:
+            self._play_in_child(plan) if plan.child else self._play(plan)
+        except Exception as error:  # noqa: BLE001 - the next round is played all the same, and this one counts
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            line = "" if where is None else f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}"
+            self._lie(str(plan), f"the round broke down: {error!r} at {line}")
+        return self.report.lies[before:]
+
     def _lie(self, where: str, what: str) -> None:
-        self.report.lies.append(f"seed {self.seed}, {where}: {what}")
+        self.report.lies.append(f"{where}: {what}")
+        self.report.lied.append(where.partition(" ")[0])
 
     # One round in this process.
 
-    def _play(self) -> None:
-        this = self._prepare(self._random.choice(WAYS))
-        beyond = this.fault == "beyond"
+    def _play(self, plan: Plan) -> None:
+        this = self._prepare(plan)
+        chance = plan.chance("call")
         key = this.exchange.api_key, this.exchange.secret_key
-        api_key, secret_key = (None, None) if this.fault == "no key" else key
-        if this.fault == "down":
+        api_key, secret_key = (None, None) if plan.fault == "no key" else key
+        if plan.fault == "down":
             this.proxy.stop()
+        told, trouble = this.told, Trouble(plan.trouble, plan.chance("trouble"), self._journal, this.exchange.faults)
         meddler = self._meddler(this)
+        last = nbext.last
         frame: DataFrame | None = None
-        with nbext.SpotClient(
-            this.proxy.url, api_key=api_key, secret_key=secret_key, answer_timeout=ANSWER_SECONDS
-        ) as client:
+        url = f"http://localhost:{this.proxy.port}" if trouble.name.startswith("dead address") else this.proxy.url
+        this.host = url.partition("//")[2]
+        client = nbext.SpotClient(url, api_key=api_key, secret_key=secret_key, answer_timeout=ANSWER_SECONDS)
+        with trouble.around(this.proxy), client:
+            told.began = time.time()
             try:
-                job = self._job(this, client)
-                if self._random.random() < 0.3:
-                    self._fill(this.exchange, self._random)
+                call = self._call(this, client, trouble)
+                if chance.random() < 0.3 and plan.others:
+                    this.meddled = True
+                    self._fill(this.exchange, chance)
                 meddler.start()
-                frame = job.run(check=self._random.random() < 0.2)
+                with trouble.during():
+                    frame = call()
             except NbextError as error:
-                this.error = type(error).__name__
+                told.take_error(error)
                 frame = error.frame
-                if frame is not None and frame is not nbext.last:
-                    self._lie(this.name, "the error's frame is not nbext.last")
-            this.returned = time.monotonic()
+            except (AlarmError, CallbackError) as error:
+                told.take_error(error)
+                told.error = told.error.removesuffix("Error")
+                frame = nbext.last if nbext.last is not last else None
+            except Exception as error:  # noqa: BLE001 - what is raised raw, is a finding
+                told.take_error(error)
+                self._lie(this.name, f"raised raw: {error!r}")
+                frame = nbext.last if nbext.last is not last else None
+            this.returned, told.returned = time.monotonic(), time.time()
             if meddler.ident is not None:
                 meddler.join()
+            if told.error in {"Alarm", "Callback"}:
+                time.sleep(0.25)  # what is still sent now, is sent too late
             this.proxy.wait_until_idle()
-        if frame is not None:
-            columns = (frame[name].tolist() for name in ("symbol", "orderId", "outcome"))
-            this.rows = list(zip(*columns, strict=True))
-            this.complete = frame.attrs["nbext"]["complete"]
-        self._judge(this, beyond=beyond)
+        told.take_frame(frame, frame if frame is None else nbext.last)
+        told.attrs.setdefault("call", "")
+        if told.attrs.get("call") in {"open_orders", "preview"}:  # of a look before the call
+            told.rows = None
+        self._judge(this, self._journal, recorded="journal" not in plan.trouble)
         this.proxy.stop()
 
-    def _prepare(self, way: str) -> Round:
-        chance, exchange = self._random, self._exchange
-        exchange.reset()
+    def _prepare(self, plan: Plan) -> Round:
+        exchange = self._exchange
+        exchange.reset(dialect=dialects.made(plan.dialect))
         clients.close()
         record.close()
-        self._number += 1
-        kinds = (FAULTS, FAULTS, FAULTS, MISHAPS, MISHAPS, OTHERS)
         proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
-        this = Round(self._number, way, chance.choice(chance.choice(kinds)), exchange, proxy)
+        this = Round(plan, exchange, proxy, way=plan.way, host=proxy.host)
         proxy.on_delete = lambda talk: self._require_intent(talk, self._journal, this)
-        if this.fault.startswith("skew"):
+        chance = plan.chance("orders")
+        if plan.fault.startswith("skew"):
             exchange.faults.skew = chance.choice([-90, 90, -5, 5, -0.8, 0.4])
-        self._place(exchange, chance.randint(1, 6))
+        self._place(exchange, chance.randint(1, 6), chance)
         self._spoil(this)
         return this
 
-    def _place(self, exchange: LocalExchange, count: int, symbols: tuple[str, ...] = SYMBOLS) -> None:
+    def _place(self, exchange: LocalExchange, count: int, chance: random.Random) -> None:
         for _ in range(count):
             with suppress(Exception):  # whatever a full book or purse refuses, is not placed
-                self._place_one(exchange, self._random.choice(symbols))
+                self._place_one(exchange, chance.choice(SYMBOLS), chance)
 
-    def _place_one(self, exchange: LocalExchange, symbol: str) -> None:
-        chance = self._random
+    @staticmethod
+    def _place_one(exchange: LocalExchange, symbol: str, chance: random.Random) -> None:
         last = float(exchange.last_price(symbol))
         quantity, gtc = QUANTITY[symbol], {"timeInForce": "GTC"}
 
         def at(share: float) -> str:
             return str(round(last * (1 + share)))
 
-        kind = chance.choice(["far", "near", "near", "stop", "oco", "oco", "oto", "otoco"])
-        below, above = (-0.01, 0.01) if kind in {"near", "oco"} else (-0.05, 0.05)
+        kind = chance.choice(["far", "near", "near", "stop", "trailing", "iceberg", "big", "oco", "oco", "oto", "otoco"])
+        below, above = (-0.01, 0.01) if kind in {"near", "oco", "big"} else (-0.05, 0.05)
         own = {"newClientOrderId": f"{chance.choice(['bot', 'me'])}-{chance.randrange(10**9)}"}
-        if kind in {"far", "near"}:
+        if kind in {"far", "near", "iceberg", "big"}:
             side, share = chance.choice([("BUY", below), ("SELL", above)])
-            exchange.place(symbol, side, "LIMIT", quantity=quantity, price=at(share), **gtc, **own)
+            more = {"icebergQty": str(float(quantity) / 2)} if kind == "iceberg" else {}
+            quantity = str(float(quantity) * 1000) if kind == "big" else quantity  # more than the market takes at once
+            exchange.place(symbol, side, "LIMIT", quantity=quantity, price=at(share), **gtc, **own, **more)
         elif kind == "stop":
             stop = {"stopPrice": at(-0.04), "price": at(-0.05)}
             exchange.place(symbol, "SELL", "STOP_LOSS_LIMIT", quantity=quantity, **stop, **gtc, **own)
+        elif kind == "trailing":
+            exchange.place(symbol, "SELL", "STOP_LOSS", quantity=quantity, trailingDelta=chance.choice([90, 900]), **own)
         elif kind == "oco":
             legs = {"aboveType": "LIMIT_MAKER", "abovePrice": at(above), "belowType": "STOP_LOSS"}
             exchange.place_list("oco", symbol, side="SELL", quantity=quantity, belowStopPrice=at(-0.06), **legs)
@@ -282,222 +390,176 @@ class Campaign:
             named |= {f"pending{name}": each for name, each in pending.items()}
             exchange.place_list(kind, symbol, **named)
 
-    def _spoil(self, this: Round) -> None:
-        self.report.faults[this.fault] += 1
-        if this.fault in MISHAPS:
-            this.proxy.spoil(mishap(this.fault, self._random))
-        elif this.fault == "beyond":
+    @staticmethod
+    def _spoil(this: Round) -> None:
+        fault, chance = this.plan.fault, this.plan.chance("fault")
+        if fault in MISHAPS:
+            this.proxy.spoil(mishap(fault, chance))
+        elif fault == "beyond":
             this.exchange.faults.lag = BEYOND
             this.exchange.faults.lose_answer("DELETE", "*")
         else:
-            spoil(this.exchange.faults, this.fault, self._random)
+            spoil(this.exchange.faults, fault, chance)
 
-    def _job(self, this: Round, client: SpotClient) -> cancel.Job:
-        """Make the call in its way, and note what it has seen."""
-        chance = self._random
+    def _call(self, this: Round, client: SpotClient, trouble: Trouble) -> Any:  # noqa: ANN401 - what makes the call
+        """Make the call in its way, up to its consent, and note what it has seen."""
+        chance = this.plan.chance("job")
+        slow = this.lag_allowed > LAG or this.engine_allowed > ENGINE
+        this.exact = chance.random() < 0.2
         settings: dict[str, Any] = {
             "client": client,
-            "say": this.said.append,
+            "say": trouble.say(this.told.said),
+            "progress": trouble.progress,
             "recv_window": RECV_WINDOW,
-            "settle_seconds": chance.choice([SETTLE_SECONDS, SETTLE_SECONDS, SETTLE_SECONDS, 0.3]),
-            "delays": Limits(**LIMITS),
-            "max_wait": 1.5,
-            "exact": chance.random() < 0.2,
+            _RECONCILE: 2 * SETTLE_SECONDS if slow else chance.choice([SETTLE_SECONDS] * 3 + [0.3]),
+            "delays": Limits(engine=this.engine_allowed, lag=this.lag_allowed),
+            "max_wait": chance.choice([1.5, 3.5]),
+            "exact": this.exact,
         }
-        most = 1 if this.fault in {"limit", "ban"} else len(SYMBOLS)  # of several, one failure is another error
+        most = 1 if this.plan.fault in {"limit", "ban"} else len(SYMBOLS)  # of several, one failure is another error
         symbols = chance.sample(SYMBOLS, chance.randint(1, most))
-        self.report.ways[this.way] += 1
-        if this.way == "orders":
-            frame = cancel.open_orders(client=client)
+        check = chance.random() < 0.2
+        if this.way in {"orders", "one order", "concat"}:
+            looks = symbols[:2] if this.way == "concat" else [None]
+            frames = [cancel.open_orders(*filter(None, [symbol]), client=client) for symbol in looks]
+            frame = pd.concat(frames, ignore_index=True) if this.way == "concat" else frames[0]
             chosen = frame[[chance.random() < 0.7 for _ in range(len(frame))]]
-            this.seen = set(zip(chosen["symbol"].tolist(), chosen["orderId"].tolist(), strict=True))
-            return cancel.Job(orders=cancel.orders_of(chosen, client), **settings)
+            chosen = chosen.head(1) if this.way == "one order" else chosen
+            this.seen = {judge.identity(row) for row in rows_of(chosen)}
+            this.symbols = list(dict.fromkeys(symbol for symbol, _ in this.seen))
+            job = cancel.Job(orders=cancel.orders_of(chosen, client), **settings)
+            this.symbols = list(job.symbols)
+            return lambda: job.run(check=check)
+        if this.way == "everything":
+            job = cancel.Job(everything=True, **settings)
+            return lambda: job.run(check=check)
+        this.symbols = list(symbols)
         if this.way == "filter":
             this.wanted = chance.choice([{"side": "SELL"}, {"side": "BUY"}, {"prefix": "bot"}, {"type": "LIMIT"}])
-            return cancel.Job(symbols, **settings | this.wanted)
-        if this.way == "everything":
-            return cancel.Job(everything=True, **settings)
+            job = cancel.Job(symbols, **settings | this.wanted)
+            return lambda: job.run(check=check)
         job = cancel.Job(symbols, **settings)
         if this.way == "all, seen":
 
             def ask(preview: DataFrame, question: str) -> str:  # noqa: ARG001 - as the faces do
-                this.seen = set(zip(preview["symbol"].tolist(), preview["orderId"].tolist(), strict=True))
+                this.seen = {judge.identity(row) for row in rows_of(preview)}
                 return str(len(preview))
 
             job.obtain_consent(ask)
-        return job
+        if this.way == "guard":
+            return lambda: _guarded(job, chance)
+        return lambda: job.run(check=check)
 
     def _meddler(self, this: Round) -> threading.Thread:
         """Make somebody else who trades, cancels and places orders on the same symbols meanwhile."""
-        chance, exchange = self._random, this.exchange
-        acts = chance.sample(["fill", "fill", "cancel", "place"], chance.choice([0, 0, 1, 2]))
+        chance, exchange = this.plan.chance("others"), this.exchange
+        count = chance.choice([0, 0, 1, 2]) if this.plan.others else 0
+        acts = chance.sample(["fill", "fill", "cancel", "place"], count)
+        this.meddled = this.meddled or bool(acts)
         waits = [chance.choice([0.0, 0.005, 0.05, 0.3, 0.7]) for _ in acts]
-        seed = chance.random()
 
         def meddle() -> None:
-            own = random.Random(seed)  # noqa: S311 - as above
             for act, wait in zip(acts, waits, strict=True):
                 time.sleep(wait)
                 self.report.facts[f"others {act}"] += 1
-                symbol = own.choice(SYMBOLS)
+                symbol = chance.choice(SYMBOLS)
                 with suppress(Exception):
                     if act == "fill":
-                        self._fill(exchange, own)
+                        self._fill(exchange, chance)
                     elif act == "place":
                         price = round(float(exchange.last_price(symbol)) * 0.95)
                         exchange.place(
                             symbol, "BUY", "LIMIT", timeInForce="GTC", quantity=QUANTITY[symbol], price=price
                         )
                     else:
-                        self._cancel_as_another(this, own)
+                        self._cancel_as_another(exchange, chance)
 
         return threading.Thread(target=meddle, daemon=True)
 
-    def _fill(self, exchange: LocalExchange, chance: random.Random) -> None:
+    @staticmethod
+    def _fill(exchange: LocalExchange, chance: random.Random) -> None:
         """Move prices over what is near them."""
-        self.report.facts["prices moved"] += 1
         for symbol in SYMBOLS:
             exchange.set_price(symbol, round(float(exchange.last_price(symbol)) * chance.choice([0.985, 1.015])))
 
     @staticmethod
-    def _cancel_as_another(this: Round, own: random.Random) -> None:
-        order = own.choice(this.exchange.open_orders())
-        exchange = this.exchange
-        with nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as other:
-            other.measure_clock_offset(1)
-            reports = other.cancel("/api/v3/order", {"symbol": order["symbol"], "orderId": order["orderId"]})
-        this.foreign |= {(symbol, order_id) for symbol, order_id, _ in _told(reports)}
+    def _cancel_as_another(exchange: LocalExchange, chance: random.Random) -> None:
+        """Cancel an order without a request, so that every request that cancels is the call's."""
+        with exchange._step("another"):
+            engine = exchange._engine
+            account = engine.account("main")
+            ids = [(symbol, number) for symbol in SYMBOLS for number in account.open[symbol]]
+            symbol, number = chance.choice(ids)
+            engine.cancel(account, engine.symbol(symbol), number, None)
 
     # What is true.
 
-    def _judge(self, this: Round, *, beyond: bool = False) -> None:
+    def _judge(self, this: Round, path: Path, *, recorded: bool = True) -> None:
         """Compare what nbext said with what the exchange knows."""
-        self.report.errors[this.error or "none"] += 1
-        talks = this.proxy.talks
-        deletes = [number for number, talk in enumerate(talks) if talk.method == "DELETE"]
-        if this.rows is None:
-            if deletes and this.error not in {"KeyboardInterrupt", "killed"}:
-                self._lie(this.name, "something was sent, and there is no frame")
+        case = self._case(this, path)
+        said = any("Not recorded in the journal" in line for line in this.told.said)
+        if said or not recorded or case.entries is None:
+            self.report.facts["journal could not be written"] += 1
+            case.entries = None
+            if not said and this.unrecorded and this.told.error not in judge.CUT_SHORT:
+                self._lie(this.name, "the journal could not be written, and that was not said")
         else:
-            if this.way in {"filter", "everything"}:
-                this.seen = self._seen_on_the_wire(this, talks[: deletes[0]] if deletes else _first_look(talks))
-            self._judge_rows(this, this.rows, talks[deletes[0] :] if deletes else [], beyond=beyond)
-        self._judge_sending(this, [talks[number] for number in deletes])
-        if this.error != "killed":
-            self._judge_journal(this, self._journal, beyond=beyond)
+            for unrecorded in this.unrecorded:
+                self._lie(this.name, unrecorded)
+        for lie in judge.judge(case):
+            self._lie(this.name, lie)
+        self._take_down(case)
 
-    def _seen_on_the_wire(self, this: Round, talks: list[Talk]) -> set[Id]:
-        """Say which orders the call was shown, and should have chosen, before it sent anything."""
-        shown = {path: [talk.document() or [] for talk in talks if talk.path == path] for path in (ALL, LISTS)}
-        orders = [order for document in shown[ALL] if isinstance(document, list) for order in document]
-        lists = {each["orderListId"] for document in shown[LISTS] if isinstance(document, list) for each in document}
-        chosen = [order for order in orders if _matches(order, this.wanted)]
-        lists &= {order["orderListId"] for order in chosen}
-        return {(each["symbol"], each["orderId"]) for each in orders if each in chosen or each["orderListId"] in lists}
+    def _take_down(self, case: Case) -> None:
+        self.report.errors[case.told.error or "none"] += 1
+        for what, count in case.facts.items():
+            if what.startswith("row "):
+                self.report.rows[what[4:]] += count
+            else:
+                self.report.facts[what] += count
 
-    def _judge_rows(self, this: Round, rows: list[tuple[str, int, str]], talks: list[Talk], *, beyond: bool) -> None:
-        told = self._told_in_time(this, talks)
-        given = {(symbol, order_id) for symbol, order_id, _ in rows}
-        if len(given) < len(rows):
-            self._lie(this.name, "an order has two rows")
-        for missing in this.seen - given:
-            self._lie(this.name, f"{missing} had been seen, and has no row")
-        reported = {(s, i) for talk in talks if talk.method == "DELETE" for s, i, _ in _told(_heard(talk, this))}
-        for missing in reported - given:
-            self._lie(this.name, f"{missing} was reported, and has no row")
-        for symbol, order_id, state in rows:
-            self.report.rows[state] += 1
-            self._judge_row(this, (symbol, order_id), state, told.get((symbol, order_id)), beyond=beyond)
-        self._judge_error(this, {state for _, _, state in rows})
-        # After a look, an order that it did not show may be canceled along, and go unnamed if the answer is lost.
-        if this.complete and not beyond and this.way == "all":
-            for ended in set(self._ended_by_the_call(this)) - given:
-                self._lie(this.name, f"{ended} was canceled by the call, which calls its frame complete without it")
+    def _case(self, this: Round, path: Path) -> Case:
+        exchange, talks, plan = this.exchange, this.proxy.talks, this.plan
+        deletes = [number for number, talk in enumerate(talks) if talk.method == "DELETE"]
+        seen = this.seen
+        if this.way in {"filter", "everything"} and this.told.rows is not None:
+            seen = _seen_on_the_wire(this, talks[: deletes[0]] if deletes else _first_look(talks))
+        calm = plan.fault == "none" and not plan.trouble and not plan.dialect and not this.meddled and not plan.child
+        in_time = all(talk.done_at is not None and talk.done_at - talk.at < ANSWER_SECONDS / 2 for talk in talks)
+        return Case(
+            way=this.way,
+            told=this.told,
+            record=truth.read(exchange),
+            talks=talks,
+            symbols=this.symbols,
+            host=this.host,
+            key=exchange.api_key,
+            profile=this.profile,
+            exact=this.exact,
+            seen=seen,
+            numbers={int(str(each["number"])) for each in exchange.requests("DELETE") if each["executed"]},
+            lag=exchange.faults.lag + max(plan.dialect.get(name, 0) for name in ("lag_memory", "lag_database")),
+            beyond=this.is_beyond,
+            clock_moves="clock" in plan.trouble or bool(dialects.CLOCKS & set(plan.dialect)),
+            lossless=calm and in_time,
+            doubtful=any(talk.mangled for talk in talks) or plan.fault in MANGLING,
+            dialect=plan.dialect,
+            answer_seconds=ANSWER_SECONDS,
+            returned=this.returned,
+            to_exchange=lambda moment: _wall(moment) + exchange.faults.skew * 1000,
+            entries=self._entries(this, path),
+        )
 
-    def _told_in_time(self, this: Round, talks: list[Talk]) -> dict[Id, str]:
-        """Say of which orders the client must have heard that they have ended, and how."""
-        told: dict[Id, str] = {}
-        for talk in talks:
-            # What was passed on so late may have found nobody there any more.
-            took = ANSWER_SECONDS if talk.done_at is None else talk.done_at - talk.at
-            if took < ANSWER_SECONDS / 4 and talk.at + took < this.returned:
-                told |= {(symbol, order_id): state for symbol, order_id, state in _told(talk.document()) if state}
-        return told
-
-    def _judge_error(self, this: Round, states: set[str]) -> None:
-        if not this.error and states & {"open", "unknown"}:
-            self._lie(this.name, f"no error, and rows that are {states}")
-        if this.error == "IncompleteError" and "unknown" in states:
-            self._lie(this.name, "IncompleteError with unknown rows")
-
-    def _judge_row(self, this: Round, order: Id, state: str, told: str | None, *, beyond: bool) -> None:
-        truth, ended = self._truth(this, order)
-        if state in ENDED.values():
-            if truth != state:
-                self._lie(this.name, f"{order} is said to be {state}, and is {truth}")
-        elif state == "unknown":
-            if told is not None and this.error not in {"Interrupted", "KeyboardInterrupt"}:
-                self._lie(this.name, f"{order} is said to be unknown, and a read had shown that it is {told}")
-        elif state != "open":
-            self._lie(this.name, f"{order} has the outcome {state!r}")
-        elif beyond:
-            self.report.facts["untrue open beyond the allowance"] += truth != "open"
-        elif told is not None:
-            self._lie(this.name, f"{order} is said to be open, and a read had shown that it is {told}")
-        elif truth == "canceled" and order not in this.foreign:
-            self._lie(this.name, f"{order} is said to be open, and the call has canceled it")
-        elif truth != "open":
-            # Somebody else ended it: after the last look at it, or the look showed what was no more.
-            self.report.facts["open, ended by another"] += 1
-            self._judge_open(this, order, ended)
-
-    @staticmethod
-    def _truth(this: Round, order: Id) -> tuple[str, int]:
-        """Say what became of an order, and when that was."""
+    def _entries(self, this: Round, path: Path) -> list[dict[str, Any]] | None:
+        """Read the journal as it stands on disk; None where it cannot be read."""
         try:
-            last = this.exchange.history(order[1], order[0])[-1]
-        except LookupError:
-            return "no order at all", 0
-        return ENDED.get(str(last["status"]), "open"), int(str(last["time"]))
-
-    def _judge_open(self, this: Round, order: Id, ended: int) -> None:
-        """Require a read that showed the order open, and was no older than reads may be."""
-        lag = this.exchange.faults.lag * 1000
-        skew = this.exchange.faults.skew * 1000
-        for talk in this.proxy.talks:
-            document = talk.document() if talk.method == "GET" else None
-            for each in [document] if isinstance(document, dict) else document or []:
-                shows = (each.get("symbol"), each.get("orderId")) == order and each.get("status") in OPEN
-                if shows and _wall(talk.at) + skew - lag <= ended + 5:
-                    return
-        self._lie(this.name, f"{order} is said to be open, and no read had shown that")
-
-    def _ended_by_the_call(self, this: Round) -> Iterator[Id]:
-        numbers = {request["number"] for request in this.exchange.requests("DELETE", ALL)}
-        for symbol in SYMBOLS:
-            for order_id in self._orders_of(this.exchange, symbol):
-                last = this.exchange.history(order_id, symbol)[-1]
-                if last["request"] in numbers:
-                    yield symbol, order_id
-
-    @staticmethod
-    def _orders_of(exchange: LocalExchange, symbol: str) -> list[int]:
-        return list(exchange._engine.accounts["main"].orders[symbol])
-
-    def _judge_sending(self, this: Round, deletes: list[Talk]) -> None:
-        """Require that each cancel was sent once, and again only after an answer that proves it unseen."""
-        by_target: dict[str, list[Talk]] = {}
-        for talk in deletes:
-            named = {name: value for name, value in talk.params.items() if name not in {"timestamp", "signature"}}
-            by_target.setdefault(f"{talk.path} {json.dumps(named)}", []).append(talk)
-        for target, talks in by_target.items():
-            for talk in talks[:-1]:
-                document = talk.document()
-                code = document.get("code") if isinstance(document, dict) else None
-                if talk.status == 429 or (talk.status == 400 and code == -1021):
-                    self.report.facts[f"sent again after {code}"] += 1
-                else:
-                    self._lie(this.name, f"sent again after {talk.status} {code}: {target}")
+            # A port may come again, so that the host alone does not tell one round from another.
+            latest = [each for each in read_journal(path, 40) if each["host"] == this.host]
+        except (sqlite3.Error, ValueError):
+            return None
+        entries = [each for each in latest if each["id"] not in self._judged]
+        self._judged |= {entry["id"] for entry in entries}
+        return entries
 
     def _require_intent(self, talk: Talk, path: Path, this: Round) -> None:
         """Require that what arrives here stands in the journal by now."""
@@ -513,65 +575,10 @@ class Campaign:
                 return
         this.unrecorded.append(f"{talk.method} {talk.path} {talk.params['symbol']} arrived, and no intent was on disk")
 
-    def _judge_journal(self, this: Round, path: Path, *, beyond: bool) -> None:
-        """Require that each line of the journal is true, and that none is missing."""
-        if any("Not recorded in the journal" in line for line in this.said):
-            self.report.facts["journal could not be written, and that was said"] += 1
-            return
-        for unrecorded in this.unrecorded:
-            self._lie(this.name, unrecorded)
-        with closing(journal.Journal(path)) as file:
-            latest = file.entries(40)
-        # A port may come again, so that the host alone does not tell one round from another.
-        entries = [
-            each for each in latest if each.intent.host == this.proxy.host and each.intent.id not in self._judged
-        ]
-        self._judged |= {entry.intent.id for entry in entries}
-        deletes = [talk for talk in this.proxy.talks if talk.method == "DELETE"]
-        for entry in entries:
-            of_it = [talk for talk in deletes if _is_of(talk, entry.intent)]
-            self._judge_entry(this, entry, of_it, beyond=beyond)
-        for talk in deletes:
-            if not any(_is_of(talk, entry.intent) for entry in entries):
-                self._lie(this.name, f"the intent of {talk.method} {talk.path} {talk.params['symbol']} is lost")
+    # Rounds in which another process makes the call.
 
-    def _judge_entry(self, this: Round, entry: journal.Entry, talks: list[Talk], *, beyond: bool) -> None:
-        where = f"{this.name}, journal"
-        self.report.lines["concluded" if entry.concluded_at is not None else "open"] += 1
-        given = {(str(each["symbol"]), int(str(each["orderId"]))) for each in entry.outcomes}
-        if entry.concluded_at is None:
-            if entry.outcomes or this.error in {"", "IncompleteError", "ConfigurationError"}:
-                self._lie(where, f"all is known, and {entry.intent.params} has no conclusion")
-            return
-        for seen in entry.intent.seen:
-            if (seen["symbol"], seen["orderId"]) not in given:
-                self._lie(where, f"{seen} had been seen, and is missing")
-        for each in entry.outcomes:
-            if each["outcome"] == "unknown":
-                self._lie(where, f"concluded with {each}")
-            order = str(each["symbol"]), int(str(each["orderId"]))
-            if not (beyond and each["outcome"] == "open"):
-                self._judge_row(this, order, str(each["outcome"]), None, beyond=False)
-        if this.way != "settle":
-            self._judge_answer(this, entry, talks)
-
-    def _judge_answer(self, this: Round, entry: journal.Entry, talks: list[Talk]) -> None:
-        """Require that the answer in the journal is the one that came."""
-        where = f"{this.name}, journal"
-        if not talks and (entry.http_status is not None or entry.has_answer):
-            self._lie(where, f"nothing was sent, and HTTP {entry.http_status} is written down")
-        if talks and _heard(talks[-1], this) is not None and b"signature" not in (talks[-1].body or b""):
-            with closing(journal.Journal(self._journal)) as file:
-                answer = file.answer(entry.intent.id)
-            if (entry.http_status, answer) != (talks[-1].status, talks[-1].body):
-                self._lie(
-                    where, f"HTTP {talks[-1].status} was answered, {entry.http_status} is written down: {answer!r}"
-                )
-
-    # Processes that are interrupted, or killed.
-
-    def _start(self, this: Round, path: Path) -> tuple[int, Path]:
-        result = self._folder / f"result-{this.number}-{len(self._graves)}.json"
+    def _start(self, this: Round, path: Path, symbols: list[str], **more: object) -> tuple[int, Path]:
+        result = self._folder / f"result-{this.plan.number}-{self._graves}.pickle"
         job = {
             "url": this.proxy.url,
             "key": this.exchange.api_key,
@@ -579,9 +586,9 @@ class Campaign:
             "timeout": ANSWER_SECONDS,
             "recv_window": RECV_WINDOW,
             "settle": SETTLE_SECONDS,
-            "limits": LIMITS,
-            "way": this.way,
-            "symbols": self._random.sample(SYMBOLS, self._random.randint(1, 3)),
+            "limits": {"engine": this.engine_allowed, "lag": this.lag_allowed},
+            "way": this.plan.way,
+            "symbols": symbols,
             "result": str(result),
             "environment": {
                 "NBEXT_JOURNAL": str(path),
@@ -589,7 +596,10 @@ class Campaign:
                 "BINANCE_API_KEY": this.exchange.api_key,
                 "BINANCE_API_SECRET": this.exchange.secret_key,
             },
+            **more,
         }
+        if self._children is None:
+            self._children = self._start_children()
         pipe = self._children.stdin
         if pipe is not None:
             pipe.write(json.dumps(job) + "\n")
@@ -597,15 +607,38 @@ class Campaign:
         return self._hear(), result
 
     def _hear(self) -> int:
-        pipe = self._children.stdout
+        pipe = self._children.stdout if self._children is not None else None
         return int(pipe.readline()) if pipe is not None else 0
 
-    def _interrupt(self) -> None:
-        """Interrupt a process that cancels, once or twice, at any moment."""
-        chance = self._random
-        this = self._prepare(chance.choice(["all", "all, seen"]))
-        this.fault += ", interrupted"
-        pid, path = self._start(this, self._journal)
+    def _play_in_child(self, plan: Plan) -> None:
+        """Let a process cancel; interrupt it once or twice, at any moment, or let it fork, or use the magics."""
+        chance = plan.chance("child")
+        this = self._prepare(plan)
+        least = 2 if plan.way == "fork" else 1
+        symbols = chance.sample(SYMBOLS, chance.randint(least, 3))
+        pid, path = self._start(this, self._journal, symbols)
+        if plan.way not in {"fork", "magic"}:
+            self._interrupt(this, pid, chance)
+        self._hear()
+        this.returned = time.monotonic()
+        this.proxy.wait_until_idle()
+        calls = _result(path)
+        if calls is None:
+            this.told.error, this.symbols = "KeyboardInterrupt", symbols
+            if this.proxy.deleting.is_set():
+                self.report.facts["interrupted without a frame"] += 1
+            self._judge(this, self._journal)
+        elif plan.way == "fork":
+            for told, asked in zip(calls, (symbols[:1], symbols[1:]), strict=True):
+                self._judge_half(this, told, asked)
+        else:
+            this.told, this.symbols, this.seen = calls[0], symbols, set(calls[0].seen)
+            this.way = "all" if plan.way == "magic" else plan.way
+            self._judge(this, self._journal)
+        this.proxy.stop()
+
+    @staticmethod
+    def _interrupt(this: Round, pid: int, chance: random.Random) -> None:
         early = chance.random() < 0.2
         if not early:
             this.proxy.deleting.wait(3)
@@ -613,41 +646,35 @@ class Campaign:
             time.sleep(chance.uniform(0, 0.03) if early else wait)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
-        self._hear()
-        this.returned = time.monotonic()
-        this.proxy.wait_until_idle()
-        told = _result(path)
-        this.error = "KeyboardInterrupt" if told is None else told["error"]
-        if told is not None:
-            self._take_in(this, told)
-        if this.error == "KeyboardInterrupt" and this.rows is None and this.proxy.deleting.is_set():
-            self.report.facts["interrupted without a frame"] += 1
-        self._judge(this, beyond="beyond" in this.fault)
-        this.proxy.stop()
 
-    def _take_in(self, this: Round, told: Mapping[str, Any]) -> None:
-        this.seen = {(symbol, order_id) for symbol, order_id in told["seen"]}
-        this.complete = told["complete"]
-        this.said = told["said"]
-        if told["rows"] is not None:
-            this.rows = [(symbol, order_id, state) for symbol, order_id, state in told["rows"]]
-            if not told["kept"]:
-                self._lie(this.name, "the error's frame is not nbext.last")
+    def _judge_half(self, this: Round, told: Told, symbols: list[str]) -> None:
+        """Judge what one of two processes was told, that canceled with one client at a time."""
+        half = replace(this, told=told, symbols=symbols, way="all", unrecorded=[])
+        case = self._case(half, self._journal)
+        case.talks = [talk for talk in case.talks if talk.params.get("symbol", symbols[0]) in symbols]
+        case.numbers = {int(str(each["number"])) for each in this.exchange.requests("DELETE") if each["symbol"] in symbols}
+        if case.entries is not None:
+            self._judged -= {each["id"] for each in case.entries}
+            case.entries = [each for each in case.entries if each["params"].get("symbol") in symbols]
+        for lie in judge.judge(case):
+            self._lie(half.name, lie)
+        self._take_down(case)
 
-    def _kill(self) -> None:
+    def _kill(self, number: int) -> None:
         """Kill a process that cancels, at any moment."""
         chance = self._random
-        self._number += 1
         exchange, proxy = self._graveyard, self._grave_proxy
-        this = Round(self._number, chance.choice(["all", "all, seen"]), "kill -9", exchange, proxy, error="killed")
+        way = chance.choice(["all", "all, seen"])
+        plan = Plan(self.seed, -number, child=True, way=way, fault="kill -9", trouble="", dialect={})
+        this = Round(plan, exchange, proxy)
         self.report.faults["kill -9"] += 1
-        self._place(exchange, chance.randint(2, 5))
+        self._place(exchange, chance.randint(2, 5), chance)
         if chance.random() < 0.3:
             exchange.faults.lose_answer("DELETE", "*", after_executing=chance.random() < 0.5)
         elif chance.random() < 0.5:
             exchange.faults.answer_late("DELETE", "*", seconds=0.1)
         proxy.deleting.clear()
-        pid, path = self._start(this, self._kills_journal)
+        pid, path = self._start(this, self._kills_journal, chance.sample(SYMBOLS, chance.randint(1, 3)))
         if chance.random() < 0.7:
             proxy.deleting.wait(3)
         time.sleep(chance.choice([0.0, 0.002, 0.01, 0.05, 0.2]))
@@ -657,35 +684,34 @@ class Campaign:
         proxy.wait_until_idle()
         exchange.faults.clear()
         self.report.errors["none" if path.exists() else "killed"] += 1
-        self._graves.append(this)
-        self._buried_at = time.monotonic()
+        self._graves += 1
 
     def _settle_graves(self) -> None:
         """Settle what was killed, and judge the journal that is left of it."""
         if not self._graves:
             return
-        with closing(journal.Journal(self._kills_journal)) as file:
-            deletes = [talk for talk in self._grave_proxy.talks if talk.method == "DELETE"]
-            left = [entry for entry in file.entries() if entry.concluded_at is None]
-            self.report.facts["intents left by kill -9"] += len(left)
-            for talk in deletes:
-                if not any(_is_of(talk, entry.intent) for entry in file.entries()):
-                    self._lie("kills", f"the intent of {talk.path} {talk.params['symbol']} is lost")
-            last = max((entry.intent.deadline for entry in left), default=0) / 1000 + GRACE - time.time()
-            time.sleep(max(0.0, last if left else 0.0))
-            this = self._settling
-            for unrecorded in this.unrecorded:
-                self._lie("kills", unrecorded)
-            _, path = self._start(this, self._kills_journal)
-            self._hear()
-            told = _result(path)
-            this.error = ""
-            self._grave_proxy.wait_until_idle()
-            for entry in file.entries():
-                if entry.concluded_at is None:
-                    self._lie("kills", f"not settled: {entry.intent.params}, {told}")
-                else:
-                    self._judge_entry(this, entry, [], beyond=False)
+        this = self._settling
+        this.way, this.host = "settle", self._grave_proxy.host
+        left = [each for each in read_journal(self._kills_journal) if each["concluded_at"] is None]
+        self.report.facts["intents left by kill -9"] += len(left)
+        last = max((each["deadline"] for each in left), default=0) / 1000 + GRACE - time.time()
+        time.sleep(max(0.0, last if left else 0.0))
+        for unrecorded in this.unrecorded:
+            self._lie("kills", unrecorded)
+        _, path = self._start(this, self._kills_journal, [])
+        self._hear()
+        calls = _result(path)
+        said = calls[0].said if calls else []
+        self._grave_proxy.wait_until_idle()
+        case = self._case(this, self._kills_journal)
+        case.entries = read_journal(self._kills_journal)
+        settled = {each["id"] for each in left}
+        for entry in case.entries:
+            if entry["concluded_at"] is None:
+                self._lie(f"{self.seed}:kills", f"not settled: {entry['params']}, {said}")
+            entry["answer_counts"] = entry["id"] not in settled
+        for lie in judge.journal_is_true(case):
+            self._lie(f"{self.seed}:kills", lie)
 
 
 def play(seed: int, rounds: int) -> Report:
@@ -694,28 +720,57 @@ def play(seed: int, rounds: int) -> Report:
         return campaign.play(rounds)
 
 
-def _result(path: Path) -> dict[str, Any] | None:
+def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
+    """Read the journal's lines, by SQLite and nothing else, the latest first."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as file:
+        file.row_factory = sqlite3.Row
+        found = file.execute("SELECT * FROM intents ORDER BY number DESC LIMIT ?", (-1 if last is None else last,))
+        entries = [dict(row) for row in found]
+    for entry in entries:
+        for name in ("params", "seen", "outcomes"):
+            entry[name] = json.loads(entry[name])
+        entry["answer"] = entry["answer"] and zlib.decompress(entry["answer"])
+    return entries
+
+
+class _BlockError(Exception):
+    """What a guarded block raises."""
+
+
+def _guarded(job: cancel.Job, chance: random.Random) -> DataFrame | None:
+    """Cancel on the way out of a block, which fails in its turn."""
+    from nbext.guarding import Guard
+
+    guard = Guard(job, yes=True, ask=None)
+    with suppress(_BlockError), guard:
+        if chance.random() < 0.5:
+            raise _BlockError
+    return guard.frame
+
+
+def _result(path: Path) -> list[Told] | None:
     try:
-        told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        told: list[Told] = pickle.loads(path.read_bytes())  # noqa: S301 - our own child's
     except FileNotFoundError:
         return None
     path.unlink()
     return told
 
 
-def _heard(talk: Talk, this: Round) -> Any:  # noqa: ANN401 - a JSON document
-    """Give the answer, where it was passed on so early that the client must have heard it."""
-    if talk.done_at is None or talk.done_at - talk.at > ANSWER_SECONDS / 4 or talk.done_at > this.returned:
-        return None
-    return talk.document() if this.error not in {"Interrupted", "KeyboardInterrupt"} else None
+def _seen_on_the_wire(this: Round, talks: list[Talk]) -> set[Id]:
+    """Say which orders the call was shown, and should have chosen, before it sent anything."""
+    shown = {path: [talk.document() or [] for talk in talks if talk.path == path] for path in (ALL, OPEN_LISTS)}
+    orders = [order for document in shown[ALL] for order in _entries_of(document)]
+    lists = {each.get("orderListId") for document in shown[OPEN_LISTS] for each in _entries_of(document)}
+    chosen = [order for order in orders if _matches(order, this.wanted)]
+    lists &= {order["orderListId"] for order in chosen}
+    return {(each["symbol"], int(each["orderId"])) for each in orders if each in chosen or each["orderListId"] in lists}
 
 
-def _told(document: object) -> Iterator[tuple[str, int, str | None]]:
-    """Say of each order in an answer how it has ended, None if it has not."""
-    for entry in [document] if isinstance(document, dict) else document if isinstance(document, list) else []:
-        for order in entry.get("orderReports", [entry]) if isinstance(entry, dict) else []:
-            if "orderId" in order and "status" in order:
-                yield order["symbol"], order["orderId"], ENDED.get(order["status"])
+def _entries_of(document: object) -> Iterator[dict[str, Any]]:
+    for entry in document if isinstance(document, list) else []:
+        if isinstance(entry, dict) and "orderListId" in entry:
+            yield entry
 
 
 def _first_look(talks: list[Talk]) -> list[Talk]:
@@ -733,11 +788,6 @@ def _matches(order: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     """Say whether a filter means an order."""
     prefix = order["clientOrderId"].startswith(wanted.get("prefix", ""))
     return prefix and all(order[name] == value for name, value in wanted.items() if name != "prefix")
-
-
-def _is_of(talk: Talk, intent: journal.Intent) -> bool:
-    names = ("symbol", "orderId", "orderListId")
-    return talk.path == intent.path and all(talk.params.get(name) == intent.params.get(name) for name in names)
 
 
 def _wall(monotonic: float) -> float:

@@ -5,71 +5,114 @@ One job is a line of JSON on standard input. The answers are the process id, and
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbext
-from nbext import cancel, frames, log
+from nbext import cancel, frames, log, magics
 from nbext.errors import NbextError
 from nbext.settle import Limits
 
-LOADED = frames.COLUMNS  # loaded here once, not in every child
+from tests.truth.campaign import _RECONCILE
+from tests.truth.told import Told
+
+LOADED = frames.COLUMNS, magics.NBExt  # loaded here once, not in every child
 
 
-def play(job: dict[str, Any]) -> dict[str, Any]:
+def play(job: dict[str, Any]) -> list[Told]:
     """Cancel, or settle, and say what came of it."""
     os.environ.update(job["environment"])
-    said: list[str] = []
     if job["way"] == "settle":
-        log.settle_open(say=said.append)
-        return {"said": said}
-    frame, error = None, ""
-    previews: list[Any] = []
+        told = Told()
+        settle = getattr(log, "reconcile_open", None) or log.settle_open
+        settle(say=told.said.append)
+        return [told]
+    if job["way"] == "magic":
+        return [_by_magic(job)]
+    key = {"api_key": job["key"], "secret_key": job["secret"]}
+    client = nbext.SpotClient(job["url"], answer_timeout=job["timeout"], **key)
+    if job["way"] == "fork":
+        return _forked(job, client)
+    return [_cancel(job, client, job["symbols"])]
+
+
+def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -> Told:
+    told, frame = Told(began=time.time()), None
     try:
-        key = {"api_key": job["key"], "secret_key": job["secret"]}
-        client = nbext.SpotClient(job["url"], answer_timeout=job["timeout"], **key)
         call = cancel.Job(
-            job["symbols"],
+            symbols,
             client=client,
-            say=said.append,
+            say=told.said.append,
             recv_window=job["recv_window"],
-            settle_seconds=job["settle"],
             delays=Limits(**job["limits"]),
+            **{_RECONCILE: job["settle"]},
         )
         if job["way"] == "all, seen":
 
             def ask(preview: Any, question: str) -> str:  # noqa: ANN401, ARG001 - as the faces do
-                previews.append(preview)
+                told.seen = list(zip(preview["symbol"].tolist(), preview["orderId"].tolist(), strict=True))
                 return str(len(preview))
 
             call.obtain_consent(ask)
         frame = call.run()
     except (NbextError, KeyboardInterrupt) as failed:
-        error = type(failed).__name__
+        told.take_error(failed)
         frame = getattr(failed, "frame", None)
         if frame is None and isinstance(failed, KeyboardInterrupt):
-            said += traceback.format_exc().splitlines()
+            told.said += traceback.format_exc().splitlines()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return {
-        "error": error,
-        "said": said,
-        "kept": frame is nbext.last,
-        "rows": _rows(frame),
-        "complete": frame is not None and frame.attrs["nbext"]["complete"],
-        "seen": [row[:2] for shown in previews for row in _rows(shown) or ()],
-    }
+    told.returned = time.time()
+    told.take_frame(frame, frame if frame is None else nbext.last)
+    return told
 
 
-def _rows(frame: Any) -> list[list[Any]] | None:  # noqa: ANN401 - a DataFrame or None
-    if frame is None:
-        return None
-    return [list(row) for row in zip(*(frame[name].tolist() for name in ("symbol", "orderId", "outcome")), strict=True)]
+def _forked(job: dict[str, Any], client: nbext.SpotClient) -> list[Told]:
+    """Cancel here on the first symbol, and in a forked child on the others, with one client that has been used."""
+    with suppress(NbextError):
+        client.request("GET", "/api/v3/openOrders", {"symbol": job["symbols"][0]})
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def cancel_others() -> None:
+        theirs.send(_cancel(job, client, job["symbols"][1:]))
+
+    child = context.Process(target=cancel_others)
+    child.start()
+    told = _cancel(job, client, job["symbols"][:1])
+    heard = ours.recv() if ours.poll(30) else Told(error="killed", said=["the forked child hung"])
+    child.join(1)
+    return [told, heard]
+
+
+def _by_magic(job: dict[str, Any]) -> Told:
+    """Cancel as a reader does, in a shell."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    told, spoken = Told(began=time.time()), io.StringIO()
+    defaults: dict[str, Any] = cancel.Job.__init__.__kwdefaults__ or {}
+    defaults |= {"delays": Limits(**job["limits"]), _RECONCILE: job["settle"]}
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "nbext")
+    with contextlib.redirect_stdout(spoken):
+        try:
+            shell.run_line_magic("cancel_all", " ".join([*job["symbols"], "--yes", "--recv-window", str(job["recv_window"])]))
+        except (NbextError, KeyboardInterrupt) as failed:
+            told.take_error(failed)
+    told.returned = time.time()
+    told.said = [line for line in spoken.getvalue().splitlines() if line]
+    told.take_frame(nbext.last, nbext.last)
+    return told
 
 
 def main() -> None:
@@ -85,8 +128,8 @@ def main() -> None:
         _answer(os.waitpid(pid, 0)[1])
 
 
-def _write(path: Path, result: dict[str, Any]) -> None:
-    path.with_suffix(".part").write_text(json.dumps(result), "utf-8")
+def _write(path: Path, result: list[Told]) -> None:
+    path.with_suffix(".part").write_bytes(pickle.dumps(result))
     path.with_suffix(".part").replace(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .proxy import Mishap
+from .proxy import MANGLING, Mishap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def _waits(faults: Faults, chance: Random, which: dict[str, Any], name: str) -> 
     if name == "limit":
         faults.limit(**which, retry_after=chance.choice([1, 11, None]))
     else:
-        faults.ban(**which, retry_after=chance.choice([1, 120]))
+        faults.ban(**which, retry_after=chance.choice([1, 120, None]))
 
 
 def _late(faults: Faults, chance: Random, which: dict[str, Any], name: str) -> None:
@@ -89,9 +89,10 @@ _MAKERS: dict[str, Callable[[Faults, Random, dict[str, Any], str], None]] = {
     "skew": lambda *_: None,  # set before the orders are placed
 }
 FAULTS = (*_MAKERS, "limit", "ban")  # these two oftener: most of them end in what others end in, too
-MISHAPS = (
+MISHAPS: tuple[str, ...] = (
     *("proxy_drops_request", "proxy_cuts_request", "proxy_delays_request", "proxy_cuts_reply", "proxy_delays_reply"),
-    *("proxy_drips_reply", "proxy_page_before", "proxy_page_after"),
+    *("proxy_drips_reply", "proxy_page_before", "proxy_page_after", "proxy_interim", "proxy_interim"),
+    *("proxy_doubles_reply", "proxy_doubles_later", *MANGLING),
 )
 
 
@@ -103,7 +104,7 @@ def spoil(faults: Faults, name: str, chance: Random) -> None:
 
 def mishap(name: str, chance: Random) -> Mishap:
     """Make up what the proxy does."""
-    seconds = {"proxy_delays_request": chance.choice([0.1, 0.45, 0.55, 0.7]), "proxy_drips_reply": 0.1}
+    seconds = {"proxy_doubles_later": chance.choice([0.0, 0.005, 0.05]), "proxy_delays_request": chance.choice([0.1, 0.45, 0.55, 0.7]), "proxy_drips_reply": 0.1}
     return Mishap(
         name,
         chance.choice(["DELETE", "DELETE", "DELETE", "*"]),
@@ -111,4 +112,6 @@ def mishap(name: str, chance: Random) -> Mishap:
         seconds=seconds.get(name, chance.choice([0.1, 0.6])),
         reset=chance.random() < HALF,
         times=chance.choice([1, 1, 1, 2, 5]),
+        executes=chance.random() < HALF,
+        count=chance.randrange(4),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 PAGE = b"<html>bad gateway</html>"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
+INTERIM = b"HTTP/1.1 %d %b\r\nLink: </style.css>; rel=preload\r\n\r\n"
+MANGLING = frozenset({"proxy_foreign_reply", "proxy_previous_reply", "proxy_report_refused", "proxy_error_200"})
+KEEPS_BACK = MANGLING | {
+    *("proxy_cuts_reply", "proxy_delays_reply", "proxy_drips_reply", "proxy_page_after"),
+    *("proxy_doubles_reply", "proxy_doubles_later"),
+}
+ERRORS = (
+    b'{"code":-2011,"msg":"Unknown order sent."}',
+    b'{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}',
+    b'{"code":-1003,"msg":"Too much request weight used."}',
+    b'{"code":-2010,"msg":"Account has insufficient balance for requested action."}',
+)
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -32,6 +45,10 @@ class Talk:
     body: bytes | None = None
     """The whole body, where all of it was passed on."""
     done_at: float | None = None
+    wall: float = field(default_factory=time.time)
+    retry_after: float | None = None
+    mangled: bool = False
+    """Whether what was passed on is not what the exchange has answered."""
 
     def document(self) -> Any:  # noqa: ANN401 - a JSON document
         """Read the answer; None where there was none to read."""
@@ -51,6 +68,8 @@ class Mishap:
     seconds: float = 0.0
     reset: bool = False
     times: int = 1
+    executes: bool = True
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -70,6 +89,7 @@ class Proxy:
     talks: list[Talk] = field(default_factory=list)
     deleting: threading.Event = field(default_factory=threading.Event)
     port: int = 0
+    _previous: bytes = b""
     _mishaps: list[Mishap] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _busy: int = 0
@@ -161,6 +181,11 @@ class Proxy:
             return True
         if mishap.kind == "proxy_delays_request":
             time.sleep(mishap.seconds)
+        if mishap.kind == "proxy_interim":
+            for code, words in [(103, b"Early Hints"), (102, b"Processing"), (100, b"Continue")][: mishap.count]:
+                client.sendall(INTERIM % (code, words))
+        if mishap.kind in MANGLING - {"proxy_foreign_reply", "proxy_report_refused"} and not mishap.executes:
+            return self._hand_over(client, b"", talk, mishap)
         with socket.create_connection(("127.0.0.1", self.upstream)) as upstream:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if mishap.kind == "proxy_cuts_request":
@@ -181,7 +206,7 @@ class Proxy:
 
     def _pass_on(self, client: socket.socket, upstream: socket.socket, talk: Talk, mishap: Mishap) -> bool:
         whole, size = b"", None
-        keeps_back = mishap.kind in {"proxy_cuts_reply", "proxy_delays_reply", "proxy_drips_reply", "proxy_page_after"}
+        keeps_back = mishap.kind in KEEPS_BACK
         while size is None or len(whole) < size:
             try:
                 piece = upstream.recv(65536)
@@ -213,9 +238,27 @@ class Proxy:
             for start in range(0, len(whole), 100):
                 client.sendall(whole[start : start + 100])
                 time.sleep(mishap.seconds)
-        talk.status = int(whole.split(b" ", 2)[1])
-        talk.body = whole.partition(b"\r\n\r\n")[2]
+        if mishap.kind in MANGLING:
+            mangled = _mangled(whole, self._previous, talk, mishap)
+            talk.mangled, whole = mangled != whole, mangled
+            if not whole:  # there was nothing to send in its place
+                return self._break_off(client, mishap)
+            client.sendall(whole)
+        elif b" 200 " in whole[:20]:
+            self._previous = whole
+        head, _, talk.body = whole.partition(b"\r\n\r\n")
+        talk.status = int(head.split(b" ", 2)[1])
+        if (found := re.search(rb"(?i)\r\nretry-after: *([0-9]+)\r", head + b"\r")) is not None:
+            talk.retry_after = float(found[1])
         talk.done_at = time.monotonic()
+        if mishap.kind in {"proxy_doubles_reply", "proxy_doubles_later"}:
+            if mishap.kind == "proxy_doubles_later":
+                client.sendall(whole)
+                time.sleep(mishap.seconds)
+                client.sendall(whole)
+            else:
+                client.sendall(whole + whole)
+            talk.done_at = time.monotonic()
         return True
 
     @staticmethod
@@ -223,6 +266,39 @@ class Proxy:
         if mishap.reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         return False
+
+
+def _mangled(whole: bytes, previous: bytes, talk: Talk, mishap: Mishap) -> bytes:
+    """Make another answer of one: about something else, or at odds with itself."""
+    if mishap.kind == "proxy_previous_reply":
+        return previous
+    if mishap.kind == "proxy_error_200":
+        return _answer(b"200 OK", ERRORS[mishap.count % len(ERRORS)])
+    body = whole.partition(b"\r\n\r\n")[2]
+    if b" 200 " not in whole[:20]:
+        return whole
+    if mishap.kind == "proxy_report_refused":
+        return _answer([b"400 Bad Request", b"403 Forbidden", b"404 Not Found", b"429 Too Many"][mishap.count], body)
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return whole
+    if isinstance(document, dict) and mishap.share < 0.5:  # another order, or another list, of the same symbol
+        if "orderId" in document:
+            document |= {"orderId": int(document["orderId"]) + 1, "clientOrderId": "another", "origClientOrderId": "another"}
+        if "orderReports" in document:
+            document |= {"orderListId": int(document["orderListId"]) + 1, "listClientOrderId": "another"}
+            for leg in document["orderReports"]:
+                leg |= {"orderListId": document["orderListId"], "orderId": int(leg["orderId"]) + 100}
+    elif symbol := talk.params.get("symbol"):
+        other = "ETHUSDT" if symbol == "BTCUSDT" else "BTCUSDT"
+        document = json.loads(body.replace(b'"%b"' % symbol.encode(), b'"%b"' % other.encode()))
+    changed = json.dumps(document, separators=(",", ":")).encode()
+    return whole if json.loads(body) == document else _answer(b"200 OK", changed)
+
+
+def _answer(status: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
 def _size(answer: bytes) -> int:

@@ -1,0 +1,120 @@
+"""The exchange's own record of its orders, in plain values: what the judge goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbext.exchange import LocalExchange
+
+Id = tuple[str, int]
+
+LIVE = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
+OUTCOMES = {
+    "CANCELED": "canceled",
+    "FILLED": "filled",
+    "EXPIRED": "expired",
+    "EXPIRED_IN_MATCH": "expired",
+    "REJECTED": "rejected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step in the life of an order; times are milliseconds of the exchange's clock."""
+
+    time: int
+    status: str
+    executed: Decimal
+    quote: Decimal
+    cause: str
+    request: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the exchange knows of an order.
+
+    Attributes
+    ----------
+    lasting : Mapping
+        What never changes, by wire name; None where the order has no such thing.
+    cancel_ids : set of str
+        The client ids that its cancel may be called by.
+    steps : list of Step
+    list_times : set of int
+        Moments that its list may be dated by.
+    list_is_done : bool
+    changing : Mapping
+        Further fields as they are now, by wire name.
+    """
+
+    lasting: Mapping[str, Any]
+    cancel_ids: frozenset[str]
+    steps: list[Step]
+    list_times: frozenset[int]
+    list_is_done: bool
+    changing: Mapping[str, Any]
+
+    @property
+    def last(self) -> Step:
+        """Its latest step."""
+        return self.steps[-1]
+
+    @property
+    def outcome(self) -> str:
+        """What has become of it."""
+        return OUTCOMES.get(self.last.status, "open")
+
+
+def read(exchange: LocalExchange, account: str = "main") -> dict[Id, Truth]:
+    """Read the whole record of an account."""
+    venue = exchange._venue
+    with venue.lock:
+        causes = {moment: entry.number or None for moment, entry in venue._causes.items()}
+        orders = venue.engine.accounts[account].orders
+        return {(symbol, number): _truth(each, causes) for symbol, some in orders.items() for number, each in some.items()}
+
+
+def _truth(order: Any, causes: Mapping[int, int | None]) -> Truth:  # noqa: ANN401 - an order of any engine
+    order_list = order.order_list
+    fills, executed, quote = {Decimal(0): Decimal(0)}, Decimal(0), Decimal(0)
+    for fill in order.fills or ():
+        executed, quote = executed + fill.quantity, quote + fill.price * fill.quantity
+        fills[executed] = quote
+    steps = [
+        Step(each.time // 1000, each.status, each.executed, fills[each.executed], each.cause, causes.get(each.time))
+        for each in order.history
+    ]
+    lasting = {
+        "symbol": order.symbol.name,
+        "orderId": order.order_id,
+        "orderListId": -1 if order_list is None else order_list.order_list_id,
+        "contingencyType": None if order_list is None else order_list.contingency_type,
+        "side": order.side,
+        "type": order.type,
+        "timeInForce": order.time_in_force,
+        "price": order.price or None,
+        "stopPrice": order.stop_price or None,
+        "origQty": None if order.awaits_quantity else order.quantity,
+        "origQuoteOrderQty": order.quote_quantity or None,
+        "icebergQty": order.iceberg_quantity or None,
+        "origClientOrderId": order.own_id,
+        "listClientOrderId": None if order_list is None else order_list.client_order_id,
+        "selfTradePreventionMode": order.stp_mode,
+        "trailingDelta": order.trailing_delta,
+        "strategyId": order.strategy_id,
+        "strategyType": order.strategy_type,
+        "expiryReason": order.expiry_reason,
+    }
+    legs = [] if order_list is None else order_list.legs
+    times = {event.time // 1000 for leg in legs for event in leg.history}
+    times |= set() if order_list is None else {order_list.time // 1000}
+    changing = {"workingTime": order.working_time // 1000 if order.is_working else None, "isWorking": order.is_working}
+    cancel_ids = frozenset(filter(None, [order.cancel_id]))
+    is_done = order_list is not None and order_list.is_done
+    return Truth(lasting, cancel_ids, steps, frozenset(times), is_done, changing)
