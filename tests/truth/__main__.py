@@ -8,18 +8,25 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
-from .campaign import Report, play
+from .campaign import Report, play, replay
 
-CHUNK = 250
+CHUNK = 500
 
 
 def main() -> int:
     """Play, several campaigns side by side, and tell."""
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0, help="of the first campaign; each has 250 rounds and a seed")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first campaign; each has 500 rounds and a seed of its own"
+    )
     parser.add_argument("--jobs", type=int, default=4, help="campaigns at a time")
+    parser.add_argument("--replay", metavar="SEED:ROUND", help="play one round again, and find out what it takes")
     args = parser.parse_args()
+    if args.replay:
+        seed, _, number = args.replay.partition(":")
+        sys.stdout.writelines(f"{line}\n" for line in replay(int(seed), int(number)))
+        return 0
     began, total = time.monotonic(), Report()
     sizes = [min(CHUNK, args.rounds - start) for start in range(0, args.rounds, CHUNK)]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
@@ -32,6 +39,8 @@ def main() -> int:
             sys.stderr.writelines(f"{lie}\n" for lie in total.lies[known:])  # now, not after the other rounds
             sys.stderr.write(f"{total.rounds} rounds, {time.monotonic() - began:.0f} s, {len(total.lies)} lies\n")
     sys.stdout.write(f"{total}\n")
+    if total.lied:
+        sys.stdout.write(f"python -m tests.truth --replay {total.lied[0]}\n")
     return 1 if total.lies else 0
 
 

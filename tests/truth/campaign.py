@@ -171,7 +171,9 @@ class Round:
     @property
     def lag_allowed(self) -> float:
         """Seconds by which nbext is told that reads may lag."""
-        return LAG + max((lag for name in ("lag_memory", "lag_database") if (lag := self.plan.dialect.get(name, 0)) < 2), default=0)
+        return LAG + max(
+            (lag for name in ("lag_memory", "lag_database") if (lag := self.plan.dialect.get(name, 0)) < 2), default=0
+        )
 
     @property
     def engine_allowed(self) -> float:
@@ -193,10 +195,13 @@ class Campaign:
     Parameters
     ----------
     seed : int
+    patient : bool
+        Whether to wait, after a kill, for as long as nbext does; else the journal is made a minute older.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, patient: bool = True) -> None:
         self.seed = seed
+        self._patient = patient
         self.report = Report()
         self._random = random.Random(seed)  # noqa: S311 - a program of rounds, no secret
         self._stack = ExitStack()
@@ -232,10 +237,10 @@ class Campaign:
 
     def _start_children(self) -> subprocess.Popen[str]:
         root = Path(nbext.__file__).parents[1]
-        here = Path(__file__).parents[2]
+        here = Path(__file__).parents[1]
         path = os.pathsep.join(filter(None, [str(root), str(here), os.environ.get("PYTHONPATH")]))
         children = subprocess.Popen(
-            [sys.executable, "-m", "tests.truth.child"],
+            [sys.executable, "-m", "truth.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -328,9 +333,8 @@ class Campaign:
                 time.sleep(0.25)  # what is still sent now, is sent too late
             this.proxy.wait_until_idle()
         told.take_frame(frame, frame if frame is None else nbext.last)
-        told.attrs.setdefault("call", "")
         if told.attrs.get("call") in {"open_orders", "preview"}:  # of a look before the call
-            told.rows = None
+            told.rows, told.attrs = None, {}
         self._judge(this, self._journal, recorded="journal" not in plan.trouble)
         this.proxy.stop()
 
@@ -362,7 +366,9 @@ class Campaign:
         def at(share: float) -> str:
             return str(round(last * (1 + share)))
 
-        kind = chance.choice(["far", "near", "near", "stop", "trailing", "iceberg", "big", "oco", "oco", "oto", "otoco"])
+        kind = chance.choice(
+            ["far", "near", "near", "stop", "trailing", "iceberg", "big", "oco", "oco", "oto", "otoco"]
+        )
         below, above = (-0.01, 0.01) if kind in {"near", "oco", "big"} else (-0.05, 0.05)
         own = {"newClientOrderId": f"{chance.choice(['bot', 'me'])}-{chance.randrange(10**9)}"}
         if kind in {"far", "near", "iceberg", "big"}:
@@ -374,7 +380,9 @@ class Campaign:
             stop = {"stopPrice": at(-0.04), "price": at(-0.05)}
             exchange.place(symbol, "SELL", "STOP_LOSS_LIMIT", quantity=quantity, **stop, **gtc, **own)
         elif kind == "trailing":
-            exchange.place(symbol, "SELL", "STOP_LOSS", quantity=quantity, trailingDelta=chance.choice([90, 900]), **own)
+            exchange.place(
+                symbol, "SELL", "STOP_LOSS", quantity=quantity, trailingDelta=chance.choice([90, 900]), **own
+            )
         elif kind == "oco":
             legs = {"aboveType": "LIMIT_MAKER", "abovePrice": at(above), "belowType": "STOP_LOSS"}
             exchange.place_list("oco", symbol, side="SELL", quantity=quantity, belowStopPrice=at(-0.06), **legs)
@@ -585,7 +593,7 @@ class Campaign:
             "secret": this.exchange.secret_key,
             "timeout": ANSWER_SECONDS,
             "recv_window": RECV_WINDOW,
-            "settle": SETTLE_SECONDS,
+            "patience": {_RECONCILE: SETTLE_SECONDS},
             "limits": {"engine": this.engine_allowed, "lag": this.lag_allowed},
             "way": this.plan.way,
             "symbols": symbols,
@@ -652,7 +660,9 @@ class Campaign:
         half = replace(this, told=told, symbols=symbols, way="all", unrecorded=[])
         case = self._case(half, self._journal)
         case.talks = [talk for talk in case.talks if talk.params.get("symbol", symbols[0]) in symbols]
-        case.numbers = {int(str(each["number"])) for each in this.exchange.requests("DELETE") if each["symbol"] in symbols}
+        case.numbers = {
+            int(str(each["number"])) for each in this.exchange.requests("DELETE") if each["symbol"] in symbols
+        }
         if case.entries is not None:
             self._judged -= {each["id"] for each in case.entries}
             case.entries = [each for each in case.entries if each["params"].get("symbol") in symbols]
@@ -695,7 +705,11 @@ class Campaign:
         left = [each for each in read_journal(self._kills_journal) if each["concluded_at"] is None]
         self.report.facts["intents left by kill -9"] += len(left)
         last = max((each["deadline"] for each in left), default=0) / 1000 + GRACE - time.time()
-        time.sleep(max(0.0, last if left else 0.0))
+        if self._patient:
+            time.sleep(max(0.0, last if left else 0.0))
+        else:
+            with closing(sqlite3.connect(self._kills_journal)) as file, file:
+                file.execute("UPDATE intents SET deadline = deadline - ?", (GRACE * 1000,))
         for unrecorded in this.unrecorded:
             self._lie("kills", unrecorded)
         _, path = self._start(this, self._kills_journal, [])
@@ -718,6 +732,35 @@ def play(seed: int, rounds: int) -> Report:
     """Play one campaign."""
     with Campaign(seed) as campaign:
         return campaign.play(rounds)
+
+
+def replay(seed: int, number: int, *, times: int = 3) -> Iterator[str]:
+    """Play a round again, and then without one thing or another, to find out which of them it takes."""
+    plan = draw(seed, number)
+    with Campaign(seed) as campaign:
+
+        def lies(changed: Plan) -> list[str]:
+            played = [campaign.play_one(changed) for _ in range(times)]
+            return [
+                f"{sum(map(bool, played))} of {times} times",
+                *dict.fromkeys(lie for each in played for lie in each),
+            ]
+
+        told = lies(plan)
+        yield f"{plan}\nfalse {told[0]}"
+        yield from told[1:]
+        if len(told) == 1:
+            return
+        without: dict[str, Plan] = {
+            f"{name}={value!r}": replace(plan, dialect={key: each for key, each in plan.dialect.items() if key != name})
+            for name, value in plan.dialect.items()
+        }
+        without["all of the dialect"] = replace(plan, dialect={})
+        without |= {"the others": replace(plan, others=False)} if plan.others else {}
+        without |= {plan.fault: replace(plan, fault="none")} if plan.fault != "none" else {}
+        without |= {plan.trouble: replace(plan, trouble="")} if plan.trouble else {}
+        for what, changed in without.items():
+            yield f"without {what}: false {lies(changed)[0]}"
 
 
 def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
@@ -750,7 +793,7 @@ def _guarded(job: cancel.Job, chance: random.Random) -> DataFrame | None:
 
 def _result(path: Path) -> list[Told] | None:
     try:
-        told: list[Told] = pickle.loads(path.read_bytes())  # noqa: S301 - our own child's
+        told = [Told(**each) for each in pickle.loads(path.read_bytes())]  # noqa: S301 - our own child's
     except FileNotFoundError:
         return None
     path.unlink()

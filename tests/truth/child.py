@@ -24,8 +24,7 @@ from nbext import cancel, frames, log, magics
 from nbext.errors import NbextError
 from nbext.settle import Limits
 
-from tests.truth.campaign import _RECONCILE
-from tests.truth.told import Told
+from .told import Told
 
 LOADED = frames.COLUMNS, magics.NBExt  # loaded here once, not in every child
 
@@ -56,7 +55,7 @@ def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -
             say=told.said.append,
             recv_window=job["recv_window"],
             delays=Limits(**job["limits"]),
-            **{_RECONCILE: job["settle"]},
+            **job["patience"],
         )
         if job["way"] == "all, seen":
 
@@ -101,12 +100,14 @@ def _by_magic(job: dict[str, Any]) -> Told:
 
     told, spoken = Told(began=time.time()), io.StringIO()
     defaults: dict[str, Any] = cancel.Job.__init__.__kwdefaults__ or {}
-    defaults |= {"delays": Limits(**job["limits"]), _RECONCILE: job["settle"]}
+    defaults |= {"delays": Limits(**job["limits"]), **job["patience"]}
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbext")
     with contextlib.redirect_stdout(spoken):
         try:
-            shell.run_line_magic("cancel_all", " ".join([*job["symbols"], "--yes", "--recv-window", str(job["recv_window"])]))
+            shell.run_line_magic(
+                "cancel_all", " ".join([*job["symbols"], "--yes", "--recv-window", str(job["recv_window"])])
+            )
         except (NbextError, KeyboardInterrupt) as failed:
             told.take_error(failed)
     told.returned = time.time()
@@ -129,7 +130,7 @@ def main() -> None:
 
 
 def _write(path: Path, result: list[Told]) -> None:
-    path.with_suffix(".part").write_bytes(pickle.dumps(result))
+    path.with_suffix(".part").write_bytes(pickle.dumps([vars(each) for each in result]))
     path.with_suffix(".part").replace(path)
 
 

@@ -104,7 +104,11 @@ def spoil(faults: Faults, name: str, chance: Random) -> None:
 
 def mishap(name: str, chance: Random) -> Mishap:
     """Make up what the proxy does."""
-    seconds = {"proxy_doubles_later": chance.choice([0.0, 0.005, 0.05]), "proxy_delays_request": chance.choice([0.1, 0.45, 0.55, 0.7]), "proxy_drips_reply": 0.1}
+    seconds = {
+        "proxy_doubles_later": chance.choice([0.0, 0.005, 0.05]),
+        "proxy_delays_request": chance.choice([0.1, 0.45, 0.55, 0.7]),
+        "proxy_drips_reply": 0.1,
+    }
     return Mishap(
         name,
         chance.choice(["DELETE", "DELETE", "DELETE", "*"]),

@@ -45,6 +45,8 @@ class Talk:
     body: bytes | None = None
     """The whole body, where all of it was passed on."""
     done_at: float | None = None
+    line: int | None = None
+    """The status that was passed on, be the rest as it may."""
     wall: float = field(default_factory=time.time)
     retry_after: float | None = None
     mangled: bool = False
@@ -177,6 +179,7 @@ class Proxy:
         if mishap.kind == "proxy_drops_request":
             return self._break_off(client, mishap)
         if mishap.kind == "proxy_page_before":
+            talk.line = 502
             client.sendall(BAD_GATEWAY)
             return True
         if mishap.kind == "proxy_delays_request":
@@ -217,6 +220,7 @@ class Proxy:
                     client.sendall(whole)
                 return self._break_off(client, Mishap("", ""))
             whole += piece
+            talk.line = int(whole[9:12]) if len(whole) > 12 else None
             if not keeps_back:
                 client.sendall(piece)
             if size is None and b"\r\n\r\n" in whole:
@@ -226,6 +230,7 @@ class Proxy:
     def _hand_over(self, client: socket.socket, whole: bytes, talk: Talk, mishap: Mishap) -> bool:
         """Give the client what the mishap leaves of an answer that has come whole."""
         if mishap.kind == "proxy_page_after":
+            talk.line = 502
             client.sendall(BAD_GATEWAY)
             return True
         if mishap.kind == "proxy_cuts_reply":
@@ -247,7 +252,7 @@ class Proxy:
         elif b" 200 " in whole[:20]:
             self._previous = whole
         head, _, talk.body = whole.partition(b"\r\n\r\n")
-        talk.status = int(head.split(b" ", 2)[1])
+        talk.status = talk.line = int(head.split(b" ", 2)[1])
         if (found := re.search(rb"(?i)\r\nretry-after: *([0-9]+)\r", head + b"\r")) is not None:
             talk.retry_after = float(found[1])
         talk.done_at = time.monotonic()
@@ -285,7 +290,11 @@ def _mangled(whole: bytes, previous: bytes, talk: Talk, mishap: Mishap) -> bytes
         return whole
     if isinstance(document, dict) and mishap.share < 0.5:  # another order, or another list, of the same symbol
         if "orderId" in document:
-            document |= {"orderId": int(document["orderId"]) + 1, "clientOrderId": "another", "origClientOrderId": "another"}
+            document |= {
+                "orderId": int(document["orderId"]) + 1,
+                "clientOrderId": "another",
+                "origClientOrderId": "another",
+            }
         if "orderReports" in document:
             document |= {"orderListId": int(document["orderListId"]) + 1, "listClientOrderId": "another"}
             for leg in document["orderReports"]:

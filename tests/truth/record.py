@@ -77,7 +77,9 @@ def read(exchange: LocalExchange, account: str = "main") -> dict[Id, Truth]:
     with venue.lock:
         causes = {moment: entry.number or None for moment, entry in venue._causes.items()}
         orders = venue.engine.accounts[account].orders
-        return {(symbol, number): _truth(each, causes) for symbol, some in orders.items() for number, each in some.items()}
+        return {
+            (symbol, number): _truth(each, causes) for symbol, some in orders.items() for number, each in some.items()
+        }
 
 
 def _truth(order: Any, causes: Mapping[int, int | None]) -> Truth:  # noqa: ANN401 - an order of any engine

@@ -78,7 +78,9 @@ class Told:
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a DataFrame
     """Give a frame row by row."""
-    columns: Sequence[list[Any]] = [[_plain(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])]
+    columns: Sequence[list[Any]] = [
+        [_plain(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])
+    ]
     names = [str(name) for name in frame.columns]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 

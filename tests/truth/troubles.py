@@ -1,4 +1,4 @@
-"""What befalls a call itself: alarms, callbacks that raise, a clock that jumps, a journal that fails, a dead address."""
+"""What befalls a call itself: alarms, callbacks that raise, clocks that jump, journals that fail, dead addresses."""
 
 from __future__ import annotations
 
@@ -170,10 +170,10 @@ def _dead_address(port: int, *, silent: bool) -> Iterator[None]:
             listener = stack.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
             for _ in range(4):  # a queue that is full takes no more
                 each = stack.enter_context(socket.socket())
-                each.setblocking(False)  # noqa: FBT003 - as socket has it
+                each.setblocking(False)
                 with suppress(BlockingIOError):
                     each.connect(listener.getsockname())
-        socket.getaddrinfo = resolve  # type: ignore[assignment]
+        socket.getaddrinfo = resolve
         try:
             yield
         finally:

@@ -1,0 +1,173 @@
+"""The judge itself: it objects to each thing that is not so, and to nothing that is."""
+
+from __future__ import annotations
+
+import copy
+import time
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import nbext
+from nbext import cancel, record
+from nbext.exchange import LocalExchange
+
+from . import judge
+from . import record as truth
+from .campaign import ANSWER_SECONDS, read_journal
+from .judge import COLUMNS, Case
+from .proxy import Proxy
+from .told import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SELL = {"side": "SELL", "quantity": "0.1"}
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """Give a call in which nothing has gone wrong: two orders, one of them traded in part, and a list."""
+    journal = tmp_path_factory.mktemp("judge") / "journal.sqlite3"
+    patch = pytest.MonkeyPatch()
+    patch.setenv("NBEXT_JOURNAL", str(journal))
+    record.close()
+    with LocalExchange() as exchange:
+        exchange.seed_orders()
+        exchange.place_list(
+            "oco",
+            "BTCUSDT",
+            **SELL,
+            aboveType="LIMIT_MAKER",
+            abovePrice=70000,
+            belowType="STOP_LOSS",
+            belowStopPrice=50000,
+        )
+        proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
+        told = Told()
+        with nbext.SpotClient(proxy.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+            job = cancel.Job(["BTCUSDT"], client=client, say=told.said.append)
+            began = time.time()
+            frame = job.run()
+            told.began, told.returned = began, time.time()
+        told.take_frame(frame, nbext.last)
+        known = truth.read(exchange)
+        for row in told.rows or ():  # as it will be: zeros that mean nothing are missing
+            row |= {
+                name: None
+                for name, value in known[judge.identity(row)].lasting.items()
+                if value is None and row.get(name) == 0
+            }
+        yield Case(
+            way="all",
+            told=told,
+            record=truth.read(exchange),
+            talks=proxy.talks,
+            symbols=["BTCUSDT"],
+            host=proxy.host,
+            key=exchange.api_key,
+            numbers={int(str(each["number"])) for each in exchange.requests("DELETE")},
+            lossless=True,
+            answer_seconds=ANSWER_SECONDS * 10,
+            returned=time.monotonic(),
+            entries=read_journal(journal),
+        )
+        proxy.stop()
+    record.close()
+    patch.undo()
+
+
+def changed(case: Case, change: Callable[[Case], object]) -> list[str]:
+    """Judge a call in which something has been changed."""
+    another = copy.deepcopy(case)
+    change(another)
+    return [lie for lie in judge.judge(another) if lie not in judge.judge(case)]
+
+
+def _set_error(case: Case, error: str) -> None:
+    case.told.error = error
+
+
+def _set_outcome(case: Case, at: int, change: dict[str, Any]) -> None:
+    (case.entries or [])[0]["outcomes"][at].update(change)
+
+
+def falsified(value: Any) -> Any:  # noqa: ANN401 - a cell
+    """Make another value of the same kind."""
+    if isinstance(value, str):
+        return f"{value}X"
+    return value + (Decimal(1) if isinstance(value, Decimal) else 1)
+
+
+def test_what_is_true_is_not_objected_to(call: Case) -> None:
+    """The judge lets pass what is so."""
+    assert judge.judge(call) == []
+    assert len(call.rows) >= 4
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_cell_that_is_not_so_is_seen_in_each_row(call: Case, name: str) -> None:
+    """Another value in any cell of any row; and a missing one, where the exchange has told it."""
+    for at, row in enumerate(call.rows):
+        if row[name] is not None:
+            assert changed(call, lambda case, at=at: case.rows[at].update({name: falsified(case.rows[at][name])}))  # type: ignore[misc]
+            assert changed(call, lambda case, at=at: case.rows[at].update({name: None}))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["price", "stopPrice", "icebergQty", "origQuoteOrderQty"])
+def test_a_zero_that_means_nothing_is_seen(call: Case, name: str) -> None:
+    """Zero, where the order has no such thing."""
+    at = next(at for at, row in enumerate(call.rows) if call.record[judge.identity(row)].lasting[name] is None)
+    assert changed(call, lambda case: case.rows[at].update({name: 0.0}))
+
+
+@pytest.mark.parametrize("name", ["profile", "host", "call_id", "requested", "inexact", "elapsed", "complete"])
+def test_an_entry_of_attrs_that_is_not_so_is_seen(call: Case, name: str) -> None:
+    """None, for any of what stands beside the frame."""
+    assert changed(call, lambda case: case.told.attrs.update({name: None}))
+
+
+def test_each_number_of_the_summary_counts(call: Case) -> None:
+    """Another digit anywhere in the summary line."""
+    line = next(line for line in call.told.said if "canceled" in line)
+    said = line[line.index(":") : line.index(" [")]
+    places = [at for at, letter in enumerate(line) if letter.isdigit() and line.index(":") < at < line.index(" [")]
+    assert len(places) >= 4, said
+    for at in places:
+        other = line[:at] + str((int(line[at]) + 1) % 10) + line[at + 1 :]
+        assert changed(call, lambda case, other=other: case.told.said.__setitem__(slice(None), [other])), other  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "name", ["call_id", "sent_at", "deadline", "profile", "host", "method", "params", "concluded_at", "http_status"]
+)
+def test_a_field_of_the_journal_that_is_not_so_is_seen(call: Case, name: str) -> None:
+    """Another value in any field of the journal."""
+    values = {
+        "sent_at": 1,
+        "deadline": 1,
+        "concluded_at": 1,
+        "http_status": 418,
+        "params": {"symbol": "BTCUSDT", "a": "b"},
+    }
+    assert changed(call, lambda case: (case.entries or [])[0].update({name: values.get(name, "another")}))
+
+
+def test_an_outcome_of_the_journal_that_is_not_so_is_seen(call: Case) -> None:
+    """Another order, id or outcome in the journal."""
+    for at, each in enumerate((call.entries or [])[0]["outcomes"]):
+        for name in each:
+            value = each[name] + 1 if isinstance(each[name], int) else "filled" if name == "outcome" else "another"
+            assert changed(call, partial(_set_outcome, at=at, change={name: value}))
+
+
+def test_errors_that_do_not_fit_are_seen(call: Case) -> None:
+    """An error, where there should be none, and a frame that is not that of the orders."""
+    for error in ("IncompleteError", "OutcomeUnknownError", "NotSentError", "RejectedError"):
+        assert changed(call, partial(_set_error, error=error))
+    assert changed(call, lambda case: setattr(case.told, "is_last", False))
+    assert changed(call, lambda case: case.talks.append(case.talks[-1]))
+    assert changed(call, lambda case: case.rows.append(case.rows[0]))
+    assert changed(call, lambda case: case.rows.pop())
