@@ -554,7 +554,7 @@ class Campaign:
             dialect=plan.dialect,
             answer_seconds=ANSWER_SECONDS,
             returned=this.returned,
-            to_exchange=lambda moment: _wall(moment) + exchange.faults.skew * 1000,
+            skew=exchange.faults.skew,
             entries=self._entries(this, path),
         )
 
@@ -709,7 +709,7 @@ class Campaign:
             time.sleep(max(0.0, last if left else 0.0))
         else:
             with closing(sqlite3.connect(self._kills_journal)) as file, file:
-                file.execute("UPDATE intents SET deadline = deadline - ?", (GRACE * 1000,))
+                file.execute("UPDATE intents SET deadline = deadline - ?", (4 * GRACE * 1000,))
         for unrecorded in this.unrecorded:
             self._lie("kills", unrecorded)
         _, path = self._start(this, self._kills_journal, [])
@@ -831,11 +831,6 @@ def _matches(order: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     """Say whether a filter means an order."""
     prefix = order["clientOrderId"].startswith(wanted.get("prefix", ""))
     return prefix and all(order[name] == value for name, value in wanted.items() if name != "prefix")
-
-
-def _wall(monotonic: float) -> float:
-    """Give a moment of the monotonic clock in milliseconds UTC."""
-    return (time.time() - (time.monotonic() - monotonic)) * 1000
 
 
 def _put_back(name: str, value: str | None) -> None:

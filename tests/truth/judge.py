@@ -221,11 +221,11 @@ def rows_are_those_of_the_call(case: Case) -> Iterator[str]:
         yield f"{order} was reported, and has no row"
     if case.beyond or case.clock_moves or not case.deletes or case.told.error in CUT_SHORT:
         return
-    began = case.to_exchange(case.deletes[0].at) - 1300
+    began = case.deletes[0].wall * 1000 - 1300
     for order in set(given) - case.seen - reported:
         truth = case.truth(order)
-        if truth is not None and truth.outcome in FINAL and truth.last.time < began and case.way.startswith("all"):
-            yield f"{order} has a row, and had ended {began - truth.last.time:.0f} ms before anything was sent"
+        if truth is not None and truth.outcome in FINAL and truth.last.at < began and case.way.startswith("all"):
+            yield f"{order} has a row, and had ended {began + 1300 - truth.last.at:.0f} ms before anything was sent"
 
 
 def rows_stand_in_order(case: Case) -> Iterator[str]:
@@ -285,12 +285,10 @@ def _outcome(case: Case, order: Id, state: str, truth: Truth, proven: str | None
 
 def _was_open(case: Case, order: Id, truth: Truth) -> Iterator[str]:
     """Require a read that showed the order open, and was no older than reads may be."""
-    if case.clock_moves:
-        return
     for talk in case.talks:
         for each, shown, _ in reports(talk.document() if talk.method == "GET" else None):
-            dated = case.to_exchange(talk.at) - case.lag * 1000
-            if each == order and shown["status"] not in OUTCOMES and dated <= truth.last.time + 5:
+            dated = (talk.wall - case.lag) * 1000
+            if each == order and shown["status"] not in OUTCOMES and dated <= truth.last.at + 5:
                 return
     yield f"{order} is said to be open, and no read had shown that"
 
@@ -328,7 +326,8 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
     if name in NUMBERS:
         return truth.lasting[name] is not None and _is_number(cell, truth.lasting[name], exact=case.exact)
     if name in LASTING:
-        return bool(cell == truth.lasting[name])
+        renamed = name == "listClientOrderId" and "list_cancel_form" in case.dialect
+        return bool(cell == truth.lasting[name]) or renamed
     if name == "status":
         return cell in {step.status for step in steps} or (cell not in LIVE | set(OUTCOMES) and truth.outcome == "open")
     if name == "clientOrderId":
@@ -707,30 +706,40 @@ def is_of(talk: Talk, entry: Mapping[str, Any]) -> bool:
 def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     talks = [talk for talk in case.deletes if is_of(talk, entry)]
     began, returned = case.told.began * 1000 - 2, case.told.returned * 1000 + 2
+    # What happens at the exchange is told by its clock, as far as the call has measured that.
+    early, late = min(0.0, case.skew * 1000) - 50, max(0.0, case.skew * 1000) + 50
+    is_timed = case.told.error != "killed" and not case.clock_moves
     if (entry["profile"], entry["host"], entry["method"]) != (case.profile, case.host, "DELETE"):
         yield f"it is {entry['method']} to {entry['profile']} {entry['host']}"
     if case.told.attrs and case.told.attrs.get("call_id") != entry["call_id"]:
         yield f"it is of the call {entry['call_id']}, and the frame of {case.told.attrs['call_id']}"
-    if case.told.error != "killed" and not began <= entry["sent_at"] <= returned:
+    if is_timed and not began + early <= entry["sent_at"] <= returned + late:
         yield f"it was sent at {entry['sent_at']}, and the call was from {began:.0f} to {returned:.0f}"
+    left, last = entry.get("left_at"), talks[-1].wall * 1000 if talks else None
+    if left is not None and last is not None and is_timed and not last - 500 + early <= left <= last + late:
+        yield f"it left at {left}, and arrived at {last:.0f}"
+    if left is not None and last is None and is_timed and case.told.error not in CUT_SHORT:
+        case.facts["left, and never arrived"] += 1
     for talk in talks:
         sent = {name: value for name, value in talk.params.items() if name not in {"timestamp", "signature"}}
         if sent != entry["params"]:
             yield f"it has the parameters {entry['params']}, and {sent} were sent"
-        if entry["deadline"] < talk.wall * 1000 + float(sent.get("recvWindow", 5000)) - 5 and talk is talks[0]:
+        if is_timed and entry["deadline"] < talk.wall * 1000 + float(sent.get("recvWindow", 5000)) + early:
             yield f"its deadline is {entry['deadline']}, and it was sent at {talk.wall * 1000:.0f}"
     for seen in entry["seen"]:
         truth = case.truth((seen["symbol"], seen["orderId"]))
         if truth is None or seen["origClientOrderId"] != truth.lasting["origClientOrderId"]:
             yield f"it has seen {seen}, and there is no such order"
-    account = {name: value for name, value in entry.items() if "key" in name or "account" in name}
-    for name, value in account.items():
+    if entry["key"] != case.key[-4:] and case.told.error != "ConfigurationError":
+        yield f"it was sent with the key {entry['key']}, and that ends with {case.key[-4:]}"
+    for name, value in entry.items():
         if isinstance(value, str) and case.key in value:
             yield f"{name} holds the API key"
-    if entry["concluded_at"] is None:
-        # A request that was never written down as ended may still be found out about.
-        if entry["outcomes"]:
-            yield f"it has no end, and the outcomes {entry['outcomes']}"
+    if entry["concluded_at"] is None:  # what is known so far
+        for each in entry["outcomes"]:
+            order = str(each["symbol"]), int(each["orderId"])
+            if (truth := case.truth(order)) is not None:
+                yield from _outcome(case, order, each["outcome"], truth, None)
         if case.told.error in {"", "ConfigurationError"}:
             yield f"all is known, and {entry['params']} has no conclusion"
         return

@@ -25,9 +25,10 @@ OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step in the life of an order; times are milliseconds of the exchange's clock."""
+    """One step in the life of an order: milliseconds of the engine's clock, and of one that is right."""
 
     time: int
+    at: float
     status: str
     executed: Decimal
     quote: Decimal
@@ -75,23 +76,22 @@ def read(exchange: LocalExchange, account: str = "main") -> dict[Id, Truth]:
     """Read the whole record of an account."""
     venue = exchange._venue
     with venue.lock:
-        causes = {moment: entry.number or None for moment, entry in venue._causes.items()}
         orders = venue.engine.accounts[account].orders
-        return {
-            (symbol, number): _truth(each, causes) for symbol, some in orders.items() for number, each in some.items()
-        }
+        return {(name, number): _truth(each, venue) for name, some in orders.items() for number, each in some.items()}
 
 
-def _truth(order: Any, causes: Mapping[int, int | None]) -> Truth:  # noqa: ANN401 - an order of any engine
+def _truth(order: Any, venue: Any) -> Truth:  # noqa: ANN401 - an order of any engine
     order_list = order.order_list
     fills, executed, quote = {Decimal(0): Decimal(0)}, Decimal(0), Decimal(0)
     for fill in order.fills or ():
         executed, quote = executed + fill.quantity, quote + fill.price * fill.quantity
         fills[executed] = quote
-    steps = [
-        Step(each.time // 1000, each.status, each.executed, fills[each.executed], each.cause, causes.get(each.time))
-        for each in order.history
-    ]
+    steps = []
+    for event in order.history:
+        cause, moment = venue._happened(event)
+        request = None if cause is None else cause.number or None
+        amounts = event.executed, fills[event.executed]
+        steps.append(Step(event.time // 1000, moment / 1000, event.status, *amounts, event.cause, request))
     lasting = {
         "symbol": order.symbol.name,
         "orderId": order.order_id,
