@@ -3,8 +3,9 @@
 They stand outside ``/api`` and ask for the same as a trade request there: the main account's API key, a
 timestamp, and a signature. Its clock is never skewed, so that a skew can be taken back. What can be asked:
 
-- ``POST /nbext/faults``: ``kind`` is a method of `Faults`, such as ``lose_answer``; its arguments follow in the wire's
-  spelling (``afterExecuting=false&times=2``, ``times=all``). ``lag`` and ``skew`` may be set alone or along with it.
+- ``POST /nbext/faults``: ``kind`` is a method of `Coming`, such as ``lose_answer``; the arguments of `Faults.on` and
+  its own follow in the wire's spelling (``afterExecuting=false&times=2``, ``times=all``, ``statuses=102,103``).
+  ``lag`` and ``skew`` may be set alone or along with it.
 - ``GET /nbext/faults`` and ``DELETE /nbext/faults``: what is wrong now; let everything go right again.
 - ``GET /nbext/history`` (``symbol``, ``orderId``), ``GET /nbext/orders`` (``symbol``, ``at``) and ``GET
   /nbext/requests`` (``method``, ``path``, ``symbol``): the same as the methods of `LocalExchange` of these names.
@@ -13,11 +14,11 @@ timestamp, and a signature. Its clock is never skewed, so that a skew can be tak
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbext.exchange import gate
 from nbext.exchange.endpoints import BY_NAME, Endpoint
-from nbext.exchange.faults import JSON_TYPE, Reply
+from nbext.exchange.faults import JSON_TYPE, Coming, Reply
 from nbext.exchange.refusals import Refusal, invalid, mandatory
 from nbext.exchange.venue import refused, to_json
 
@@ -62,6 +63,12 @@ def _flag(name: str, value: str) -> bool:
     return value == "true"
 
 
+def _statuses(name: str, value: str) -> str:
+    if not all(_WHOLE.fullmatch(each) for each in value.split(",")):
+        raise invalid(name)
+    return value
+
+
 def _text(_name: str, value: str) -> str:
     return value
 
@@ -77,25 +84,18 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Value], Callable[[str], obje
     "late": ("late", _number, float),
     "size": ("size", _whole, int),
     "code": ("code", _whole, int),
+    "text": ("text", _text, None),
     "status": ("status", _whole, int),
-    "retryAfter": ("retry_after", _whole, int),
+    "retryAfter": ("retry_after", _text, lambda value: int(value) if _WHOLE.fullmatch(value) else value),
+    "statuses": ("statuses", _statuses, lambda value: [int(each) for each in value.split(",")]),
+    "other": ("other", _text, None),
+    "answered": ("answered", _flag, None),
     "body": ("body", _text, None),
     "afterExecuting": ("after_executing", _flag, None),
     "reset": ("reset", _flag, None),
     "echo": ("echo", _flag, None),
 }
-KINDS = (
-    "answer_late",
-    "execute_late",
-    "lose_answer",
-    "fail",
-    "truncate",
-    "drip",
-    "firewall",
-    "limit",
-    "ban",
-    "unavailable",
-)
+KINDS = frozenset(name for name in vars(Coming) if not name.startswith("_"))
 _ASKED: Readers = {
     "kind": _text,
     "lag": _number,
@@ -172,7 +172,9 @@ class Backstage:
         if kind is not None:
             if kind not in KINDS:
                 raise invalid("kind")
-            getattr(faults, str(kind))(**_arguments(params))
+            which, options = _arguments(params)
+            statuses = options.pop("statuses", ())
+            getattr(faults.on(**which), str(kind))(*statuses, **options)
         elif not {"lag", "skew"} & params.keys():
             raise mandatory("kind")
         if "lag" in params:
@@ -194,13 +196,15 @@ class Backstage:
         return {"lag": faults.lag, "skew": faults.skew, "faults": faults.pending()}
 
 
-def _arguments(params: Mapping[str, Value]) -> dict[str, object]:
-    """Return a fault's arguments under Python's names."""
-    found: dict[str, object] = {name: params[name] for name in _WHICH if name in params}
+def _arguments(params: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return which requests meet a fault, and its options, under Python's names."""
+    which: dict[str, Any] = {name: params[name] for name in _WHICH if name in params}
+    options: dict[str, Any] = {}
     for name, (argument, _, make) in _OPTIONS.items():
         if name in params:
-            found[argument] = params[name] if make is None else make(str(params[name]))
-    return found
+            into = which if argument == "times" else options
+            into[argument] = params[name] if make is None else make(str(params[name]))
+    return which, options
 
 
 def _int(value: Value) -> int:

@@ -3,17 +3,18 @@
 A fault waits for the next requests that match its method, path and symbol, and does two things to each: it
 decides whether and when the request reaches the engine, and what becomes of the answer. Two more things can
 be wrong with the exchange as a whole: its clock (`Faults.skew`) and the age of what its queries show
-(`Faults.lag`).
+(`Faults.lag`). In sentences: ``faults.on("DELETE", "openOrders", times=2).fail(code=-1007)``.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import time
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbext.exchange.dialect import Dialect
 
@@ -27,6 +28,14 @@ MAX_TIMES = 1_000_000
 MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
 JSON_TYPE = "application/json;charset=UTF-8"
+# What an answer about something else has otherwise.
+MISTAKEN = {
+    "symbol": frozenset({"symbol"}),
+    "order": frozenset({"orderId", "origClientOrderId", "clientOrderId"}),
+    "list": frozenset({"orderListId", "listClientOrderId"}),
+}
+OTHER_IDS = 1_000_003
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 # By code; RULES.md, server-error-status, for the statuses.
 UNKNOWN_OUTCOMES = {
@@ -59,12 +68,13 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Fault:
     """One thing that goes wrong, for the next `times` requests that match (None: until cleared).
 
     The request is executed after `delay` seconds if `executes`; `late` seconds after that, the answer leaves: its
-    own one, or `reply` in its place. `ending` says what becomes of the connection meanwhile.
+    own one, or `reply` in its place, or its own one made to be about something else or of another `status`. `ending`
+    says what becomes of the connection meanwhile.
     """
 
     kind: str
@@ -72,15 +82,19 @@ class Fault:
     path: str
     symbol: str | None
     times: int | None
-    _: KW_ONLY
     executes: bool = True
     delay: float = 0.0
     late: float = 0.0
     reply: Reply | None = None
     echo: bool = False
-    ending: str = "kept"  # kept, closed, reset, truncated, dripped
+    about: str | None = None
+    status: int | None = None
+    interim: tuple[int, ...] = ()  # sent before anything else
+    copies: int = 1
+    ending: str = "kept"  # kept, closed, reset, truncated, dripped; answered or silent, and then dead
     size: int = 0
     pause: float = 0.0
+    jump: float = 0.0  # of the clock, before the answer leaves
 
     def __post_init__(self) -> None:
         """Refuse what would never end or never match."""
@@ -96,6 +110,8 @@ class Fault:
                 raise ValueError(f"{name} must be between 0 and {most:g}")
         if self.times == 0:
             raise ValueError("times must be positive, or None for every request until cleared")
+        if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - the range of final statuses
+            raise ValueError("status must be between 200 and 599")
 
     def hits(self, method: str, path: str, symbol: str | None) -> bool:
         """Tell whether this request is one of those that it waits for."""
@@ -105,14 +121,23 @@ class Fault:
             and (self.symbol is None or self.symbol == symbol)
         )
 
-    def replace(self, url: str, headers: Mapping[str, str]) -> Reply | None:
-        """Return the answer sent in place of the request's own, if any."""
-        if self.reply is None or not self.echo:
-            return self.reply
-        # Firewalls quote what they block; signature and API key stand in it.
-        quoted = "\n".join([url, *(f"{name}: {value}" for name, value in headers.items())])
-        body = self.reply.body.decode().replace("</body>", f"<pre>{html.escape(quoted)}</pre></body>")
-        return Reply(self.reply.status, body.encode(), self.reply.headers)
+    @property
+    def hides_answer(self) -> bool:
+        """Whether nobody is told what became of the request."""
+        return self.reply is not None or self.ending in {"closed", "reset", "silent"}
+
+    def replace(self, own: Reply, url: str, headers: Mapping[str, str]) -> Reply:
+        """Return what is sent in place of the request's own answer."""
+        reply = self.reply
+        if reply is None:
+            body = own.body if self.about is None else _mistaken(own.body, self.about)
+            return Reply(self.status or own.status, body, own.headers)
+        if self.echo:
+            # Firewalls quote what they block; signature and API key stand in it.
+            quoted = "\n".join([url, *(f"{name}: {value}" for name, value in headers.items())])
+            page = reply.body.decode().replace("</body>", f"<pre>{html.escape(quoted)}</pre></body>")
+            return Reply(reply.status, page.encode(), reply.headers)
+        return reply
 
     def wire(self) -> dict[str, object]:
         """Write it as ``GET /nbext/faults`` shows it."""
@@ -125,12 +150,240 @@ class Fault:
         }
 
 
-class Faults:
-    """What goes wrong at an exchange. Each method makes the next `times` matching requests meet one fault.
+def _mistaken(body: bytes, about: str) -> bytes:
+    """Return an answer's body as if it were about something else of the same kind."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body
+    return json.dumps(_renamed(document, MISTAKEN[about]), separators=(",", ":"), ensure_ascii=False).encode()
 
-    Every method takes the same four arguments to say which requests: `method` (``"DELETE"``; ``"*"`` is any),
-    `path` (``"/api/v3/openOrders"``, ``"openOrders"`` for short; ``*`` is a wildcard), `symbol` (any when None) and
-    `times` (None: every one until `clear`). One request meets one fault, the one that was asked for first.
+
+def _renamed(part: object, names: frozenset[str]) -> object:
+    if isinstance(part, list):
+        return [_renamed(each, names) for each in part]
+    if isinstance(part, dict):
+        return {name: _other(name, value) if name in names else _renamed(value, names) for name, value in part.items()}
+    return part
+
+
+def _other(name: str, value: object) -> object:
+    """Return another symbol, another id, or another client id; no list stays no list."""
+    if name == "symbol":
+        return SYMBOLS[value == SYMBOLS[0]]
+    if isinstance(value, int):
+        return value + OTHER_IDS if value >= 0 else value
+    text = str(value)
+    return str(int(text) + OTHER_IDS) if text.isdecimal() else text[::-1]
+
+
+class Coming:
+    """Requests to come that are like this; each method says what shall go wrong with them.
+
+    Parameters
+    ----------
+    faults : Faults
+        Where the fault waits for them.
+    method, path, symbol, times
+        As `Faults.on` takes them.
+    """
+
+    def __init__(self, faults: Faults, method: str, path: str, symbol: str | None, times: int | None) -> None:
+        self._faults = faults
+        self._which: dict[str, Any] = {"method": method, "path": path, "symbol": symbol, "times": times}
+
+    def _meet(self, kind: str, **what: Any) -> None:  # noqa: ANN401 - the fields of a fault
+        self._faults.add(Fault(kind=kind, **self._which, **what))
+
+    # Late, or lost.
+
+    def answer_late(self, *, seconds: float) -> None:
+        """Execute at once, and answer `seconds` later. Others are served meanwhile."""
+        self._meet("answer_late", late=seconds)
+
+    def execute_late(self, *, seconds: float) -> None:
+        """Execute `seconds` after arrival, if the request is not too old by then (3.5), and answer."""
+        self._meet("execute_late", delay=seconds)
+
+    def lose_answer(
+        self, *, after_executing: bool = True, reset: bool = False, delay: float = 0.0, late: float = 0.0
+    ) -> None:
+        """Drop the connection, before executing or after it, instead of answering.
+
+        Parameters
+        ----------
+        after_executing : bool
+            Whether the request is executed all the same.
+        reset : bool
+            Break the connection off (RST) rather than close it (FIN).
+        delay : float
+            Seconds until it is executed.
+        late : float
+            Seconds from then until the connection is dropped.
+        """
+        ending = "reset" if reset else "closed"
+        self._meet("lose_answer", executes=after_executing, delay=delay, late=late, ending=ending)
+
+    def go_dead(self, *, answered: bool = True, after_executing: bool = True) -> None:
+        """Keep the connection open without a word, whatever comes.
+
+        Parameters
+        ----------
+        answered : bool
+            Answer this request first, so that a later one on the connection meets the silence.
+        after_executing : bool
+            Whether the request is executed all the same, when it is not answered.
+        """
+        self._meet("go_dead", executes=answered or after_executing, ending="answered" if answered else "silent")
+
+    # Answers that are none.
+
+    def fail(
+        self,
+        *,
+        code: int = -1007,
+        text: str | None = None,
+        status: int | None = None,
+        body: str | None = None,
+        after_executing: bool = True,
+        delay: float = 0.0,
+        late: float = 0.0,
+    ) -> None:
+        """Answer 5XX, having executed the request or not.
+
+        Parameters
+        ----------
+        code : int
+            -1000, -1001, -1006, -1007 or -1008, with its documented text; any other code needs a `text`.
+        text : str, optional
+            Text of the refusal.
+        status : int, optional
+            HTTP status, any from 200 to 599; the code's own when left out, 400 when it has none.
+        body : str, optional
+            Sent instead of the documented body: empty, HTML, anything.
+        after_executing : bool
+            Whether the request is executed.
+        delay, late : float
+            Seconds until it is executed, and from then until it is answered.
+        """
+        if code not in UNKNOWN_OUTCOMES and not text:
+            raise ValueError(f"code must be one of {', '.join(map(str, UNKNOWN_OUTCOMES))}, or come with a text")
+        if status is None:
+            status = error_status(code, self._faults.dialect) if code in UNKNOWN_OUTCOMES else 400
+        self._answer(
+            "fail",
+            status=status,
+            body=_error(code, text or UNKNOWN_OUTCOMES[code][1]) if body is None else body,
+            executes=after_executing,
+            delay=delay,
+            late=late,
+        )
+
+    def truncate(self, *, size: int = 20) -> None:
+        """Execute, send only the first `size` bytes of the body, and close the connection."""
+        self._meet("truncate", ending="truncated", size=size)
+
+    def drip(self, *, seconds: float = 1.0, size: int = 1) -> None:
+        """Execute, and send the body `size` bytes at a time, every `seconds`."""
+        self._meet("drip", ending="dripped", size=max(size, 1), pause=seconds)
+
+    def firewall(self, *, echo: bool = False) -> None:
+        """Answer 403 with HTML, as a web application firewall does; with `echo`, it quotes URL and headers."""
+        page = "<html><head><title>403 Forbidden</title></head><body><h1>Request blocked</h1></body></html>"
+        self._answer("firewall", status=403, body=page, echo=echo)
+
+    def limit(self, *, retry_after: int | str | None = 1) -> None:
+        """Answer 429 and do not execute; ``Retry-After`` is in seconds, any text, or left out (None)."""
+        text = (
+            "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
+            "Please use WebSocket Streams for live updates to avoid polling the API."
+        )
+        self._answer("limit", status=429, body=_error(-1003, text), retry_after=retry_after)
+
+    def ban(self, *, retry_after: int | str | None = 120) -> None:
+        """Answer 418 and do not execute; ``Retry-After`` is in seconds, any text, or left out (None)."""
+        seconds = retry_after if isinstance(retry_after, int) else 0
+        until = int((time.time() + self._faults.skew + seconds) * 1000)
+        text = (
+            f"Way too much request weight used; IP banned until {until}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        )
+        self._answer("ban", status=418, body=_error(-1003, text), retry_after=retry_after)
+
+    def unavailable(self) -> None:
+        """Answer 451, as where the service is not offered, and do not execute."""
+        self._answer("unavailable", status=451, body=_error(0, "Service unavailable from a restricted location."))
+
+    # Answers that do not fit.
+
+    def interim(self, *statuses: int) -> None:
+        """Send these answers first, 103 when none is named: 100, 102 and 103 are not yet the one that counts."""
+        if not all(100 <= status <= 199 and status != 101 for status in statuses):  # noqa: PLR2004 - as said
+            raise ValueError("interim statuses must be between 100 and 199, and 101 is final")
+        self._meet("interim", interim=statuses or (103,))
+
+    def answer_twice(self, *, seconds: float = 0.0) -> None:
+        """Send the answer, and the same once more, in the same piece or `seconds` later."""
+        self._meet("answer_twice", copies=2, pause=seconds)
+
+    def answer_about(self, other: str = "symbol") -> None:
+        """Execute, and answer as if it had been about another ``symbol``, another ``order``, or another ``list``."""
+        if other not in MISTAKEN:
+            raise ValueError(f"other must be one of {', '.join(MISTAKEN)}")
+        self._meet("answer_about", about=other)
+
+    def answer_under(self, status: int) -> None:
+        """Execute, and send the answer's own body, a report or a refusal, under this HTTP status."""
+        self._meet("answer_under", status=status)
+
+    # The clock.
+
+    def jump(self, *, seconds: float) -> None:
+        """Serve the request, then let the exchange's clock jump: what was measured until then is stale."""
+        self._meet("jump", jump=seconds)
+
+    def _answer(
+        self,
+        kind: str,
+        *,
+        status: int,
+        body: str,
+        retry_after: int | str | None = None,
+        executes: bool = False,
+        **what: Any,  # noqa: ANN401 - further fields of a fault
+    ) -> None:
+        """Let a fault answer something else."""
+        if len(body) > MAX_TEXT:
+            raise ValueError(f"a body has at most {MAX_TEXT} characters")
+        if isinstance(retry_after, int) and retry_after < 0:
+            raise ValueError("retry_after must not be negative")
+        headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
+        if retry_after is not None:
+            headers["Retry-After"] = str(retry_after)
+        self._meet(kind, reply=Reply(status, body.encode(), headers), status=status, executes=executes, **what)
+
+
+def _error(code: int, text: str) -> str:
+    return json.dumps({"code": code, "msg": text}, separators=(",", ":"))
+
+
+class _Directly:
+    """A method of `Coming` with the arguments of `Faults.on` before its own: ``faults.fail("DELETE", code=-1007)``."""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, faults: Faults, _: type) -> Callable[..., None]:
+        def call(
+            method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1, **what: object
+        ) -> None:
+            getattr(faults.on(method, path, symbol=symbol, times=times), self._name)(**what)
+
+        return call
+
+
+class Faults:
+    """What goes wrong at an exchange: `on` says which requests meet a fault, and `Coming` which faults there are.
 
     Parameters
     ----------
@@ -143,7 +396,7 @@ class Faults:
     --------
     >>> from nbext.exchange import LocalExchange
     >>> with LocalExchange() as exchange:
-    ...     exchange.faults.lose_answer("DELETE", "openOrders", symbol="BTCUSDT")
+    ...     exchange.faults.on("DELETE", "openOrders", symbol="BTCUSDT").lose_answer()
     ...     exchange.faults.pending()
     [{'kind': 'lose_answer', 'method': 'DELETE', 'path': '/api/v3/openOrders', 'symbol': 'BTCUSDT', 'times': 1}]
     """
@@ -155,6 +408,35 @@ class Faults:
         self._waiting: list[Fault] = []
         self._lag = 0.0
         self._skew = 0.0
+
+    def on(self, method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1) -> Coming:
+        """Return the next requests like this, for something to go wrong with them.
+
+        One request meets one fault, the one that was asked for first.
+
+        Parameters
+        ----------
+        method : str
+            ``"DELETE"``; ``"*"`` is any.
+        path : str
+            ``"/api/v3/openOrders"``, ``"openOrders"`` for short; ``*`` is a wildcard.
+        symbol : str, optional
+            Any when left out.
+        times : int, optional
+            How many of them; None is every one until `clear`.
+        """
+        return Coming(self, method, path, symbol, times)
+
+    answer_late = _Directly()
+    execute_late = _Directly()
+    lose_answer = _Directly()
+    fail = _Directly()
+    truncate = _Directly()
+    drip = _Directly()
+    firewall = _Directly()
+    limit = _Directly()
+    ban = _Directly()
+    unavailable = _Directly()
 
     @property
     def lag(self) -> float:
@@ -217,204 +499,3 @@ class Faults:
                             self._waiting.remove(fault)
                     return fault
         return None
-
-    # One method per kind.
-
-    def answer_late(
-        self, method: str = "*", path: str = "*", *, seconds: float, symbol: str | None = None, times: int | None = 1
-    ) -> None:
-        """Execute at once, and answer `seconds` later. Others are served meanwhile."""
-        self.add(Fault("answer_late", method, path, symbol, times, late=seconds))
-
-    def execute_late(
-        self, method: str = "*", path: str = "*", *, seconds: float, symbol: str | None = None, times: int | None = 1
-    ) -> None:
-        """Execute `seconds` after arrival, if the request is not too old by then (3.5), and answer."""
-        self.add(Fault("execute_late", method, path, symbol, times, delay=seconds))
-
-    def lose_answer(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        after_executing: bool = True,
-        reset: bool = False,
-        delay: float = 0.0,
-        late: float = 0.0,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Drop the connection, before executing or after it, instead of answering.
-
-        Parameters
-        ----------
-        method, path, symbol, times
-            Which requests, and how many of them.
-        after_executing : bool
-            Whether the request is executed all the same.
-        reset : bool
-            Break the connection off (RST) rather than close it (FIN).
-        delay : float
-            Seconds until it is executed.
-        late : float
-            Seconds from then until the connection is dropped.
-        """
-        ending = "reset" if reset else "closed"
-        fault = Fault(
-            "lose_answer", method, path, symbol, times, executes=after_executing, delay=delay, late=late, ending=ending
-        )
-        self.add(fault)
-
-    def fail(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        code: int = -1007,
-        status: int | None = None,
-        body: str | None = None,
-        after_executing: bool = True,
-        delay: float = 0.0,
-        late: float = 0.0,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Answer 5XX, having executed the request or not.
-
-        Parameters
-        ----------
-        method, path, symbol, times
-            Which requests, and how many of them.
-        code : int
-            -1000, -1001, -1006, -1007 or -1008, with its documented text.
-        status : int, optional
-            HTTP status, any from 200 to 599; the code's own when left out.
-        body : str, optional
-            Sent instead of the documented body: empty, HTML, anything.
-        after_executing : bool
-            Whether the request is executed.
-        delay, late : float
-            Seconds until it is executed, and from then until it is answered.
-        """
-        if code not in UNKNOWN_OUTCOMES:
-            raise ValueError(f"code must be one of {', '.join(map(str, UNKNOWN_OUTCOMES))}")
-        _, text = UNKNOWN_OUTCOMES[code]
-        self._answer(
-            "fail",
-            (method, path, symbol, times),
-            status=error_status(code, self.dialect) if status is None else status,
-            body=f'{{"code":{code},"msg":"{text}"}}' if body is None else body,
-            executes=after_executing,
-            delay=delay,
-            late=late,
-        )
-
-    def truncate(
-        self, method: str = "*", path: str = "*", *, size: int = 20, symbol: str | None = None, times: int | None = 1
-    ) -> None:
-        """Execute, send only the first `size` bytes of the body, and close the connection."""
-        self.add(Fault("truncate", method, path, symbol, times, ending="truncated", size=size))
-
-    def drip(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        seconds: float = 1.0,
-        size: int = 1,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Execute, and send the body `size` bytes at a time, every `seconds`."""
-        self.add(Fault("drip", method, path, symbol, times, ending="dripped", size=max(size, 1), pause=seconds))
-
-    def firewall(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        echo: bool = False,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Answer 403 with HTML, as a web application firewall does; with `echo`, it quotes URL and headers."""
-        page = "<html><head><title>403 Forbidden</title></head><body><h1>Request blocked</h1></body></html>"
-        self._answer("firewall", (method, path, symbol, times), status=403, body=page, echo=echo)
-
-    def limit(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        retry_after: int | None = 1,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Answer 429 with ``Retry-After`` in seconds (None leaves the header out), and do not execute."""
-        text = (
-            "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
-            "Please use WebSocket Streams for live updates to avoid polling the API."
-        )
-        self._answer(
-            "limit",
-            (method, path, symbol, times),
-            status=429,
-            body=f'{{"code":-1003,"msg":"{text}"}}',
-            retry_after=retry_after,
-        )
-
-    def ban(
-        self,
-        method: str = "*",
-        path: str = "*",
-        *,
-        retry_after: int | None = 120,
-        symbol: str | None = None,
-        times: int | None = 1,
-    ) -> None:
-        """Answer 418 with ``Retry-After`` in seconds (None leaves the header out), and do not execute."""
-        until = int((time.time() + self._skew + (retry_after or 0)) * 1000)
-        text = (
-            f"Way too much request weight used; IP banned until {until}. "
-            "Please use WebSocket Streams for live updates to avoid bans."
-        )
-        self._answer(
-            "ban",
-            (method, path, symbol, times),
-            status=418,
-            body=f'{{"code":-1003,"msg":"{text}"}}',
-            retry_after=retry_after,
-        )
-
-    def unavailable(
-        self, method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1
-    ) -> None:
-        """Answer 451, as where the service is not offered, and do not execute."""
-        text = "Service unavailable from a restricted location."
-        self._answer("unavailable", (method, path, symbol, times), status=451, body=f'{{"code":0,"msg":"{text}"}}')
-
-    def _answer(
-        self,
-        kind: str,
-        which: tuple[str, str, str | None, int | None],
-        *,
-        status: int,
-        body: str,
-        retry_after: int | None = None,
-        executes: bool = False,
-        echo: bool = False,
-        delay: float = 0.0,
-        late: float = 0.0,
-    ) -> None:
-        """Add a fault that answers something else."""
-        if not 200 <= status <= 599:  # noqa: PLR2004 - the range of final statuses
-            raise ValueError("status must be between 200 and 599")
-        if len(body) > MAX_TEXT:
-            raise ValueError(f"a body has at most {MAX_TEXT} characters")
-        if retry_after is not None and retry_after < 0:
-            raise ValueError("retry_after must not be negative")
-        headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
-        if retry_after is not None:
-            headers["Retry-After"] = str(retry_after)
-        reply = Reply(status, body.encode(), headers)
-        self.add(Fault(kind, *which, executes=executes, reply=reply, echo=echo, delay=delay, late=late))

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from nbext.exchange import refusals
+from nbext.exchange.dialect import Dialect
 from nbext.exchange.endpoints import MAX_INTEGER, MAX_SYMBOLS
 from nbext.exchange.limits import SECOND, Caller, RequestLimits
 from nbext.exchange.refusals import Refusal
@@ -167,6 +168,7 @@ class Gate:
     def __init__(self, clock: Callable[[], int], limits: RequestLimits | None = None) -> None:
         self._clock = clock
         self.limits = limits or RequestLimits()
+        self.dialect = Dialect()
         self.keys: dict[str, Key] = {}
         self._callers: dict[str, Caller] = {}
         self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
@@ -185,7 +187,9 @@ class Gate:
             if len(self._callers) == MAX_CALLERS:
                 # The whole of 127.0.0.0/8 is loopback: the address heard of first makes room.
                 del self._callers[next(iter(self._callers))]
-            caller = self._callers[address] = Caller(self.limits)
+            patient = self.dialect.limit_order == "limit_first"
+            limits = self.limits if patient else replace(self.limits, patience=0)
+            caller = self._callers[address] = Caller(limits)
         return caller
 
     def forget_callers(self) -> None:
@@ -217,7 +221,8 @@ class Gate:
         weight = weigh(endpoint, values)
         caller = self.caller(request)
         if caller is not self._strangers or (weight > CHEAP and not endpoint.is_signed):
-            caller.spend(weight, now)
+            is_checked = not (endpoint.is_free and self.dialect.weight_refund == "never_counted")
+            caller.spend(weight, now, is_checked=is_checked)
         headers = request.headers
         # Asked for first, since `get` of what is missing, as it is nearly always, goes through an exception.
         unit = time_unit(headers["X-MBX-TIME-UNIT"]) if "X-MBX-TIME-UNIT" in headers else MILLISECOND
@@ -232,7 +237,8 @@ class Gate:
         recv_window = read_recv_window(values.get("recvWindow"))
         timestamp = read_time(values["timestamp"])
         check_arrival(timestamp, recv_window, now)
-        if key is None or (endpoint.security == "TRADE" and not key.can_trade):
+        refuses_to_read = self.dialect.key_reads == "refused" and endpoint.security == "USER_DATA"
+        if key is None or (endpoint.security == "TRADE" and not key.can_trade) or (refuses_to_read and key.can_trade):
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.")
         # 3.3: the query immediately followed by the body, no separator.
         payload = b"&".join(query_signed) + b"&".join(body_signed)

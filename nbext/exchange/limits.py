@@ -107,10 +107,10 @@ class Caller:
         if self.raw.used > self.raw.limit:
             self._refuse("Too many requests queued.", self.raw, now)
 
-    def spend(self, weight: int, now: int) -> None:
+    def spend(self, weight: int, now: int, *, is_checked: bool = True) -> None:
         """Count what a request weighs. Refused ones count as well."""
         self.weight.add(weight, now)
-        if self.weight.used > self.weight.limit:
+        if is_checked and self.weight.used > self.weight.limit:
             text = (
                 f"Too much request weight used; current limit is {self.weight.limit} request weight per 1 MINUTE. "
                 "Please use WebSocket Streams for live updates to avoid polling the API."

@@ -20,7 +20,7 @@ from nbext.exchange.faults import Reply
 from nbext.exchange.gate import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPConnection, RequestStartLine
@@ -36,6 +36,8 @@ MAX_HEADERS = 16 * 1024
 MAX_CONNECTIONS = 256
 HEADER_SECONDS = 300.0  # a notebook's kept-alive connection should survive a look at the frame
 BODY_SECONDS = 10.0
+EARLY_HINTS = 103
+TOO_MUCH = frozenset({418, 429})
 RESET = struct.pack("ii", 1, 0)  # linger for zero seconds: closing sends RST
 
 
@@ -69,6 +71,11 @@ class Connections(HTTPServer):
     def owes(self, stream: IOStream) -> None:
         """Let a connection not make room while an answer is on its way."""
         self._streams.pop(stream, None)
+
+    def close_detached(self) -> None:
+        """Close what tornado no longer knows of."""
+        for stream in self._streams:
+            stream.close()
 
     async def close_idle(self, seconds: float) -> None:
         """Close, until cancelled, connections that no whole request has come from for so long."""
@@ -153,6 +160,7 @@ class Listener(HTTPServerConnectionDelegate):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.close_all_connections()
+        self._server.close_detached()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Message:  # noqa: ARG002 - tornado's
         """Begin to read a request."""
@@ -181,43 +189,80 @@ class Listener(HTTPServerConnectionDelegate):
         if fault is None:
             venue.enter(visit)
             reply = venue.execute(visit)
+            if reply.status in TOO_MUCH:
+                reply = venue.held_back(reply)
             visit.entry.status = reply.status
             send(connection, reply, venue.limit_headers(arrived))
             return
         self._server.owes(connection.stream)
-        task = asyncio.get_running_loop().create_task(self._go_wrong(fault, visit, request))
+        self._later(self._go_wrong(fault, visit, request))
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        """Let something happen beside all else."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _go_wrong(self, fault: Fault, visit: Visit, request: Message) -> None:
         """Serve a request that meets a fault. Others are served while it waits."""
-        venue, entry = self._venue, visit.entry
+        venue, entry, connection = self._venue, visit.entry, request.connection
         entry.fault = fault.kind
+        if fault.interim:
+            with suppress(StreamClosedError):
+                await connection.stream.write(b"".join(map(_interim, fault.interim)))
         reply = Reply(200)
         if fault.executes:
             venue.enter(visit)
             await asyncio.sleep(fault.delay)
-            reply = venue.execute(visit)
+            tail = venue.tail(visit) if fault.hides_answer else 0.0
+            if tail:
+                self._later(self._execute_later(visit, tail))
+            else:
+                reply = venue.execute(visit)
         else:
             entry.symbol = visit.symbol()
             await asyncio.sleep(fault.delay)
         await asyncio.sleep(fault.late)
-        url = f"http://{request.headers['Host']}{request.target}"
-        reply = fault.replace(url, request.headers) or reply
-        entry.status = None if fault.ending in {"closed", "reset"} else reply.status
+        reply = fault.replace(reply, f"http://{request.headers['Host']}{request.target}", request.headers)
+        if reply.status in TOO_MUCH:
+            reply = venue.held_back(reply)
+        entry.status = None if fault.ending in {"closed", "reset", "silent"} else reply.status
+        if fault.jump:
+            venue.faults.skew += fault.jump
         headers = venue.limit_headers(visit.request)
-        if fault.ending == "kept":
-            send(request.connection, reply, headers)
-            self._server.heard_from(request.connection.stream)
+        if fault.ending in {"answered", "silent"}:
+            await self._go_dead(connection, _written(reply, headers) if fault.ending == "answered" else b"")
+        elif fault.ending != "kept":
+            await end(connection.detach(), fault, reply, headers)
         else:
-            await end(request.connection.detach(), fault, reply, headers)
+            send(connection, reply, headers, copies=1 if fault.pause else fault.copies)
+            self._server.heard_from(connection.stream)
+            if fault.copies > 1 and fault.pause:
+                await asyncio.sleep(fault.pause)
+                with suppress(StreamClosedError):
+                    await connection.stream.write(_written(reply, headers))
+
+    async def _execute_later(self, visit: Visit, seconds: float) -> None:
+        """Let a request reach the book after all, when nobody waits for an answer any more."""
+        await asyncio.sleep(seconds)
+        self._venue.execute(visit)
+
+    async def _go_dead(self, connection: HTTP1Connection, last: bytes) -> None:
+        """Say a last word, or none, and leave the connection open until others need its place."""
+        stream = connection.detach()
+        self._server.heard_from(stream)
+        with suppress(StreamClosedError):
+            await stream.write(last)
 
 
-def send(connection: HTTP1Connection, reply: Reply, headers: dict[str, str] | None = None) -> None:
+def send(connection: HTTP1Connection, reply: Reply, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
     """Send an answer; nobody is there any more is no error."""
     with suppress(StreamClosedError):
-        start = ResponseStartLine("HTTP/1.1", reply.status, _phrase(reply.status))
-        connection.write_headers(start, _headers(reply, headers), reply.body)
+        if copies > 1:
+            connection.stream.write(_written(reply, headers) * copies)
+        else:
+            start = ResponseStartLine("HTTP/1.1", reply.status, _phrase(reply.status))
+            connection.write_headers(start, _headers(reply, headers), reply.body)
         connection.finish()
 
 
@@ -226,9 +271,7 @@ async def end(stream: IOStream, fault: Fault, reply: Reply, headers: dict[str, s
     try:
         with suppress(StreamClosedError):
             if fault.ending in {"truncated", "dripped"}:
-                headers["Connection"] = "close"
-                fields = "".join(f"{name}: {value}\r\n" for name, value in _headers(reply, headers).get_all())
-                await stream.write(f"HTTP/1.1 {reply.status} {_phrase(reply.status)}\r\n{fields}\r\n".encode())
+                await stream.write(_head(reply, headers | {"Connection": "close"}))
             if fault.ending == "truncated":
                 await stream.write(reply.body[: fault.size])
             elif fault.ending == "dripped":
@@ -239,6 +282,20 @@ async def end(stream: IOStream, fault: Fault, reply: Reply, headers: dict[str, s
                 stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     finally:
         stream.close()
+
+
+def _interim(status: int) -> bytes:
+    hint = "Link: </style.css>; rel=preload; as=style\r\n" if status == EARLY_HINTS else ""
+    return f"HTTP/1.1 {status} {_phrase(status)}\r\n{hint}\r\n".encode()
+
+
+def _written(reply: Reply, headers: dict[str, str] | None) -> bytes:
+    return _head(reply, headers) + reply.body
+
+
+def _head(reply: Reply, headers: dict[str, str] | None) -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in _headers(reply, headers).get_all())
+    return f"HTTP/1.1 {reply.status} {_phrase(reply.status)}\r\n{fields}\r\n".encode()
 
 
 def _headers(reply: Reply, more: dict[str, str] | None) -> HTTPHeaders:

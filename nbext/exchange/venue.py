@@ -6,12 +6,14 @@ It owns the clock, the engine, the gate, the faults and the record of what was a
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Context, localcontext
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 # Prices and quantities have up to 19 digits each: their products stay exact.
 EXACT = Context(prec=60)
+BANNED = 418
+_BAN_END = re.compile(rb" until [0-9]+")
 MAX_ENTRIES = 100_000
 NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
 # 400 unless named here.
@@ -73,6 +77,7 @@ class Visit:
     engine: Engine
     admission: gate.Admission | None = None
     refusal: Reply | None = None
+    has_departed: bool = False  # the last check of its age is behind it
 
     def symbol(self) -> str | None:
         """Return the symbol it is about, as far as it can be read."""
@@ -130,6 +135,7 @@ class Venue:
         self._causes: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._asked = 0
+        self._to_forgive: deque[gate.Admission] = deque()
         self.reads = Reads(self, keeps_past=keeps_past)
         self.lock = threading.RLock()
         self.errors: list[Exception] = []
@@ -150,6 +156,7 @@ class Venue:
             self._moment = self.clock() + self._engine_ahead
             self._causes[self._moment] = cause[0], self.steady_clock()
         self._entries.clear()
+        self.gate.dialect = dialect
         self.gate.forget_callers()
         with localcontext(EXACT):
             self.engine = Engine(
@@ -260,6 +267,22 @@ class Venue:
             self.desk.check_order_count(admission)
         return admission
 
+    def tail(self, visit: Visit) -> float:
+        """Return how long after the last check of its age a request that changes something takes, in seconds.
+
+        The check is made now, unless that is no time at all.
+        """
+        admission, seconds = visit.admission, self.dialect.engine_tail
+        if admission is None or admission.endpoint.method == "GET" or not seconds:
+            return 0.0
+        try:
+            with self.lock:
+                self.gate.check_departure(admission)
+        except Refusal:
+            return 0.0  # and is made again
+        visit.has_departed = True
+        return seconds
+
     def execute(self, visit: Visit) -> Reply:
         """Carry out what the gate has let in, and answer; an error of the venue itself is kept for the caller."""
         admission = visit.admission
@@ -277,7 +300,7 @@ class Venue:
                 else:
                     outer = self._begin(visit.entry)
                     try:
-                        answer = self._change(admission, headers)
+                        answer = self._change(visit, admission, headers)
                     finally:
                         self._end(outer)
                 answer = shaped(admission.endpoint.name, answer, self.dialect)
@@ -289,16 +312,20 @@ class Venue:
         visit.entry.executed = True
         return reply
 
-    def _change(self, admission: gate.Admission, headers: dict[str, str]) -> object:
+    def _change(self, visit: Visit, admission: gate.Admission, headers: dict[str, str]) -> object:
         orders = admission.endpoint.orders
         try:
-            self.gate.check_departure(admission)
+            if not visit.has_departed:
+                self.gate.check_departure(admission)
         except Refusal:
             if orders:
                 self.desk.count_orders(admission)  # 17 #35: this check is late enough to count
             raise
         answer = self.reads.for_cancel(admission).answer(admission)
-        self.gate.forgive(admission)
+        if self.dialect.weight_refund == "after_answer":
+            self._to_forgive.append(admission)
+        else:
+            self.gate.forgive(admission)
         if orders:
             headers |= self.desk.count_orders(admission)
         return answer
@@ -306,7 +333,38 @@ class Venue:
     def limit_headers(self, request: gate.Request) -> dict[str, str]:
         """Return the headers that every reply carries (5.2)."""
         used = str(self.gate.used_weight(request))
+        while self._to_forgive:
+            self.gate.forgive(self._to_forgive.popleft())
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+
+    def held_back(self, reply: Reply) -> Reply:
+        """Return an answer to somebody who has asked too much, in the form that the dialect has for it."""
+        dialect, headers, body, status = self.dialect, dict(reply.headers), reply.body, reply.status
+        is_ban = status == BANNED
+        seconds = headers.get("Retry-After", "")
+        if seconds.isdecimal():  # no text that a fault has asked for
+            form = self._retry_after(int(seconds))
+            del headers["Retry-After"]
+            if form is not None and not (is_ban and dialect.ban_end == "text"):
+                headers["Retry-After"] = form
+        if is_ban:
+            status = dialect.ban_status
+            if dialect.ban_end == "header":
+                body = _BAN_END.sub(b"", body)
+        return Reply(status, body, headers)
+
+    def _retry_after(self, seconds: int) -> str | None:
+        when = self.clock() / SECOND + seconds
+        forms = {
+            "seconds": str(seconds),
+            "zero": "0",
+            "fraction": f"{seconds - 0.5}",
+            "date": formatdate(when, usegmt=True),
+            "negative": f"{-seconds}",
+            "absurd": str(10**10),
+            "words": "soon",
+        }
+        return forms.get(self.dialect.retry_after)
 
     def _broken(self, error: Exception) -> Reply:
         self.errors.append(error)

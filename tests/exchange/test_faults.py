@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from wire import OPEN_ORDERS, ORDER, Client, now, sign
 
-from nbext.exchange import LocalExchange
+from nbext.exchange import Dialect, LocalExchange
 
 pytest_plugins = ["exchange_fixtures"]
 
@@ -350,6 +351,154 @@ def test_a_second_process_can_ask_for_faults_and_truth(exchange: LocalExchange, 
     assert client.public("/api/v3/ping").status == 200
 
 
+def talk(exchange: LocalExchange, *requests: tuple[str, str], pause: float = 0.2) -> bytes:
+    """Send signed requests over one connection, one after the other, and return all that comes back in the end."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", int(exchange.url.rpartition(":")[2]))) as connection:
+        connection.settimeout(pause)
+        for method, path in requests:
+            query = f"symbol=BTCUSDT&timestamp={now()}"
+            target = f"/api/v3/{path}?{query}&signature={sign(exchange.secret_key, query)}"
+            head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nX-MBX-APIKEY: {exchange.api_key}\r\n\r\n"
+            connection.sendall(head.encode())
+            with suppress(TimeoutError):
+                while part := connection.recv(65_536):
+                    received += part
+    return received
+
+
+CANCEL, READ = ("DELETE", "openOrders"), ("GET", "openOrders")
+
+
+@pytest.mark.parametrize("statuses", [(), (100,), (102, 103), (103, 100, 102)])
+def test_answers_that_are_not_the_last_one(exchange: LocalExchange, client: Client, statuses: tuple[int, ...]) -> None:
+    """Interim answers, with or without fields, come before the one that counts, on the same connection."""
+    client.limit("BUY", 50000)
+    exchange.faults.on("DELETE", "openOrders").interim(*statuses)
+    heard = re.findall(rb"HTTP/1.1 (\d+) ", talk(exchange, CANCEL, READ))
+    assert [int(status) for status in heard] == [*(statuses or (103,)), 200, 200]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_answers_that_come_twice(exchange: LocalExchange, client: Client, seconds: float) -> None:
+    """The second one is read by whoever sends the next request."""
+    client.limit("BUY", 50000)
+    exchange.faults.on("DELETE", "openOrders").answer_twice(seconds=seconds)
+    first, again, read = talk(exchange, CANCEL, READ).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert first.split(b"\r\n\r\n")[1] == again.split(b"\r\n\r\n")[1]
+    assert read.endswith(b"[]")
+    assert cancels(exchange) == [(200, True)]
+
+
+def test_answers_about_something_else(exchange: LocalExchange, client: Client) -> None:
+    """A report names another symbol, order or list than was asked for; what was asked for is carried out."""
+    differing = {}
+    for other in ("symbol", "order", "list"):
+        exchange.reset()
+        oco = {"aboveType": "LIMIT_MAKER", "abovePrice": 70000, "belowType": "STOP_LOSS", "belowStopPrice": 50000}
+        exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="0.1", **oco)  # type: ignore[arg-type]
+        exchange.faults.on("DELETE", "openOrders").answer_about(other)
+        (row,) = client.cancel_all().body
+        assert exchange.open_orders() == []
+        known: Any = exchange.orders()[0]
+        report = row["orderReports"][0]
+        own = {name: known[name] for name in ("symbol", "orderId", "orderListId", "origClientOrderId", "clientOrderId")}
+        differing[other] = {name for name in own if report[name] != own[name]}
+    assert differing == {
+        "symbol": {"symbol"},
+        "order": {"orderId", "origClientOrderId", "clientOrderId"},
+        "list": {"orderListId"},
+    }
+
+
+def test_bodies_that_contradict_their_status(exchange: LocalExchange, client: Client) -> None:
+    """A report under 404 or 429, though the orders are gone; a refusal under 200, though they are, or are not."""
+    for status in (400, 403, 404, 429):
+        client.limit("BUY", 50000)
+        exchange.faults.on("DELETE", "openOrders").answer_under(status)
+        answer = client.cancel_all()
+        assert (answer.status, answer.body[0]["status"], exchange.open_orders()) == (status, "CANCELED", [])
+    exchange.faults.on("DELETE").answer_under(200)
+    answer = client.cancel_all()
+    assert (answer.status, answer.refusal) == (200, (-2011, "Unknown order sent."))
+    client.limit("BUY", 50000)
+    exchange.faults.on("DELETE").fail(code=-2011, text="Unknown order sent.", status=200)
+    answer = client.cancel_all()
+    assert (answer.status, answer.refusal[0], exchange.open_orders()) == (200, -2011, [])
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_connections_that_are_dead(answered: bool) -> None:
+    """After an answer, or instead of one, nothing comes any more and nothing is closed, until the exchange stops."""
+    with LocalExchange() as exchange:
+        exchange.place("BTCUSDT", "BUY", "LIMIT", quantity="0.1", price="50000", timeInForce="GTC")
+        exchange.faults.on("DELETE", "openOrders").go_dead(answered=answered)
+        received = talk(exchange, CANCEL, READ)
+        assert received.count(b"HTTP/1.1") == answered
+        assert cancels(exchange) == [(200 if answered else None, True)]
+        assert len(exchange.requests()) == 1
+        port = int(exchange.url.rpartition(":")[2])
+        exchange.faults.on("GET", "ping").go_dead(answered=answered)
+        kept = socket.create_connection(("127.0.0.1", port))
+        kept.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while len(exchange.requests()) < 2:
+            time.sleep(0.01)
+    with closing(kept):
+        kept.settimeout(5)
+        while kept.recv(65_536):
+            pass
+
+
+def test_clocks_jump(exchange: LocalExchange, client: Client) -> None:
+    """What a client has just measured is no longer true."""
+    exchange.faults.on("GET", "time").jump(seconds=90)
+    assert abs(client.public("/api/v3/time").body["serverTime"] - now()) < 2_000
+    assert client.cancel_all().refusal[0] == -1021
+    assert abs(client.public("/api/v3/time").body["serverTime"] - now() - 90_000) < 2_000
+    exchange.faults.on("GET", "time").jump(seconds=-180)
+    client.public("/api/v3/time")
+    assert exchange.faults.skew == -90
+
+
+@pytest.mark.parametrize("how", ["fail", "lose_answer", "reset", "go_dead"])
+@pytest.mark.parametrize("tail", [0, 0.4])
+def test_cancels_that_land_late(exchange: LocalExchange, client: Client, how: str, tail: float) -> None:
+    """In the dialect for it, the engine carries out after its recvWindow what nobody is told of."""
+    exchange.reset(dialect=Dialect(engine_tail=tail))
+    client.limit("BUY", 50000)
+    coming = exchange.faults.on("DELETE", "openOrders")
+    if how == "fail":
+        coming.fail()
+    elif how == "go_dead":
+        coming.go_dead(answered=False)
+    else:
+        coming.lose_answer(reset=how == "reset")
+    query = f"symbol=BTCUSDT&recvWindow=200&timestamp={now()}"
+    target = f"{OPEN_ORDERS}?{query}&signature={sign(exchange.secret_key, query)}"
+    with closing(http.client.HTTPConnection(exchange.url[len("http://") :], timeout=0.2)) as hasty:
+        hasty.request("DELETE", target, headers={"X-MBX-APIKEY": exchange.api_key})
+        with suppress(OSError, http.client.HTTPException):
+            hasty.getresponse()
+    assert len(exchange.open_orders()) == bool(tail)
+    client.limit("BUY", 40000)
+    time.sleep(tail + 0.2)
+    assert len(exchange.open_orders()) == (not tail)
+    assert [row["status"] for row in exchange.orders()] == ["CANCELED", "CANCELED" if tail else "NEW"]
+
+
+def test_what_is_too_old_has_no_tail(exchange: LocalExchange, client: Client) -> None:
+    """A request that its recvWindow ends before the engine is not carried out later either; nor are queries late."""
+    exchange.reset(dialect=Dialect(engine_tail=0.1))
+    client.limit("BUY", 50000)
+    exchange.faults.on("DELETE", times=1).fail(delay=0.3)
+    exchange.faults.on("GET").fail()
+    assert client.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT", recvWindow=100).status == 504
+    assert client.signed("GET", OPEN_ORDERS).status == 504
+    time.sleep(0.2)
+    assert len(exchange.open_orders()) == 1
+    assert [each["executed"] for each in exchange.requests()] == [True, False, True]
+
+
 KINDS: list[dict[str, Any]] = [
     {"kind": "answer_late", "seconds": "0.001"},
     {"kind": "execute_late", "seconds": "0.001"},
@@ -361,6 +510,15 @@ KINDS: list[dict[str, Any]] = [
     {"kind": "limit", "retryAfter": "1"},
     {"kind": "ban"},
     {"kind": "unavailable"},
+    {"kind": "limit", "retryAfter": "Fri, 27 Nov 2026 07:28:00 GMT"},
+    {"kind": "fail", "code": "-2011", "text": "UNKNOWN_ORDER", "status": "200"},
+    {"kind": "interim"},
+    {"kind": "interim", "statuses": "102,103"},
+    {"kind": "answer_twice", "seconds": "0.01"},
+    {"kind": "answer_about", "other": "order"},
+    {"kind": "answer_under", "status": "404"},
+    {"kind": "go_dead", "answered": "true"},
+    {"kind": "jump", "seconds": "-3"},
 ]
 
 
@@ -390,6 +548,12 @@ def test_every_kind_can_be_asked_for_over_http(exchange: LocalExchange, client: 
         ({"lag": "-1"}, -1130),
         ({"skew": "999999999"}, -1130),
         ({"kind": "limit", "symbol": "btcusdt"}, -1100),
+        ({"kind": "interim", "statuses": "200"}, -1130),
+        ({"kind": "interim", "statuses": "103,x"}, -1130),
+        ({"kind": "answer_about", "other": "galaxy"}, -1130),
+        ({"kind": "answer_under"}, -1130),
+        ({"kind": "answer_under", "status": "103"}, -1130),
+        ({"kind": "_meet"}, -1130),
     ],
 )
 def test_backstage_refuses_nonsense(exchange: LocalExchange, client: Client, params: dict[str, Any], code: int) -> None:

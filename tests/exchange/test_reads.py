@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,6 +198,90 @@ def test_an_engine_with_a_clock_of_its_own(exchange: LocalExchange, seconds: flo
         assert abs(client.public("/api/v3/time").body["serverTime"] - now()) < 1_000
         (truth,) = exchange.orders("BTCUSDT")
         assert [abs(event["at"] - time.time()) < 1 for event in truth["history"]] == [True, True]  # type: ignore[attr-defined]
+
+
+def test_reading_with_a_key_that_may_trade(exchange: LocalExchange) -> None:
+    """Where such a key may not read, its cancels go through all the same, and another key reads."""
+    with speaking(exchange, key_reads="refused") as client:
+        place(client)
+        for path in (OPEN_ORDERS, ORDER, ALL_ORDERS):
+            more = {"orderId": 1} if path == ORDER else {}
+            answer = client.signed("GET", path, headers=None, symbol="BTCUSDT", **more)
+            assert (answer.status, answer.refusal[0]) == (401, -2015)
+        assert client.cancel_all().status == 200
+        key = exchange.add_key(trade=False)
+        with Client(exchange.url, key.api_key, key.secret_key or "") as reader:
+            assert reader.signed("GET", OPEN_ORDERS).status == 200
+
+
+# How much has been asked.
+
+
+@pytest.mark.parametrize(
+    ("refund", "seen", "at_the_limit"),
+    [("before_answer", [0, 0], 429), ("after_answer", [1, 1], 429), ("never_counted", [0, 0], 200)],
+)
+def test_when_weight_is_taken_back(refund: str, seen: list[int], at_the_limit: int) -> None:
+    """Before the header is written or after it; or it is not even checked."""
+    exchange = LocalExchange(weight_limit=20, patience=9, dialect=Dialect(weight_refund=refund))
+    with exchange, Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
+        answers = [client.limit("BUY", 50_000), client.cancel_all()]
+        assert [int(answer.headers["X-MBX-USED-WEIGHT-1M"]) for answer in answers] == seen
+        client.limit("BUY", 50_000)
+        client.public("/api/v3/exchangeInfo")
+        assert client.cancel_all().status == at_the_limit
+
+
+@pytest.mark.parametrize(("order", "statuses"), [("limit_first", [429, 429, 418]), ("ban_at_once", [418, 418, 418])])
+def test_whether_a_ban_is_announced(order: str, statuses: list[int]) -> None:
+    """429 comes first, or there is no warning."""
+    exchange = LocalExchange(raw_request_limit=1, patience=2, dialect=Dialect(limit_order=order))
+    with exchange, Client(exchange.url, exchange.api_key) as client:
+        client.public("/api/v3/ping")
+        assert [client.public("/api/v3/ping").status for _ in statuses] == statuses
+
+
+FORMS = {
+    "seconds": "7",
+    "zero": "0",
+    "fraction": "6.5",
+    "missing": None,
+    "negative": "-7",
+    "absurd": "10000000000",
+    "words": "soon",
+}
+
+
+@pytest.mark.parametrize("form", [*FORMS, "date"])
+def test_every_form_of_retry_after(exchange: LocalExchange, form: str) -> None:
+    """What the exchange itself or a fault gives in seconds comes in this form; what a fault gives as text stays."""
+    with speaking(exchange, retry_after=form) as client:
+        exchange.faults.on("GET", "ping").limit(retry_after=7)
+        exchange.faults.on("GET", "ping").limit(retry_after="in a while")
+        said, text = (client.public("/api/v3/ping").headers["Retry-After"] for _ in range(2))
+        assert text == "in a while"
+        if form == "date":
+            assert abs(parsedate_to_datetime(said).timestamp() - time.time() - 7) < 2
+        else:
+            assert said == FORMS[form]
+
+
+@pytest.mark.parametrize("status", [418, 429])
+@pytest.mark.parametrize("end", ["header_and_text", "header", "text"])
+def test_where_a_ban_says_when_it_ends(end: str, status: int) -> None:
+    """In the header, in the text, or in both, under 418 or under 429."""
+    dialect = Dialect(ban_end=end, ban_status=status, limit_order="ban_at_once")
+    with (
+        LocalExchange(raw_request_limit=1, dialect=dialect) as exchange,
+        Client(exchange.url, exchange.api_key) as client,
+    ):
+        client.public("/api/v3/ping")
+        answer = client.public("/api/v3/ping")
+        assert (answer.status, answer.refusal[0]) == (status, -1003)
+        assert (answer.headers["Retry-After"] == "120") == (end != "text")
+        until = re.search(r"until (\d+)", answer.refusal[1])
+        assert (until is not None) == (end != "header")
+        assert "banned" in answer.refusal[1]
 
 
 # What the exchange itself knows.
