@@ -19,6 +19,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
 
+from nbext.untrusted import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -44,8 +46,7 @@ SHOWN = (
 )
 _GIVEN_UP = ("status", "executedQty", "stopPrice", "type", "list", "symbol", "price", "origQty")
 _NUMBERS = frozenset({"price", "stopPrice", "origQty", "executedQty"})
-# How the exchange says that an order has none of it.
-_UNUSED = {"orderListId": -1, "price": 0, "stopPrice": 0}
+_NO_LIST = -1
 # Beside the word, so that nothing hangs on colour.
 GLYPHS = {
     "canceled": "✓",
@@ -295,17 +296,14 @@ def _text(name: str, value: Any) -> str:  # noqa: ANN401 - a cell
         return ""
     if isinstance(value, float | Decimal):
         number = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
-        if number.is_nan() or number == _UNUSED.get(name):
+        if number.is_nan():
             return ""
         if not number.is_finite():
             return str(number)
         return amount(number)
-    if name in _UNUSED and isinstance(value, Integral) and value == _UNUSED[name]:
+    if name == "orderListId" and isinstance(value, Integral) and value == _NO_LIST:
         return ""
-    # What comes from an exchange moves no cursor.
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(value)
-    )
+    return printable(str(value))
 
 
 def _brackets(frame: DataFrame, *, plain: bool = False) -> list[str]:

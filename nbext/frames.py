@@ -10,6 +10,9 @@ The rules, by which every field of every report can be named again:
 - A value that its column cannot hold (a price that is no number, an id beyond 64 bits) is missing there and stands as
   sent in ``wire.NAME``; so does a field that is named like nbext's own column, ``outcome``.
 - ``-1`` as a time, and a negative ``cummulativeQuoteQty``, mean "not known" to the exchange and are missing.
+- A zero as ``price``, ``stopPrice``, ``origQuoteOrderQty`` or ``icebergQty`` means that an order has none, and is
+  missing, so that no comparison of prices finds an order at market. Other zeros are amounts.
+- An id, a count or a time that was sent as text of digits is that number.
 """
 
 from __future__ import annotations
@@ -82,6 +85,7 @@ _CONDITIONAL_KINDS: dict[str, Kind] = {
     "expiryReason": "text",
 }
 _KINDS: dict[str, Kind] = {**_COLUMN_KINDS, **_CONDITIONAL_KINDS}
+_NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQuoteOrderQty", "icebergQty"})
 
 
 def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -251,6 +255,9 @@ def _split(values: list[Any], fit: Callable[[list[Any]], bool]) -> tuple[list[An
     return [None if i in unfit else value for i, value in enumerate(values)], unfit
 
 
+_WHOLE = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
+
+
 def _are_int64(values: list[Any]) -> bool:
     if not set(map(type, values)) <= {int, _NONE}:
         return False
@@ -272,6 +279,8 @@ def _are_flags(values: list[Any]) -> bool:
 
 def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
     """Give 64-bit integers, where one is missing, and where one did not fit."""
+    if str in set(map(type, values)):
+        values = [int(value) if type(value) is str and _WHOLE.fullmatch(value) else value for value in values]
     values, unfit = _split(values, _are_int64)
     missing = np.array([value is None for value in values], bool)
     return np.array([value or 0 for value in values], np.int64), missing, unfit
@@ -341,6 +350,8 @@ def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
         unfit = [i for i, text in enumerate(texts) if text is not None and text not in known]
     if name == "cummulativeQuoteQty":
         known = {text: None if number < 0 else number for text, number in known.items()}
+    elif name in _NONE_AT_ZERO:
+        known = {text: number if number or text in rounded else None for text, number in known.items()}
     array = np.array(list(map(known.get, texts)), object if exact else np.float64)
     return _Built(
         pd.Series(array, dtype=object) if exact else array,  # said, or pandas would try what it might be
@@ -392,5 +403,6 @@ def _undocumented(values: list[Any]) -> Any:  # noqa: ANN401 - whatever array fi
         if any(value is not None for value in values) and fit(values):
             return build(values).column
     array = np.empty(len(values), object)
-    array[:] = values
+    for place, value in enumerate(values):  # as a whole, numpy would look into lists
+        array[place] = value
     return pd.Series(array, dtype=object)  # said, or pandas would try what it might be

@@ -114,7 +114,7 @@ class _Rungs:
     def __init__(self, frame: DataFrame, last: Decimal | None) -> None:
         empty: dict[Any, str] = dict.fromkeys(display.SHOWN, "")
         orders = [{**empty, **order} for order in display.readable(frame).to_dict("records")]
-        priced = [(order, _decimal(order["price"] or order["stopPrice"])) for order in orders]
+        priced = [(order, _decimal(order["price"]) or _decimal(order["stopPrice"])) for order in orders]
         self.last = last
         self.prices: list[tuple[Decimal, dict[str, str] | None]] = [(price, order) for order, price in priced if price]
         if last is not None:

@@ -1,161 +1,20 @@
+"""The frame: one row per order, its columns and their names, what goes with it, and which outcome a status proves."""
+
 from __future__ import annotations
 
 import copy
 import io
 import json
-import math
 import pickle
-import re
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FIXTURES, fixture_body
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from conftest import fixture_body
+from frame_rules import CANCELS, COLUMNS, OPENS, build, report, require_columns, require_everything
 
 from nbext import frames, rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-IDS = {"orderId", "orderListId", "trailingDelta", "strategyId", "strategyType", "preventedMatchId", "tradeGroupId"}
-IDS |= {"pegOffsetValue"}
-NUMBERS = {"price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty"}
-NUMBERS |= {"preventedQuantity", "peggedPrice"}
-TIMES = {"transactTime", "transactionTime", "time", "updateTime", "workingTime", "trailingTime"}
-FLAGS = {"isWorking", "usedSor"}
-# DESIGN 3.4, written out here so that a change of the contract is seen.
-COLUMNS = [
-    *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
-    *("origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty", "status"),
-    *("origClientOrderId", "clientOrderId", "listClientOrderId", "listStatusType", "listOrderStatus", "transactTime"),
-    *("transactionTime", "selfTradePreventionMode", "outcome"),
-]
-CONDITIONAL = [
-    *("time", "updateTime", "isWorking", "workingTime", "trailingDelta", "trailingTime", "strategyId", "strategyType"),
-    *("preventedMatchId", "preventedQuantity", "tradeGroupId", "pegPriceType", "pegOffsetType", "pegOffsetValue"),
-    *("peggedPrice", "usedSor", "workingFloor", "expiryReason"),
-]
-TEXTS = {*COLUMNS, *CONDITIONAL} - IDS - NUMBERS - TIMES - FLAGS
-CANCELS = sorted(
-    path.stem
-    for path in FIXTURES.rglob("*.json")
-    if re.search(r"cancel_all_|cancel_order_l|ws_cancel_order_leg", path.stem)
-)
-OPENS = sorted(
-    path.stem
-    for path in FIXTURES.rglob("*.json")
-    if path.stem.endswith(("open_orders", "orders_mixed", "open_orders_result"))
-    and "cancel" not in path.stem
-    and "error" not in path.stem
-)
-
-
-def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFrame:  # noqa: ANN401 - as frame takes them
-    """Make the frame of a cancel's answer."""
-    return frames.frame(rows.from_reports(reports), **arguments)
-
-
-def dtype_of(name: str, *, exact: bool = False) -> str:
-    """Give the dtype that a documented column has to have."""
-    if name in NUMBERS:
-        return "object" if exact else "float64"
-    return "Int64" if name in IDS else "datetime64[ms, UTC]" if name in TIMES else "boolean" if name in FLAGS else "str"
-
-
-def require_columns(table: pd.DataFrame, *, exact: bool = False) -> None:
-    """Check columns, their order, dtypes and index."""
-    assert list(table.columns[:24]) == COLUMNS
-    rest = list(table.columns[24:])
-    documented = [name for name in rest if name in CONDITIONAL]
-    assert documented == [name for name in CONDITIONAL if name in rest]
-    assert rest[: len(documented)] == documented
-    assert table.columns.is_unique
-    for name in [*COLUMNS, *documented]:
-        assert str(table[name].dtype) == dtype_of(name, exact=exact), name
-    assert isinstance(table.index, pd.RangeIndex)
-    assert frames.is_frame(table)
-    json.dumps(table.attrs)
-
-
-def flattened(reports: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Give each order with its list, in the order sent."""
-    for report in reports:
-        for leg in report.get("orderReports", [report]):
-            yield leg, report if "orderReports" in report else None
-
-
-def same(cell: Any, value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Whether a cell holds a JSON value, type and all."""
-    if isinstance(value, bool):
-        return isinstance(cell, bool | np.bool_) and bool(cell) is value
-    if isinstance(value, int):
-        return isinstance(cell, int | np.integer) and not isinstance(cell, bool) and int(cell) == value
-    return type(cell) is type(value) and bool(cell == value)
-
-
-def holds(name: str, cell: Any, value: Any, *, exact: bool) -> bool:  # noqa: ANN401, PLR0911 - any JSON value, a rule each
-    """Whether a cell of the column NAME shows the value, by the rules of that column."""
-    if name not in {*COLUMNS, *CONDITIONAL}:
-        return same(cell, value)
-    if name in NUMBERS and not isinstance(value, bool) and isinstance(value, str | int | float):
-        text = value if isinstance(value, str) else format(Decimal(repr(value)), "f")
-        if not re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
-            return False
-        if name == "cummulativeQuoteQty" and Decimal(text) < 0:
-            return bool(pd.isna(cell))
-        return same(cell, Decimal(text)) if exact else same(cell, float(text)) and not math.isinf(cell)
-    if name in TIMES and type(value) is int:
-        if value == -1:
-            return cell is pd.NaT
-        milliseconds = value if value < 10**14 else value // 1000
-        return cell is not pd.NaT and (cell - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, "ms") == milliseconds
-    return same(cell, value)
-
-
-def require_everything(reports: list[dict[str, Any]], table: pd.DataFrame, *, exact: bool = False) -> None:
-    """Check that each order has one row, and that every field of every report can be found by the written rules."""
-    orders = list(flattened(reports))
-    assert len(table) == len(orders)
-    columns = {name: table[name].tolist() for name in table.columns}
-
-    def found(row: int, value: object, *names: str) -> bool:
-        if value is None:
-            return True
-        return any(name in columns and holds(name, columns[name][row], value, exact=exact) for name in names)
-
-    for row, (order, order_list) in enumerate(orders):
-        for name, value in order.items():
-            plain = [] if name == "outcome" or name.startswith(("list.", "wire.")) else [name]
-            assert found(row, value, *plain, f"wire.{name}"), (name, value)
-        for name, value in (order_list or {}).items():
-            if name not in {"orders", "orderReports"}:
-                assert found(row, value, name, f"wire.{name}", f"list.{name}"), (name, value)
-        for leg in (order_list or {}).get("orders", []):
-            if leg["orderId"] == order["orderId"]:
-                for name, value in leg.items():
-                    column = "origClientOrderId" if name == "clientOrderId" else name
-                    assert found(row, value, column, f"wire.{column}", f"list.orders.{name}"), (name, value)
-    require_counts(orders, table, exact=exact)
-
-
-def require_counts(
-    orders: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]], table: pd.DataFrame, *, exact: bool
-) -> None:
-    """Check how many values of each column a float does not give back."""
-    for name in NUMBERS & set(table.columns):
-        values = [order.get(name) for order, _ in orders]
-        texts = [str(value) if type(value) is int and abs(value) < 10**30 else value for value in values]
-        counted = sum(
-            Decimal(repr(float(text))) != Decimal(text)
-            for text in texts
-            if isinstance(text, str) and re.fullmatch(r"-?\d{1,300}(\.\d+)?", text, re.ASCII)
-        )
-        assert table.attrs["nbext"]["inexact"].get(name, 0) == (0 if exact else counted), name
-
 
 # Documents
 
@@ -250,7 +109,7 @@ def test_particular_values_of_constructed_bodies() -> None:
     trailing = build(fixture_body("constructed_cancel_all_trailing_stop"))
     assert trailing["trailingTime"].isna().tolist() == [True, False, False]
     assert trailing["trailingDelta"].tolist() == [250, 175, 500]
-    assert trailing["stopPrice"].tolist() == [58000, 65000, 0]
+    assert trailing["stopPrice"].fillna(-1).tolist() == [58000, 65000, -1]
     expired = build(fixture_body("constructed_cancel_all_oto_pending_expired"))
     assert expired["outcome"].tolist() == ["canceled", "expired"]
     strategy = build(fixture_body("constructed_cancel_all_strategy"))
@@ -282,11 +141,6 @@ def test_an_empty_result_has_the_same_columns_and_dtypes() -> None:
 
 
 # Names
-
-
-def report(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """Write a report with the fields that matter to a test."""
-    return {"symbol": "BTCUSDT", "orderId": 1, "status": "CANCELED", **fields}
 
 
 def test_a_value_that_its_column_cannot_hold_stands_beside_it() -> None:
@@ -405,85 +259,6 @@ def test_many_orders_are_kept_whole() -> None:
         [601, 602, 1198, 1199],
         [1197],
     ]
-
-
-# Numbers and times
-
-
-@pytest.mark.parametrize(
-    ("text", "inexact"),
-    [
-        ("0.00000000", False),
-        ("0.1", False),
-        ("123456.78901234", False),
-        ("-1.5", False),
-        ("1000000000000000000000000", False),
-        ("999999999999999", False),
-        ("9007199254740992", False),
-        ("9007199254740993", True),
-        ("9007199254740993.0", True),
-        ("9007199254740993000", False),
-        ("92233720368.54775807", True),
-        ("0.123456789012345678", True),
-        ("123456789.123456789", True),
-        ("0.123456789012345", False),
-        ("0.100000000000000000", False),
-        ("0." + "0" * 400 + "1", True),
-    ],
-)
-def test_values_that_a_float_does_not_give_back_are_counted(text: str, inexact: bool) -> None:
-    """The exchange's number is compared with what the float prints as, per column, each value once."""
-    table = build([report(price=text, origQty="1"), report(orderId=2, price=text), report(orderId=3, price="1")])
-    assert table["price"][0] == float(text)
-    assert table.attrs["nbext"]["inexact"] == ({"price": 2} if inexact else {})
-    exact = build([report(price=text)], exact=True)
-    assert exact["price"][0] == Decimal(text)
-    assert exact["price"][0].as_tuple() == Decimal(text).as_tuple()
-    assert exact.attrs["nbext"]["inexact"] == {}
-
-
-def test_exact_numbers_can_be_reckoned_with() -> None:
-    """Decimals add up and multiply without a rounding, and what is missing is None."""
-    table = build([report(price="0.1", origQty="3"), report(orderId=2, price="0.2", origQty="7")], exact=True)
-    assert table["price"].sum() == Decimal("0.3")
-    assert (table["price"] * table["origQty"]).tolist() == [Decimal("0.3"), Decimal("1.4")]
-    assert table["stopPrice"].tolist() == [None, None]
-    assert all(type(value) is Decimal for value in table["price"])
-
-
-def test_negative_quote_quantities_are_not_known() -> None:
-    """A negative cummulativeQuoteQty is missing; other columns keep their sign, and zero is zero."""
-    for exact in (False, True):
-        table = build(
-            [
-                report(cummulativeQuoteQty="-1.00000000", price="-1"),
-                report(orderId=2, cummulativeQuoteQty="0.00"),
-                report(orderId=3, cummulativeQuoteQty="2.5"),
-            ],
-            exact=exact,
-        )
-        assert table["cummulativeQuoteQty"].isna().tolist() == [True, False, False]
-        assert table["cummulativeQuoteQty"].tolist()[1:] == [0, 2.5]
-        assert table["price"][0] == -1
-        assert "wire.cummulativeQuoteQty" not in table
-
-
-def test_json_numbers_where_text_is_documented_are_numbers() -> None:
-    """An exchange that sends 1.5 rather than "1.5" is understood, up to what is absurd."""
-    table = build([report(price=1.5), report(orderId=2, price=3), report(orderId=3, price=1e300)])
-    assert table["price"].fillna(-1).tolist() == [1.5, 3, -1]
-    assert table["wire.price"].tolist() == [None, None, 1e300]
-    assert build([report(price=0.1)], exact=True)["price"][0] == Decimal("0.1")
-
-
-def test_times_are_told_by_their_size() -> None:
-    """13 digits are milliseconds, 16 are microseconds; whole milliseconds leave nothing beside."""
-    table = build([report(transactTime=1752500000000), report(orderId=2, transactTime=1752500000000000)])
-    assert table["transactTime"][0] == table["transactTime"][1] == pd.Timestamp(1752500000000, unit="ms", tz="UTC")
-    assert "wire.transactTime" not in table
-    assert table["transactTime"].dt.unit == "ms"
-    assert build([report(transactTime=-1)])["transactTime"].isna().all()
-    assert "wire.transactTime" not in build([report(transactTime=-1)])
 
 
 # Attributes
@@ -624,87 +399,3 @@ def test_legs_that_have_no_report_are_counted() -> None:
     assert rows.legs_without_report(body) == 3
     assert build(body)["orderId"].tolist() == [201, 203, 204, 205]
     assert rows.legs_without_report([{"orderListId": 1, "orderReports": [], "orders": None}, {"orderId": 5}]) == 0
-
-
-# Any document
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=6)
-    | st.sampled_from(["\ud800", "9" * 400, "0." + "1" * 30, "1e5", "-1", "NaN"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
-)
-DECIMALS = st.builds(
-    lambda sign, whole, part: f"{sign}{whole}{part}",
-    st.sampled_from(["", "", "-"]),
-    st.integers(0, 10**22),
-    st.just("") | st.integers(0, 10**20).map(".{}".format),
-)
-USUAL: dict[str, st.SearchStrategy[Any]] = {
-    **{name: st.sampled_from(["BTCUSDT", "OCO", "CANCELED", "NEW", "x"]) for name in sorted(TEXTS - {"outcome"})},
-    **{name: st.integers(-1, 2**63 - 1) for name in sorted(IDS - {"orderId"})},
-    **dict.fromkeys(sorted(NUMBERS), DECIMALS),
-    **dict.fromkeys(sorted(TIMES), st.sampled_from([-1, 0, 1752500000000, 1752500000000123, 1752500000000000])),
-    **dict.fromkeys(sorted(FLAGS), st.booleans()),
-}
-STRANGE = st.sampled_from(
-    ["outcome", "wire.price", "list.symbol", "wire.list.x", "list.orders.side", "a", "b", "é", ""]
-)
-
-
-@st.composite
-def fields(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
-    """Draw some of the named fields, with usual values or any others, and some fields of other names."""
-    known = draw(st.lists(st.sampled_from(names), max_size=7, unique=True))
-    other = draw(st.lists(STRANGE, max_size=2, unique=True))
-    return {**{name: draw(USUAL[name] | JSON) for name in known}, **{name: draw(JSON) for name in other}}
-
-
-@st.composite
-def documents(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Draw what a cancel-all could answer: single orders and lists mixed, each order id once."""
-    ids = draw(
-        st.lists(
-            st.integers(0, 2**63 - 1) | st.integers(2**53, 2**53 + 9) | st.integers(2**63, 2**66),
-            unique=True,
-            max_size=6,
-        )
-    )
-    orders = [{**draw(fields(sorted(USUAL))), "orderId": number} for number in ids]
-    document: list[dict[str, Any]] = []
-    while orders:
-        size = draw(st.integers(0, 3))
-        if size == 0:
-            document.append(orders.pop(0))
-            continue
-        legs, orders = orders[:size], orders[size:]
-        lists = [
-            "orderListId",
-            "contingencyType",
-            "listStatusType",
-            "listClientOrderId",
-            "transactionTime",
-            "symbol",
-            "side",
-        ]
-        named = [{**draw(fields(["symbol", "clientOrderId"])), "orderId": leg["orderId"]} for leg in legs]
-        document.append({**draw(fields(lists)), "orders": named, "orderReports": legs})
-    return document
-
-
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(documents(), st.booleans())
-def test_no_document_loses_a_field(document: list[dict[str, Any]], exact: bool) -> None:
-    """Each order id appears once with its own values, in the documented columns and dtypes, whatever was sent."""
-    sent = copy.deepcopy(document)
-    table = build(document, exact=exact)
-    assert document == sent
-    require_columns(table, exact=exact)
-    require_everything(document, table, exact=exact)
-    wired = table["wire.orderId"].tolist() if "wire.orderId" in table else [None] * len(table)
-    shown = [beside if pd.isna(number) else number for number, beside in zip(table["orderId"], wired, strict=True)]
-    assert shown == [order["orderId"] for order, _ in flattened(document)]
