@@ -164,7 +164,7 @@ def _connection(way: _Way) -> tuple[str, str]:
 
 def _proxy_tls(way: _Way) -> tuple[str, str]:
     if way.has(TimeoutError):
-        reason = f"the proxy {way.proxy} did not answer the TLS handshake in time"
+        reason = f"the proxy {way.proxy} did not answer in TLS in time; one that speaks none has http://"
     elif way.has(ssl.SSLCertVerificationError):
         reason = f"the certificate of the proxy {way.proxy} could not be verified"
     else:

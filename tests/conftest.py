@@ -35,7 +35,7 @@ def no_settings_of_the_user(
 ) -> Iterator[None]:
     """Run each test as somebody who has just installed nbext: no keys, no profiles, no proxies, an empty home."""
     for name in list(os.environ):
-        if name.startswith(("NBEXT_", "BINANCE_")) or name.lower().endswith("_proxy"):
+        if name.startswith(("NBEXT_", "BINANCE_")) or name.lower().endswith(("_proxy", "_ca_bundle")):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
     for name in ("HOME", "IPYTHONDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):

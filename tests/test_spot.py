@@ -11,11 +11,9 @@ import logging
 import pickle
 import re
 import socket
-import ssl
 import time
 import traceback
 import zlib
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -23,10 +21,10 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pytest
 from conftest import FIXTURES, PlainServer, Request, ResetConnection, answer, fixture_body
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from networking import TLSServer
 
 from nbext import wire
 from nbext.arguments import is_loopback, parse_base_url, parse_recv_window, parse_symbol
@@ -1243,37 +1241,6 @@ def test_scrubbing_hides_what_is_named_and_what_looks_like_it() -> None:
 
 
 # TLS
-
-
-class TLSServer(PlainServer):
-    """A plain server behind TLS, with a certificate that only its own file vouches for."""
-
-    def __init__(self, respond: Responder, folder: Path) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, SHA256())
-        )
-        self.certificate = folder / "certificate.pem"
-        self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM) + pem(key))
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.certificate)
-        super().__init__(respond)
-        self.url = self.url.replace("http://127.0.0.1", "https://localhost")
-
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        try:
-            wrapped = self._context.wrap_socket(connection, server_side=True)
-        except OSError:
-            connection.close()
-        else:
-            super()._serve(wrapped, number)
 
 
 def test_a_certificate_that_nobody_vouches_for_means_not_sent(connect: Connect, tmp_path: Path) -> None:
