@@ -76,7 +76,8 @@ def set_up(error: BaseException, proxy: str) -> SetUpError:
     """Say why no way to the host could be opened, from the error of whoever tried."""
     where = _variables(proxy)
     words = "".join(str(cause) for cause in _chain(error))
-    if "SOCKS support" in words:
+    # What GNOME calls socks:// is a scheme that neither requests nor PySocks knows.
+    if "SOCKS support" in words and not proxy.lower().startswith("socks:"):
         return SetUpError(
             f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks, which it takes, is not installed",
             "Run %pip install pysocks, then restart the kernel.",
