@@ -431,49 +431,40 @@ class Engine:
         """Cancel every open order of the account on the symbol, lists whole."""
         self._check_closed(symbol)
         speaks = self.dialect
-        rows = self._open_rows(account, symbol)
-        if not rows:
+        orders = list(account.open[symbol.name].values())
+        if not orders:
             if speaks.nothing_open == "empty":
                 return []
             raise refusals.not_canceled(speaks.nothing_open_text, speaks.unknown_code)
-        stuck = [row for row in rows if self._is_stuck(row)]
-        if stuck and speaks.uncancelable == "call_refused":
+        if speaks.uncancelable == "call_refused" and any(map(self._is_stuck, orders)):
             raise refusals.not_canceled()
         if speaks.uncancelable == "left_out":
-            rows = [row for row in rows if row not in stuck]
+            orders = [order for order in orders if not self._is_stuck(order)]
         self.begin(symbol)
         cancel_id = self.client_id()
-        half = (len(rows) + 1) // 2
-        canceled: list[Canceled] = []
-        for order in rows:
-            if not order.is_live:
-                continue  # what happened in between has ended it
+        half = (len({_row_of(order) for order in orders}) + 1) // 2
+        canceled: dict[int, Canceled] = {}
+        for order in orders:
+            if len(canceled) == half:
+                self._cut_short([each for each in orders if each.is_live and _row_of(each) not in canceled])
+                half = 0  # once
+            row = _row_of(order)
+            if row in canceled or not order.is_live:
+                continue
             if canceled and speaks.cancel_ids != "one":
                 cancel_id = self.client_id()
-            canceled.append(self._cancel_row(order, cancel_id, is_own=True))
-            if len(canceled) == half < len(rows):
-                self._cut_short(rows[half:])
-        return canceled
-
-    @staticmethod
-    def _open_rows(account: Account, symbol: Symbol) -> list[Order]:
-        """Return the open orders by id, of each unfinished list only the first one."""
-        rows: dict[int, Order] = {}
-        for order in account.open[symbol.name].values():
-            is_single = order.order_list is None or order.order_list.is_done
-            rows.setdefault(id(order if is_single else order.order_list), order)
-        return list(rows.values())
+            canceled[row] = self._cancel_row(order, cancel_id, is_own=True)
+        return list(canceled.values())
 
     def _cut_short(self, rest: list[Order]) -> None:
         """Let something come between the two halves of a cancel-all, if the dialect has it so."""
-        if self.dialect.partial_refusal == "unknown_after_some":
+        if rest and self.dialect.partial_refusal == "unknown_after_some":
             raise refusals.not_canceled(self.dialect.nothing_open_text, self.dialect.unknown_code)
-        if self.dialect.partial_refusal == "after_some":
+        if rest and self.dialect.partial_refusal == "after_some":
             raise refusals.not_canceled()
-        if self.dialect.atomicity == "fill_between":
-            resting = next((order for order in rest if order.is_live and order.is_working), None)
-            if resting is not None and resting.symbol.status == "TRADING":
-                self.set_price(resting.symbol.name, resting.limit)
+        resting = next((order for order in rest if order.is_working), None)
+        if self.dialect.atomicity == "fill_between" and resting and resting.symbol.status == "TRADING":
+            self.set_price(resting.symbol.name, resting.limit)
 
     def _check_closed(self, symbol: Symbol) -> None:
         if self.dialect.closed_cancel != "accepted" and symbol.status not in {"TRADING", "CANCEL_ONLY"}:
@@ -536,6 +527,11 @@ class Engine:
             return None
         first, second = self.worth(asset, BRIDGE), self.worth(other, BRIDGE)
         return first / second if first and second else None
+
+
+def _row_of(order: Order) -> int:
+    """Return what the rows of a cancel-all differ by: an order, or the list that goes with it."""
+    return id(order if order.order_list is None or order.order_list.is_done else order.order_list)
 
 
 def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:

@@ -216,7 +216,14 @@ def between(desk: Desk) -> object:
     """Cancel three, and see what became of them."""
     ids = [desk.limit(name, price) for name, price in (("a", 50_000), ("b", 51_000), ("c", 52_000))]
     reported = [row["orderId"] for row in desk.cancel_all()]
-    return [(order_id in reported, desk.query(orderId=order_id)["status"]) for order_id in ids]
+    told = [(order_id in reported, desk.query(orderId=order_id)["status"]) for order_id in ids]
+    # A leg that is released in between goes with the rest.
+    desk.exchange.set_price(SYMBOL, 60_000)
+    desk.limit("a")
+    desk.order_list("oto")
+    assert len(desk.cancel_all()) == 2
+    assert not desk.left()
+    return told
 
 
 def half_refused(desk: Desk) -> object:
