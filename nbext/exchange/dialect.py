@@ -72,6 +72,7 @@ class Dialect:
     unknown_list_code: int = _choice("unknown-list-code", -2013, -2011)
     lower_case_symbol: int = _choice("lower-case-symbol", -1100, -1121)
     closed_cancel: str = _choice("closed-cancel", "accepted", "-1013", "-2011")
+    refusal_status: int = _choice("refusal-status", 400, 404, 422)
     key_status: int = _choice("key-status", 401, 400)
     server_error_status: str = _choice("server-error-status", "split", "500", "503", "400")
     list_from_id: str = _choice("list-from-id", "refused", "from_id_ignored")

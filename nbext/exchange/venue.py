@@ -42,7 +42,7 @@ BANNED = 418
 _BAN_END = re.compile(rb" until [0-9]+")
 MAX_ENTRIES = 100_000
 NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
-# 400 unless named here.
+# The dialect's status for refusals unless named here.
 STATUS = {-2021: 409}
 KEY_CODES = frozenset({-2014, -2015})
 ILLEGAL = -1100
@@ -433,7 +433,7 @@ class Venue:
 def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Reply:
     """Answer a refusal with its documented body, and the status that the dialect has for it."""
     headers = {"Content-Type": JSON_TYPE}
-    body, status = refusal.body, STATUS.get(refusal.code, 400)
+    body, status = refusal.body, STATUS.get(refusal.code, dialect.refusal_status)
     if refusal.code in KEY_CODES:
         status = dialect.key_status
     elif refusal.code == ILLEGAL and "parameter 'symbol'" in refusal.text and dialect.lower_case_symbol != ILLEGAL:
