@@ -7,14 +7,17 @@ been answered, unless somebody was shown what is open before.
 
 from __future__ import annotations
 
+import _thread
+import importlib
 import secrets
+import sys
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nbext import clients, profiles, wording
 from nbext.arguments import parse_recv_window, parse_symbol
+from nbext.call import Call, Voice
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
@@ -23,7 +26,7 @@ from nbext.errors import (
     RejectedError,
 )
 from nbext.record import Record
-from nbext.rows import Row, from_reports, legs_without_report
+from nbext.rows import Row, from_reports
 from nbext.select import CANCEL_ALL, Look, Target, by_symbol, look, one_by_one, parse_filter
 from nbext.send import Sending, Sent
 from nbext.settle import Limits, Settlement, settle
@@ -239,7 +242,7 @@ class Job:
         self._max_wait = max_wait
         self._settle_seconds = settle_seconds
         self._delays = delays
-        self._say = _say_nothing if say is None else lambda line: say(printable(line))
+        self._say: Callable[[str], None] = Voice(_say_nothing if say is None else lambda line: say(printable(line)))
         self._progress = progress
         self._agreed: Look | None = None
 
@@ -343,31 +346,161 @@ class Job:
         Interrupted
             By the reader, after something had been sent.
         """
-        began, call_id = time.monotonic(), secrets.token_hex(8)
+        call = self._prepare()
+        try:
+            outcome = self._complete(call, check=check)
+        except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out for all
+            outcome = self._leave(call, error)
+        finally:
+            call.sending.stopped = True  # whatever happens, nothing leaves after the call has
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _prepare(self) -> Call:
+        """Find out what to send, and write it into the journal. Nothing is sent yet."""
+        began = time.monotonic()
         seen = self._select()
         targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
-        requested = self._symbols or list(dict.fromkeys(target.symbol for target in targets))
-        vanished = self._vanished(seen)
-        record = Record(self._client, call_id, targets, self._recv_window, self._delays)
-        sending = self._sending(targets)
-        left = False
+        call_id = secrets.token_hex(8)
+        return Call(
+            call_id,
+            self._symbols or list(dict.fromkeys(target.symbol for target in targets)),
+            sending=self._sending(targets),
+            record=Record(self._client, call_id, targets, self._recv_window, self._delays),
+            vanished=self._vanished(seen),
+            began=began,
+        )
+
+    def _complete(self, call: Call, *, check: bool) -> DataFrame | BaseException:
+        """Send, settle, and say what became of each order: the frame, or the error that the reader has to see."""
+        call.sending.run()
+        call.end_sending()
+        interrupted = self._reconcile(call, at_once=False)
+        self._conclude(call)
+        outcome = self._outcome(call, KeyboardInterrupt() if interrupted else None)
+        if check and not isinstance(outcome, BaseException):
+            try:
+                self._check(call.requested, call.rows)
+            except NbextError as error:  # which says nothing of the cancels, and takes nothing away from them
+                self._say(f"{self._subject}: what is open now could not be read: {error}")
+        return outcome
+
+    def _leave(self, call: Call, error: BaseException) -> DataFrame | BaseException:
+        """End a call that was broken off: hold back what waits, wait for what is under way, record, and tell.
+
+        Whatever comes in between is taken as insisting: then what is under way is left to itself, its intent open in
+        the journal.
+        """
+        for wait in (True, False, False):
+            try:
+                call.sending.hold_back()
+                if not call.results:
+                    if wait and isinstance(error, KeyboardInterrupt):
+                        self._say(
+                            "Interrupted: nothing more is sent; waiting for what is under way. "
+                            "Interrupt again to leave it."
+                        )
+                    if wait:
+                        call.sending.wait()
+                    call.end_sending()
+                if not call.searches:
+                    self._reconcile(call, at_once=True)
+                self._conclude(call)
+                return self._outcome(call, error)
+            except BaseException as again:  # noqa: BLE001 - as above
+                error = again
+        return error
+
+    def _reconcile(self, call: Call, *, at_once: bool) -> bool:
+        """Find out what no answer told, or only note what that is; say whether the reader interrupted."""
+        if call.no_key is not None:
+            call.searches = [None] * len(call.results)
+            return False
+        call.searches, interrupted = self._settle(call.results, interrupted=at_once)
+        return interrupted and not at_once
+
+    def _conclude(self, call: Call) -> None:
+        """Record the outcomes and say them, and only then build the frame: nothing can take the word away."""
+        if not call.recorded:
+            self._assess(call)
+            if call.no_key:
+                call.record.conclude((each, ()) for each in call.results)
+            else:
+                call.record.conclude(call.known, call.unknown)
+            call.recorded = True
+        if not call.told and not call.no_key:
+            if call.rows or not call.failures:
+                self._say(self._summary(call.rows, call.results))
+            call.record.report(self._say)
+            call.told = True
+        if call.table is None and not call.no_key:
+            self._build(call)
+
+    def _assess(self, call: Call) -> None:
+        """Gather the rows, what went wrong, and which requests are known to their end."""
+        call.rows, call.known, call.unknown, call.failures = [], [], [], {}
+        for sent, search in zip(call.results, call.searches, strict=True):
+            found = _found(sent, search)
+            is_lost = _is_lost(sent, search)
+            if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
+                call.failures.setdefault(sent.target.symbol, sent.error)
+            is_known = not is_lost and all(row.outcome != "unknown" for row in found)
+            (call.known if is_known else call.unknown).append((sent, found))
+            call.rows += found
+
+    def _build(self, call: Call) -> None:
+        """Build the frame, and keep it as the last one; if that fails, name each order with its outcome instead."""
         try:
-            sending.run()
-        except KeyboardInterrupt:
-            sending.interrupted = left = True
-        results = sending.results(left=left) + vanished
-        for sent in results:
-            if isinstance(sent.error, ConfigurationError):  # there is no usable key, which is so for every symbol
-                record.conclude((each, ()) for each in results)
-                raise sent.error
-        searches, interrupted = self._settle(results, interrupted=sending.interrupted)
-        conclude = partial(self._conclude, results, searches, record, requested, began=began, call_id=call_id)
+            _load_frames()
+            call.table = _keep(
+                call.rows,
+                self._client,
+                call="cancel_all" if self._orders is None else "cancel_orders",
+                requested=call.requested,
+                began=call.began,
+                exact=self._exact,
+                **call.facts,
+            )
+        except Exception as error:  # noqa: BLE001 - a broken pandas, a lack of memory, a value that nobody foresaw
+            global last  # noqa: PLW0603 - another call's frame would be taken for this one's
+            last = None
+            call.no_table = error
+            for line in wording.each(call.rows):
+                self._say(f"{self._subject}: {line} {wording.place(self._client)}")
+            return
+        if said := wording.inexact(call.table.attrs["nbext"]["inexact"]):
+            self._say(f"{self._subject}: {said} {wording.place(self._client)}")
+
+    def _outcome(self, call: Call, cause: BaseException | None) -> DataFrame | BaseException:
+        """Choose what the call ends with: its frame, or the error that says what may be believed."""
+        if call.no_key is not None:
+            return call.no_key
+        where = f"{self._subject} {wording.place(self._client)}"
+        told = " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
+        if isinstance(cause, KeyboardInterrupt):
+            told = told or "all that was sent is known, and nothing more was."
+            return Interrupted(f"{where}: {told}", call.table, call.failures)
+        if cause is not None:
+            cause.add_note(f"nbext: {self._summary(call.rows, call.results)} {told}".rstrip())
+            return cause
         try:
-            return conclude(interrupted=interrupted, check=check)
-        except Interrupted:
-            raise
-        except KeyboardInterrupt:  # what is known has its frame and its line in the journal all the same
-            return conclude(interrupted=True, check=False)
+            self._raise_unless_done(call.table, call.rows, call.results, call.failures, told)
+        except NbextError as error:
+            return error
+        if call.table is None:
+            return self._without_table(call)
+        return call.table
+
+    def _without_table(self, call: Call) -> NbextError:
+        reason = call.no_table
+        error = NbextError(
+            f"{self._summary(call.rows, call.results)}. Only the table is missing: it cannot be built "
+            f"({type(reason).__name__}: {_first_line(reason)}). %cancel_log shows the outcomes; restart the kernel, "
+            "or reinstall pandas, to get tables again."
+        )
+        error.__cause__ = reason
+        return error
 
     def run_at_exit(self) -> None:
         """Send the cancels when the process is about to end: no threads, no pandas, no time for settling.
@@ -459,57 +592,6 @@ class Job:
             if identity not in still
         ]
 
-    def _conclude(
-        self,
-        results: Sequence[Sent],
-        searches: Sequence[Settlement | None],
-        record: Record,
-        requested: list[str],
-        *,
-        interrupted: bool,
-        began: float,
-        call_id: str,
-        check: bool,
-    ) -> DataFrame:
-        """Build the frame, record the outcomes, and raise what has to be raised."""
-        rows: list[Row] = []
-        known: list[tuple[Sent, list[Row]]] = []
-        unknown: list[tuple[Sent, list[Row]]] = []
-        failures: dict[str, NbextError] = {}
-        for sent, search in zip(results, searches, strict=True):
-            found = _found(sent, search)
-            is_lost = _is_lost(sent, search)
-            if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
-                failures.setdefault(sent.target.symbol, sent.error)
-            is_known = not is_lost and all(row.outcome != "unknown" for row in found)
-            (known if is_known else unknown).append((sent, found))
-            rows += found
-        record.conclude(known, unknown)
-        # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
-        guessed = any(sent.target.path == CANCEL_ALL for sent in results if isinstance(sent.error, OutcomeUnknownError))
-        table = _keep(
-            rows,
-            self._client,
-            call="cancel_all" if self._orders is None else "cancel_orders",
-            call_id=call_id,
-            requested=requested,
-            began=began,
-            exact=self._exact,
-            complete=not failures and not guessed,
-            legs_without_report=sum(legs_without_report(sent.reply or ()) for sent in results),
-        )
-        if rows or not failures:
-            self._say(self._summary(table, rows, results))
-        record.report(self._say)
-        told = " ".join(dict.fromkeys(str(failure) for failure in failures.values()))
-        if interrupted:
-            told = told or "all that was sent is known, and nothing more was."
-            raise Interrupted(f"{self._subject} {wording.place(self._client)}: {told}", table, failures)
-        self._raise_unless_done(table, rows, results, failures, told)
-        if check:
-            self._check(requested, rows)
-        return table
-
     def _settle(self, results: Sequence[Sent], *, interrupted: bool) -> tuple[list[Settlement | None], bool]:
         """Find out about the orders that no answer tells of, unless the reader interrupted or does so now."""
         try:
@@ -551,7 +633,7 @@ class Job:
         except NbextError:
             return False
 
-    def _summary(self, table: DataFrame, rows: Sequence[Row], results: Sequence[Sent]) -> str:
+    def _summary(self, rows: Sequence[Row], results: Sequence[Sent]) -> str:
         said = wording.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
         lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
         found = {row.order.get("symbol") for row in rows}
@@ -562,12 +644,11 @@ class Job:
             said = (
                 f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
             )
-        said += wording.inexact(table.attrs["nbext"]["inexact"])
         return f"{self._subject}: {said} {wording.place(self._client)}"
 
     def _raise_unless_done(
         self,
-        table: DataFrame,
+        table: DataFrame | None,
         rows: Sequence[Row],
         results: Sequence[Sent],
         failures: Mapping[str, NbextError],
@@ -645,9 +726,7 @@ def _keep(
     requested: Sequence[str],
     began: float,
     exact: bool,
-    call_id: str | None = None,
-    complete: bool = True,
-    legs_without_report: int = 0,
+    **facts: object,
 ) -> DataFrame:
     """Build the frame of a call, and keep it as the last one."""
     global last  # noqa: PLW0603 - nbext.last is there for the reader who forgot to assign
@@ -656,14 +735,47 @@ def _keep(
         rows,
         client,
         exact=exact,
-        call=call,
-        call_id=call_id or secrets.token_hex(8),
-        requested=list(requested),
-        elapsed=round(time.monotonic() - began, 3),
-        complete=complete,
-        legs_without_report=legs_without_report,
+        **{
+            "call": call,
+            "call_id": secrets.token_hex(8),
+            "requested": list(requested),
+            "elapsed": round(time.monotonic() - began, 3),
+            "complete": True,
+            "legs_without_report": 0,
+            **facts,
+        },
     )
     return last
+
+
+_loading: list[_thread.LockType] = []
+
+
+def _load_frames() -> None:
+    """Import pandas on a thread of its own: an interrupt in the middle of it would spoil it for the whole process."""
+    loading = _loading[:1]
+    if not loading:
+        if "nbext.frames" in sys.modules:
+            return
+        loading = [_thread.allocate_lock()]
+        loading[0].acquire()
+        _thread.start_new_thread(_import_frames, (loading[0],))
+        _loading[:] = loading
+    with loading[0]:
+        pass
+
+
+def _import_frames(at_work: _thread.LockType) -> None:
+    try:
+        with suppress(Exception):  # whoever needs it meets the same error again, and can tell of it
+            importlib.import_module("nbext.frames")
+    finally:
+        _loading.clear()
+        at_work.release()
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 def _say_nothing(_: str) -> None:

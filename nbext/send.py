@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,13 +88,14 @@ class Sending:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.sent = [Sent(target) for target in targets]
-        self.interrupted = False
+        self.stopped = False
         self._client = client
         self._recv_window = recv_window
         self._max_wait = max_wait
         self._say = say
         self._progress = progress
-        self._stop = threading.Event()
+        self._beginning = threading.Lock()
+        self._over = threading.Event()
         self._waiting = deque(self.sent)
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._clock = threading.Lock()
@@ -101,27 +103,16 @@ class Sending:
     def run(self) -> None:
         """Send everything, and return when each target has its reply or its error.
 
-        The first interrupt keeps back what has not been sent, and waits for the rest; then `interrupted` is true. A
-        second one is raised, with whatever is under way still under way.
+        Whatever interrupts it comes out, with workers still at work: then `hold_back`, and `wait` for them.
         """
         threads = 0
         while not all(sent.done for sent in self.sent):
-            try:
-                while threads < min(WIDTH, len(self.sent)) and not self.interrupted:
-                    threads += 1
-                    # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no
-                    # executor. Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
-                    _thread.start_new_thread(self._work, ())
-                self._tell(self._news.get())
-            except KeyboardInterrupt:
-                self._stop.set()
-                if self.interrupted:
-                    raise
-                self.interrupted = True
-                self._say(
-                    "Interrupted: nothing more is sent; waiting for what is under way. Interrupt again to leave it."
-                )
-                self._work()  # perhaps no thread was started: says of what waits that it is not sent
+            while threads < min(WIDTH, len(self.sent)):
+                threads += 1
+                # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no executor.
+                # Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
+                _thread.start_new_thread(self._work, ())
+            self._tell(self._news.get())
         while not self._news.empty():
             self._tell(self._news.get())
 
@@ -129,25 +120,32 @@ class Sending:
         """Send everything, one after the other, on this thread: a process that ends can start no others."""
         self._work()
 
-    def results(self, *, left: bool) -> list[Sent]:
+    def hold_back(self) -> None:
+        """Send nothing more: what has not begun to be sent by now never will be."""
+        try:
+            with self._beginning:
+                self.stopped = True
+        finally:
+            self._over.set()
+
+    def wait(self) -> None:
+        """Wait, after `hold_back`, for the answers to what is under way, as long as these can come."""
+        ends = time.monotonic() + self._client.longest
+        while (left := ends - time.monotonic()) > 0 and any(sent.at and not sent.done for sent in self.sent):
+            with suppress(queue.Empty):
+                self._news.get(timeout=left)
+
+    def results(self) -> list[Sent]:
         """Give what came of each target.
 
-        Parameters
-        ----------
-        left : bool
-            Whether `run` was left before all was done. Then what was under way counts as lost: its answer may still
-            come, and nobody will hear it.
+        Where `run` was broken off, what has not begun to be sent is not sent, and what is under way counts as lost:
+        its answer may still come, and nobody will hear it.
         """
-        if not left:
-            return self.sent
-        self._stop.set()  # first: what waits is called not sent, and so must not be
-        waiting = set(map(id, self._waiting))
+        self.hold_back()
         return [
             sent
             if sent.done
-            else replace(
-                sent, reply=None, error=self._not_sent(sent.target) if id(sent) in waiting else self._left(sent.target)
-            )
+            else replace(sent, reply=None, error=self._left(sent.target) if sent.at else self._not_sent(sent.target))
             for sent in self.sent
         ]
 
@@ -194,9 +192,7 @@ class Sending:
         """Send one cancel; again only after an answer that proves that the engine never saw it."""
         waited, corrected = 0.0, False
         while True:
-            if self._stop.is_set():
-                raise Stopped
-            sent.at, sent.stamp = time.monotonic(), self._client.now()
+            self._begin(sent)
             try:
                 sent.reply = send(self._client, sent.target, self._recv_window)
             except RateLimitedError as refused:
@@ -205,7 +201,7 @@ class Sending:
                     raise
                 self._news.put(f"{self._where(sent.target)}: 429, waiting {wait:.0f} s as the exchange asks.")
                 waited += wait
-                self._stop.wait(wait)
+                self._over.wait(wait)
             except RejectedError as refused:
                 if refused.code != _CLOCK_IS_OFF or corrected:
                     raise
@@ -213,6 +209,13 @@ class Sending:
                 self._correct_clock()
             else:
                 return
+
+    def _begin(self, sent: Sent) -> None:
+        """Take note that a request goes out now, unless none may any more: one or the other, and nothing between."""
+        with self._beginning:
+            if self.stopped:
+                raise Stopped
+            sent.at, sent.stamp = time.monotonic(), self._client.now()
 
     def _correct_clock(self) -> None:
         """Measure the clock once, however many workers found it wrong."""

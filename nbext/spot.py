@@ -162,6 +162,7 @@ class SpotClient:
         self.host = urlsplit(self.base_url).netloc
         self.used_weight: int | None = None
         self.clock_offset: float | None = None
+        self.longest = connect_timeout + answer_timeout + 1.0
         self._heard = threading.local()
         credential = _credential(profile, api_key, secret_key, private_key, passphrase)
         # A traceback that shows local variables shows none of these.

@@ -104,7 +104,16 @@ def inexact(counts: Mapping[str, int]) -> str:
     """Say which columns hold floats that are not quite the exchange's numbers."""
     if not counts:
         return ""
-    return f"; not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}, see --exact"
+    return f"not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}, see --exact"
+
+
+def each(rows: Iterable[Row]) -> list[str]:
+    """Name every order by its id, one line for each symbol and outcome: ``BTCUSDT canceled: 17, 18``."""
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        what = f"{row.order.get('symbol')} {_STATES.get(row.outcome, row.outcome)}"
+        named.setdefault(what, []).append(str(row.order.get("orderId")))
+    return [f"{what}: {', '.join(ids)}" for what, ids in named.items()]
 
 
 def amount(number: Decimal | None) -> str:

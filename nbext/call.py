@@ -1,0 +1,119 @@
+"""What one call to cancel knows, from its first request to its last word."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nbext.errors import ConfigurationError, NbextError, OutcomeUnknownError
+from nbext.rows import legs_without_report
+from nbext.select import CANCEL_ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pandas import DataFrame
+
+    from nbext.record import Record
+    from nbext.rows import Row
+    from nbext.send import Sending, Sent
+    from nbext.settle import Settlement
+
+
+class Voice:
+    """A callback that speaks to the user, until it fails: after that it is not called again, and nothing else fails.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.failed = False
+
+    def __call__(self, line: str) -> None:
+        """Say a line; whatever the callback raises comes out, once."""
+        if self.failed:
+            return
+        try:
+            self._say(line)
+        except BaseException as error:
+            self.failed = not isinstance(error, KeyboardInterrupt)  # which can come at any moment, and means no line
+            raise
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, from its first request to its last word.
+
+    Each step fills in what the next one needs, so that a call that is broken off goes on from where it was.
+
+    Attributes
+    ----------
+    id : str
+    began : float
+        Monotonic time.
+    requested : list of str
+        The symbols that it is about.
+    sending : Sending
+    record : Record
+    vanished : list of Sent
+        Given orders that were not open any more, so that there was nothing to send.
+    results : list of Sent
+        What came of each request, once all are over.
+    searches : list of Settlement or None
+        The search for what the answers did not tell, for each of `results`.
+    rows : list of Row
+    known, unknown : list of tuple
+        The requests whose orders are all known, and the others, each with its rows, for the journal.
+    failures : dict of str to NbextError
+        What went wrong, by symbol.
+    recorded, told : bool
+        Whether the journal, and the user, have been told.
+    table : DataFrame or None
+    no_table : Exception or None
+        Why it could not be built.
+    """
+
+    id: str
+    requested: list[str]
+    sending: Sending
+    record: Record
+    vanished: list[Sent]
+    began: float = field(default_factory=time.monotonic)
+    results: list[Sent] = field(default_factory=list)
+    searches: list[Settlement | None] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    known: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
+    unknown: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
+    failures: dict[str, NbextError] = field(default_factory=dict)
+    recorded: bool = False
+    told: bool = False
+    table: DataFrame | None = None
+    no_table: Exception | None = None
+
+    def end_sending(self) -> None:
+        """Take what came of each request; nothing more is sent from now on."""
+        self.results = self.sending.results() + self.vanished
+
+    @property
+    def no_key(self) -> ConfigurationError | None:
+        """The error of a client without a usable key, which goes for every request."""
+        errors = (sent.error for sent in self.results)
+        return next((error for error in errors if isinstance(error, ConfigurationError)), None)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the frame's ``attrs["nbext"]`` says of the call."""
+        # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
+        guessed = any(
+            sent.target.path == CANCEL_ALL for sent in self.results if isinstance(sent.error, OutcomeUnknownError)
+        )
+        return {
+            "call_id": self.id,
+            "complete": not self.failures and not guessed,
+            "legs_without_report": sum(legs_without_report(sent.reply or ()) for sent in self.results),
+        }

@@ -1,0 +1,254 @@
+"""However a call ends, nothing leaves after it has, and what was sent has its word, its record and its frame."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Request, answer
+
+import nbext
+from nbext import cancel, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import PlainServer
+
+SYMBOLS = [f"V{number}USDT" for number in range(24)]
+ANSWERED_AFTER = 0.05
+LEAST_LINES = 150
+
+
+def report(symbol: str, order_id: int = 1) -> dict[str, Any]:
+    """Make the report of a canceled order."""
+    return {
+        "symbol": symbol,
+        "orderId": order_id,
+        "orderListId": -1,
+        "origClientOrderId": f"own-{order_id}",
+        "clientOrderId": "cancel",
+        "transactTime": 1700000000000,
+        "price": "1.0",
+        "origQty": "1.0",
+        "executedQty": "0.0",
+        "status": "CANCELED",
+        "side": "BUY",
+        "type": "LIMIT",
+    }
+
+
+def cancels(request: Request) -> bytes:
+    """Answer a cancel-all after a moment."""
+    time.sleep(ANSWERED_AFTER)
+    return answer([report(request.params["symbol"])])
+
+
+@pytest.fixture
+def server(serve: Callable[..., PlainServer]) -> PlainServer:
+    """Serve an exchange with one order on each symbol."""
+    return serve(cancels)
+
+
+@pytest.fixture
+def client(server: PlainServer) -> Iterator[nbext.SpotClient]:
+    """Connect to it."""
+    with nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def journal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keep a journal."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    return tmp_path / "journal.sqlite3"
+
+
+def fails_at(number: int, error: type[BaseException]) -> Callable[..., None]:
+    """Make a callback that fails when it is called for that time."""
+    calls = 0
+
+    def callback(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise error("the callback's own")
+
+    return callback
+
+
+def require_the_way_out(server: PlainServer, caught: BaseException) -> None:
+    """Nothing leaves any more; the frame is kept, and the journal knows the end of each request that was sent."""
+    ended = time.monotonic()
+    sent = len(server.requests)
+    time.sleep(4 * ANSWERED_AFTER)
+    assert [request for request in server.requests if request.at > ended] == []
+    assert sent > 0
+    frame = nbext.last
+    assert frame is not None
+    assert len(frame) == sent
+    assert set(frame["outcome"]) == {"canceled"}
+    table = log.cancel_log()
+    assert table["canceled"].sum() == sent
+    if sent < len(SYMBOLS):
+        assert frame.attrs["nbext"]["complete"] is False
+    if not isinstance(caught, KeyboardInterrupt):
+        assert f"{sent} orders canceled" in " ".join(caught.__notes__)
+
+
+@pytest.mark.parametrize("error", [ValueError, BrokenPipeError, MemoryError, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("callback", ["progress", "say"])
+def test_a_callback_that_fails_ends_the_call_in_good_order(
+    server: PlainServer, client: nbext.SpotClient, callback: str, error: type[BaseException]
+) -> None:
+    """Its own error comes out, after what was under way has been waited for, recorded and kept."""
+    if callback == "progress":
+        job = cancel.Job(SYMBOLS, client=client, progress=fails_at(1, error))
+    else:
+        job = cancel.Job(SYMBOLS, client=client, say=fails_at(1, error))
+    with pytest.raises(error, match="the callback's own") as caught:
+        job.run()
+    require_the_way_out(server, caught.value)
+
+
+@pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt, SystemExit])
+def test_an_alarm_ends_the_call_in_good_order(
+    server: PlainServer, client: nbext.SpotClient, error: type[BaseException]
+) -> None:
+    """A time limit, as test runners and schedulers set it with a signal, is no way to lose what was done."""
+
+    def ring(*_: object) -> None:
+        raise error("time is up")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 1.4 * ANSWERED_AFTER)
+    try:
+        with pytest.raises(error) as caught:
+            cancel.Job(SYMBOLS, client=client).run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if error is KeyboardInterrupt:
+        assert isinstance(caught.value, cancel.Interrupted)
+        assert caught.value.frame is nbext.last
+    require_the_way_out(server, caught.value)
+    assert len(server.requests) < len(SYMBOLS)
+
+
+BROKEN = {
+    "an import that fails": "raise ImportError('numpy is too old')",
+    "an import that breaks": "raise SyntaxError('half an installation')",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_without_pandas_the_word_and_the_record_are_there(
+    server: PlainServer, tmp_path: Path, journal: Path, how: str
+) -> None:
+    """Whatever is wrong with pandas, the reader learns first what became of each order."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "pandas.py").write_text(BROKEN[how], "utf-8")
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path / "broken")!r})
+        import nbext
+        from nbext import cancel
+        client = nbext.SpotClient({server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+        try:
+            cancel.Job(["BTCUSDT", "ETHUSDT"], client=client, say=print).run()
+        except Exception as error:
+            print("raised", type(error).__name__, error)
+            print("last", cancel.last)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "NBEXT_JOURNAL": str(journal)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("BTCUSDT, ETHUSDT: 2 orders canceled (2 single) [custom,")
+    assert any("BTCUSDT canceled: 1" in line for line in lines)
+    raised = next(line for line in lines if line.startswith("raised"))
+    assert raised.startswith("raised NbextError BTCUSDT, ETHUSDT: 2 orders canceled")
+    assert "cannot be built" in raised
+    assert "last None" in lines
+    assert done.stderr == ""
+    assert log.cancel_log()["canceled"].sum() == 2
+
+
+LINE_BY_LINE = """
+import json, sys, threading
+import nbext
+from nbext import cancel, call, frames, record, send, settle
+from nbext import log
+
+url, at = sys.argv[1], int(sys.argv[2])
+ours = {module.__file__ for module in (cancel, call, send)}
+lines = 0
+
+def trace(frame, event, argument):
+    global lines
+    if frame.f_code.co_filename not in ours:
+        return None
+    if event == "line":
+        lines += 1
+        if lines == at:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+    return trace
+
+while True:
+    lines = 0
+    client = nbext.SpotClient(url, api_key="k" * 64, secret_key="s" * 64)
+    job = cancel.Job([f"{name}AT{at}" for name in "ABC"], client=client, say=len, progress=max)
+    nbext.cancel.last = None
+    result = {"at": at, "frame": None}
+    sys.settrace(trace)
+    try:
+        job.run()
+        sys.settrace(None)
+        result["error"] = None
+    except BaseException as error:
+        sys.settrace(None)
+        result["error"] = type(error).__name__
+        result["frame"] = None if error.__dict__.get("frame") is None else len(error.frame)
+    result["last"] = None if cancel.last is None else len(cancel.last)
+    if result["error"] is None:
+        break
+    client.close()
+    print(json.dumps(result), flush=True)
+    at += 1
+print(json.dumps({"at": at, "end": lines}), flush=True)
+"""
+
+
+def test_an_interrupt_between_any_two_lines_keeps_the_frame(serve: Callable[..., PlainServer]) -> None:
+    """Wherever in the call it comes: nothing was sent, or the frame is in the error, and is the last one."""
+    server = serve(lambda request: answer([report(request.params["symbol"])]))
+    command = [sys.executable, "-c", LINE_BY_LINE, server.url, "1"]
+    environment = {**os.environ, "NBEXT_JOURNAL": "off"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        results = [json.loads(line) for line in child.stdout or ()]
+    assert child.returncode == 0
+    assert results.pop()["at"] > LEAST_LINES
+    bare = []
+    for result in results:
+        arrived = sum(request.params["symbol"].endswith(f"AT{result['at']}") for request in server.requests)
+        if result["error"] == "Interrupted":
+            assert result["frame"] == result["last"] == arrived, result
+        else:
+            assert result["error"] == "KeyboardInterrupt"
+            assert result["last"] == (arrived or None), result
+            bare += [result] if arrived else []
+    # In the last lines of the call it is bare, but by then the frame is built, told, recorded and the last one.
+    assert len(bare) <= 6, bare
