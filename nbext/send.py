@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
@@ -55,6 +55,14 @@ class Sent:
     http_status: int | None = None
     answer: bytes | None = None
     done: bool = False
+    _decided: dict[str, bool] = field(default_factory=dict, repr=False)
+
+    def goes(self, *, otherwise: bool) -> bool:
+        """Return whether it goes out, which is decided once, by whichever thread asks first.
+
+        A lock would do, if an interrupt could not leave it locked.
+        """
+        return self._decided.setdefault("goes", otherwise)
 
 
 class Stopped(Exception):  # noqa: N818 - a message between threads
@@ -94,7 +102,6 @@ class Sending:
         self._max_wait = max_wait
         self._say = say
         self._progress = progress
-        self._beginning = threading.Lock()
         self._over = threading.Event()
         self._waiting = deque(self.sent)
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -122,16 +129,15 @@ class Sending:
 
     def hold_back(self) -> None:
         """Send nothing more: what has not begun to be sent by now never will be."""
-        try:
-            with self._beginning:
-                self.stopped = True
-        finally:
-            self._over.set()
+        self.stopped = True
+        self._over.set()
 
     def wait(self) -> None:
         """Wait, after `hold_back`, for the answers to what is under way, as long as these can come."""
         ends = time.monotonic() + self._client.longest
-        while (left := ends - time.monotonic()) > 0 and any(sent.at and not sent.done for sent in self.sent):
+        while (left := ends - time.monotonic()) > 0 and any(
+            not sent.done and sent.goes(otherwise=False) for sent in self.sent
+        ):
             with suppress(queue.Empty):
                 self._news.get(timeout=left)
 
@@ -145,7 +151,11 @@ class Sending:
         return [
             sent
             if sent.done
-            else replace(sent, reply=None, error=self._left(sent.target) if sent.at else self._not_sent(sent.target))
+            else replace(
+                sent,
+                reply=None,
+                error=self._left(sent.target) if sent.goes(otherwise=False) else self._not_sent(sent.target),
+            )
             for sent in self.sent
         ]
 
@@ -211,11 +221,10 @@ class Sending:
                 return
 
     def _begin(self, sent: Sent) -> None:
-        """Take note that a request goes out now, unless none may any more: one or the other, and nothing between."""
-        with self._beginning:
-            if self.stopped:
-                raise Stopped
-            sent.at, sent.stamp = time.monotonic(), self._client.now()
+        """Take note that a request goes out now, unless none may any more."""
+        if self.stopped or not sent.goes(otherwise=True):
+            raise Stopped
+        sent.at, sent.stamp = time.monotonic(), self._client.now()
 
     def _correct_clock(self) -> None:
         """Measure the clock once, however many workers found it wrong."""
