@@ -24,7 +24,8 @@ from nbext import cancel, frames, log, magics
 from nbext.errors import NbextError
 from nbext.settle import Limits
 
-from .told import Told
+from .judge import identity
+from .told import Told, rows_of
 
 LOADED = frames.COLUMNS, magics.NBExt  # loaded here once, not in every child
 
@@ -60,7 +61,7 @@ def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -
         if job["way"] == "all, seen":
 
             def ask(preview: Any, question: str) -> str:  # noqa: ANN401, ARG001 - as the faces do
-                told.seen = list(zip(preview["symbol"].tolist(), preview["orderId"].tolist(), strict=True))
+                told.seen = [identity(row) for row in rows_of(preview)]
                 return str(len(preview))
 
             call.obtain_consent(ask)

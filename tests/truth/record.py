@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nbext.exchange import LocalExchange
 
@@ -65,6 +65,10 @@ class Truth:
     def last(self) -> Step:
         """Its latest step."""
         return self.steps[-1]
+
+    def is_canceled_by(self, numbers: Collection[int]) -> bool:
+        """Whether one of these requests has canceled it."""
+        return self.last.cause == "cancel" and self.last.request in numbers
 
     @property
     def outcome(self) -> str:
