@@ -326,7 +326,7 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
     if name in NUMBERS:
         return truth.lasting[name] is not None and _is_number(cell, truth.lasting[name], exact=case.exact)
     if name in {"trailingDelta", "strategyId", "strategyType"} and "zero_fields" in case.dialect:
-        return cell == (truth.lasting[name] or 0)
+        return bool(cell == (truth.lasting[name] or 0))
     if name in LASTING:
         renamed = name == "listClientOrderId" and "list_cancel_form" in case.dialect
         return bool(cell == truth.lasting[name]) or renamed
