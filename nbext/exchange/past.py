@@ -13,11 +13,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from nbext.exchange.limits import MILLISECOND
-from nbext.exchange.orders import Order, OrderList
+from nbext.exchange.orders import ZERO, Order, OrderList
 from nbext.exchange.symbols import text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from decimal import Decimal
 
     from nbext.exchange.accounts import Account
@@ -39,21 +39,19 @@ def note(account: Account, moment: int) -> None:
     if account.touched is None:
         return
     for order in account.touched:
-        twin = _keep(order, moment)
-        twin.fills = order.fills and order.fills.copy()
+        _keep(order, moment)
         if order.order_list is not None:
             _keep(order.order_list, moment)
     account.touched.clear()
     account.past.append((moment, account.without_records()))
 
 
-def _keep(thing: Thing, moment: int) -> Thing:
+def _keep(thing: Thing, moment: int) -> None:
     twin = copy(thing)
     twin.past = None
     if thing.past is None:
         thing.past = []
     thing.past.append((moment, twin))
-    return twin
 
 
 def as_of(thing: Thing, moment: int) -> Thing | None:
@@ -98,18 +96,30 @@ def look_back(
             was = as_of(order, moment)
             if was is None or order in without:
                 continue
-            known.update((name, fill.trade_id) for fill in was.fills or ())
+            known.update((name, fill.trade_id) for fill in _fills(order, was))
             if was.is_live or not only_open:
                 then.show(was if was.is_live or not torn else _torn(was, as_of(order, moment - torn)))
     for order_list in account.lists.values():
         past_list = as_of(order_list, moment)
         if past_list is not None and not (only_open and past_list.is_done):
+            past_list = copy(past_list)
+            past_list.legs = [leg for each in order_list.legs if (leg := as_of(each, moment)) is not None]
             then.show_list(past_list)
     fills: defaultdict[str, deque[Fill]] = defaultdict(deque)
     for name, done in account.fills.items():
         fills[name].extend(fill for fill in done if (name, fill.trade_id) in known)
     then.fills = fills
     return then
+
+
+def _fills(order: Order, was: Order) -> Iterator[Fill]:
+    """Return the fills that an order had then."""
+    executed = ZERO
+    for fill in order.fills or ():
+        executed += fill.quantity
+        if executed > was.executed:
+            break
+        yield fill
 
 
 def _torn(order: Order, earlier: Order | None) -> Order:

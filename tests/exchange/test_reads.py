@@ -135,6 +135,38 @@ def test_torn_reads(exchange: LocalExchange) -> None:
         assert client.query(placed)["executedQty"] == "0.40000000"
 
 
+def test_lists_that_are_behind(exchange: LocalExchange) -> None:
+    """A list and what it says of its legs are of the same moment."""
+    with speaking(exchange, lag_database=30, list_order_ids="cancel_id") as client:
+        oco: dict[str, Any] = {"aboveType": "LIMIT_MAKER", "abovePrice": 70000, "belowType": "STOP_LOSS"}
+        placed = exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="0.1", belowStopPrice=40000, **oco)
+        exchange.advance(31)
+        client.cancel_all()
+
+        def read() -> Any:  # noqa: ANN401 - a JSON document
+            return client.signed("GET", "/api/v3/orderList", orderListId=placed["orderListId"]).body
+
+        shown_before = read()
+        assert (shown_before["listStatusType"], shown_before["orders"]) == ("EXEC_STARTED", placed["orders"])
+        exchange.advance(31)
+        assert read()["listStatusType"] == "ALL_DONE"
+        assert {leg["clientOrderId"] for leg in read()["orders"]} == {exchange.orders()[0]["clientOrderId"]}
+
+
+def test_trades_that_are_behind(exchange: LocalExchange) -> None:
+    """Of an order that is filled step by step, the trades of that time are shown."""
+    with speaking(exchange, lag_memory=30) as client:
+        placed = place(client, quantity=1)
+        for _ in range(3):
+            exchange.place(
+                "BTCUSDT", "SELL", "LIMIT", account="market", quantity="0.1", price="50000", timeInForce="IOC"
+            )
+            exchange.advance(20)
+        trades = client.signed("GET", "/api/v3/myTrades", symbol="BTCUSDT").body
+        assert [trade["orderId"] for trade in trades] == [placed] * 2
+        assert client.query(placed)["executedQty"] == "0.20000000"
+
+
 def test_live_orders_are_forgotten_for_a_while(exchange: LocalExchange) -> None:
     """From when an even id is first asked for, queries and cancels do not know it, while the order lives."""
     with speaking(exchange, forgetting=30) as client:
@@ -331,6 +363,16 @@ def test_the_record_of_every_order(skew: float) -> None:
         held: Any = [leg["list"] for leg in legs]
         assert held[0] == held[1]
         assert (held[0]["isDone"], held[0]["orderIds"]) == (True, [leg["orderId"] for leg in legs])
+
+
+def test_the_past_goes_with_what_is_forgotten() -> None:
+    """However long a bot runs, only the orders that can be looked up have one."""
+    with LocalExchange(keeps_past=True, kept_orders=5) as exchange:
+        with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
+            for _ in range(20):
+                place(client)
+                client.cancel_all()
+        assert len(exchange.orders()) == len(exchange.orders(at=time.time())) == 5
 
 
 def test_the_record_can_be_asked_for_over_http(exchange: LocalExchange, client: Client) -> None:
