@@ -349,6 +349,13 @@ class Engine:
         if account.balances[order.lock_asset].free < needed:
             raise refusals.insufficient_balance()
 
+    def withdraw(self, account: Account, symbol: Symbol, order_id: int) -> None:
+        """End an open order, and what depends on it, for the exchange's own reasons."""
+        order = account.find(symbol.name, order_id, None)
+        if order is None or not order.is_live:
+            raise refusals.not_canceled("Unknown order sent.")
+        self.begin(symbol).withdraw(order)
+
     # Amending.
 
     def amend(

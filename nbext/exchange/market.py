@@ -285,6 +285,19 @@ class Market:
         order.expiry_reason = reason
         self._end(order, "EXPIRED", "expire")
 
+    def withdraw(self, order: Order) -> None:
+        """End an open order because the exchange says so; of a pair, the other one goes with it.
+
+        One that waits for a working order goes with that: neither order of an OTO is left alone.
+        """
+        if order.status == "PENDING_NEW" and order.order_list is not None and order.order_list.working is not None:
+            order = order.order_list.working
+        partner = self._take_over(order)
+        self.expire(order, "EXCHANGE_CANCELED")
+        if partner is not None:
+            # user-data-stream.md, "Order Expiry Reason": also when the entire OCO expired.
+            self.expire(partner, "OCO_TRIGGER")
+
     def cancel(self, order: Order, cancel_id: str) -> None:
         """End an order because its owner says so."""
         order.cancel_id = cancel_id

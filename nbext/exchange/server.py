@@ -299,6 +299,28 @@ class LocalExchange:
             order = engine.amend(engine.account(account), engine.symbol(symbol), order_id, amount, client_order_id)
             return order.own_id
 
+    def withdraw(self, symbol: str, order_id: int, *, account: str = "main") -> None:
+        """End an open order as the exchange may for reasons of its own: EXPIRED, because EXCHANGE_CANCELED.
+
+        An OCO's other order expires as well (OCO_TRIGGER), and what waits for it (OTO_PHASE_ONE_EXPIRED), or what it
+        waits for.
+
+        Parameters
+        ----------
+        symbol, order_id : str, int
+            Which order.
+        account : str
+            Account that it belongs to.
+
+        Raises
+        ------
+        Refusal
+            If it is not open.
+        """
+        with self._step("withdraw()"):
+            engine = self._engine
+            engine.withdraw(engine.account(account), engine.symbol(symbol), order_id)
+
     def seed_orders(self) -> None:
         """Place a realistic mixture of orders on BTCUSDT and ETHUSDT, one of them partly filled."""
         with self._step("seed_orders()"):

@@ -393,3 +393,27 @@ def test_list_limits(exchange: LocalExchange) -> None:
         place(exchange, "oto")
     with pytest.raises(Refusal, match="Filter failure: MAX_NUM_ORDER_LISTS"):
         place(exchange, "oto")
+
+
+@pytest.mark.parametrize(
+    ("kind", "leg", "reasons"),
+    [
+        ("oco", 0, ["EXCHANGE_CANCELED", "OCO_TRIGGER"]),
+        ("oco", 1, ["OCO_TRIGGER", "EXCHANGE_CANCELED"]),
+        ("oto", 0, ["EXCHANGE_CANCELED", "OTO_PHASE_ONE_EXPIRED"]),
+        ("oto", 1, ["EXCHANGE_CANCELED", "OTO_PHASE_ONE_EXPIRED"]),
+        ("otoco", 0, ["EXCHANGE_CANCELED", "OTO_PHASE_ONE_EXPIRED", "OTO_PHASE_ONE_EXPIRED"]),
+    ],
+)
+def test_the_exchange_withdraws_an_order(
+    client: Client, exchange: LocalExchange, kind: str, leg: int, reasons: list[str]
+) -> None:
+    """It expires, and so does what cannot be without it; the funds are free again."""
+    legs = exchange.place_list(kind, SYMBOL, **KINDS[kind])["orders"]
+    exchange.withdraw(SYMBOL, legs[leg]["orderId"])
+    rows = [client.query(each["orderId"]) for each in legs]
+    assert [(row["status"], row["expiryReason"]) for row in rows] == [("EXPIRED", reason) for reason in reasons]
+    with pytest.raises(Refusal, match="-2011"):
+        exchange.withdraw(SYMBOL, legs[leg]["orderId"])
+    assert [locked(exchange, asset) for asset in ("BTC", "USDT")] == [0, 0]
+    assert client.signed("GET", "/api/v3/openOrderList").body == []

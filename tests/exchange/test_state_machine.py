@@ -278,6 +278,24 @@ class Trading(RuleBasedStateMachine):
         with may_be_refused(-1013, -2010, -2021, -2022):
             self.exchange._direct("cancelReplace", "main", params)
 
+    @rule(number=st.integers(0, 30), left=st.sampled_from(["0.9", "0.5", "0.1"]))
+    def amend(self, number: int, left: str) -> None:
+        """Lower the quantity of some open order, which may not allow it."""
+        rows = self.exchange.open_orders()
+        if rows:
+            row: Any = rows[number % len(rows)]
+            quantity = (Decimal(row.get("origQty", 1)) * Decimal(left)).quantize(Decimal("0.01"))
+            with may_be_refused(-1013, -2038):
+                self.exchange.amend(row["symbol"], row["orderId"], quantity)
+
+    @rule(number=st.integers(0, 30))
+    def withdraw(self, number: int) -> None:
+        """Let the exchange end some open order."""
+        rows = self.exchange.open_orders()
+        if rows:
+            row: Any = rows[number % len(rows)]
+            self.exchange.withdraw(row["symbol"], row["orderId"])
+
     @rule(symbol=symbols, number=st.integers(0, 30))
     def halt(self, symbol: str, number: int) -> None:
         """Halt a symbol for a moment: placements are refused, cancels go through."""
@@ -352,7 +370,9 @@ class Trading(RuleBasedStateMachine):
         """Check one order's events, amounts and price."""
         assert order.history[0].status in {"NEW", "PENDING_NEW"}
         for earlier, later in pairwise(order.history):
-            if later.cause == "prevent" and later.status not in TERMINAL:
+            if later.cause == "amend":
+                assert later.status == {"TRIGGERED": "NEW"}.get(earlier.status, earlier.status)
+            elif later.cause == "prevent" and later.status not in TERMINAL:
                 assert later.status in {"NEW", "PARTIALLY_FILLED"}
             else:
                 assert later.status in FOLLOWS[earlier.status] | (
