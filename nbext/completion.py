@@ -145,7 +145,7 @@ def _symbols_met() -> set[str]:
     """Give the symbols that calls have met, in loops and functions, too; none where nothing has been called."""
     called = sys.modules.get("nbext.cancel")
     met: set[str] = called.symbols_met if called else set()
-    return met
+    return {symbol for symbol in met if _SYMBOL.fullmatch(symbol)}
 
 
 def _symbols_typed(shell: InteractiveShell) -> Iterator[str]:

@@ -403,6 +403,5 @@ def _undocumented(values: list[Any]) -> Any:  # noqa: ANN401 - whatever array fi
         if any(value is not None for value in values) and fit(values):
             return build(values).column
     array = np.empty(len(values), object)
-    for place, value in enumerate(values):  # as a whole, numpy would look into lists
-        array[place] = value
+    array[:] = values
     return pd.Series(array, dtype=object)  # said, or pandas would try what it might be

@@ -23,6 +23,7 @@ from nbext import cancel, clients, display, log, panel_parts, select, wording
 from nbext.arguments import parse_symbol
 from nbext.arming import Arming, Trigger
 from nbext.errors import NbextError
+from nbext.untrusted import printable
 from nbext.workers import workers
 
 if TYPE_CHECKING:
@@ -268,10 +269,10 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self.picture.value = picture if self.ladder.value else ""
 
     def _show(self, seen: Look, wanted: Sequence[str]) -> None:
-        known = dict.fromkeys([*self.symbol.options, *seen.symbols()])
+        known = dict.fromkeys([*self.symbol.options, *map(printable, seen.symbols())])
         if tuple(known) != self.symbol.options:
             self.symbol.options = tuple(known)
-        rows = seen.only(lambda order: not wanted or order["symbol"] in wanted).rows()
+        rows = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
         self._read_at = time.strftime("%H:%M:%S")
         said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
         self.reading.value = panel_parts.note("info", f"{wording.subject(wanted)}: {said}, read at {self._read_at}")
@@ -395,7 +396,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         rows = [
             row
             for row in self._rows
-            if (row.order["symbol"] in symbols if everything else panel_parts.unit_of(row) in chosen)
+            if (row.order.get("symbol") in symbols if everything else panel_parts.unit_of(row) in chosen)
         ]
         try:
             job = cancel.Job(

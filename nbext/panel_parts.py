@@ -13,6 +13,7 @@ from ipywidgets import HTML, Checkbox, Layout, Widget
 
 from nbext import cancel, plot, profiles, wording
 from nbext.rows import FINAL, OUTCOMES
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +42,8 @@ COLUMNS = {
     "origQty": "quantity",
     "executedQty": "traded",
 }
-# What the exchange writes where an order has none of it is a zero: no price at market, nothing traded yet.
 _AMOUNTS = {"price", "stopPrice", "origQty", "executedQty"}
+_NONE_AT_ZERO = {"price", "stopPrice"}
 
 # Request weight of a look, and what auto-refresh may use of the 6000 that an address has in a minute.
 _WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
@@ -95,7 +96,7 @@ class Unit(NamedTuple):
 
     symbol: str
     is_list: bool
-    number: int
+    number: int | str
 
 
 def exchange(client: SpotClient) -> tuple[str, str, str]:
@@ -115,8 +116,10 @@ def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float
 
 def unit_of(row: Row) -> Unit:
     """Name what goes when this order goes."""
-    symbol, list_id = row.order["symbol"], row.order.get("orderListId", -1)
-    return Unit(symbol, True, list_id) if list_id != -1 else Unit(symbol, False, row.order["orderId"])
+    symbol, number, list_id = _text(row.order.get("symbol")), row.order.get("orderId"), _list_of(row)
+    if list_id is not None:
+        return Unit(symbol, True, list_id)
+    return Unit(symbol, False, number if isinstance(number, int) else _text(number))
 
 
 def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
@@ -129,16 +132,20 @@ def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
 
 def _kind(row: Row) -> str:
     """Name the order list that an order belongs to; empty for a single one."""
-    list_id = row.order.get("orderListId", -1)
-    return "" if list_id == -1 else f"{(row.order_list or {}).get('contingencyType', 'list')} {list_id}"
+    list_id = _list_of(row)
+    return "" if list_id is None else f"{_text((row.order_list or {}).get('contingencyType', 'list'))} {list_id}"
+
+
+def _list_of(row: Row) -> int | None:
+    """Give the id of the list that an order belongs to, of which 0 is one."""
+    list_id = row.order.get("orderListId")
+    return list_id if type(list_id) is int and list_id >= 0 else None
 
 
 def cells(row: Row) -> dict[str, str]:
     """Write an order in the columns of the table."""
-    texts = {
-        name: _amount(row.order.get(name)) if name in _AMOUNTS else str(row.order.get(name, "")) for name in COLUMNS
-    }
-    return {title: _kind(row) if name == "list" else texts[name] for name, title in COLUMNS.items()}
+    texts = {name: _text(row.order.get(name)) for name in COLUMNS} | {"list": _kind(row)}
+    return {title: _amount(name, texts[name]) if name in _AMOUNTS else texts[name] for name, title in COLUMNS.items()}
 
 
 def describe(unit: Unit, legs: Sequence[Row]) -> str:
@@ -153,15 +160,20 @@ def _sentence(row: Row) -> str:
     said = f"{cell['side']} {cell['quantity']} {cell['type']}"
     said += f" at {cell['price']}" if cell["price"] else ""
     said += f" stop {cell['stop price']}" if cell["stop price"] else ""
-    said += f" trailing {row.order['trailingDelta']}" if row.order.get("trailingDelta") else ""
-    return f"{said}, traded {cell['traded']}" if cell["traded"] else said
+    said += f" trailing {_text(row.order['trailingDelta'])}" if row.order.get("trailingDelta") else ""
+    return f"{said}, traded {cell['traded']}" if cell["traded"].strip("0") else said
 
 
-def _amount(text: object) -> str:
-    """Write an amount with its digits and no more; empty for zero, the exchange's word for none."""
-    if not isinstance(text, str) or not text.strip("0."):
+def _amount(name: str, text: str) -> str:
+    """Write an amount with its digits and no more; empty where zero is the exchange's word for none."""
+    if name in _NONE_AT_ZERO and not text.strip("0."):
         return ""
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _text(value: object) -> str:
+    """Write what an exchange sent, whatever it is, so that it stays text."""
+    return "" if value is None else printable(str(value))
 
 
 def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: cancel.Job, client: SpotClient, how: str) -> str:
@@ -177,7 +189,7 @@ def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: cancel.Jo
 
 def note(kind: str, *lines: str, alert: bool = False) -> str:
     """Write lines with a mark beside them, for a screen reader to read out."""
-    said = "<br>".join(map(escape, lines))
+    said = "<br>".join(escape(printable(line)) for line in lines)
     return f'<div class="nbext-note nbext-{kind}" role="{"alert" if alert else "status"}">{said}</div>'
 
 

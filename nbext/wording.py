@@ -41,7 +41,7 @@ def kinds(rows: Sequence[Row]) -> str:
         kind, list_id = None, row.order.get("orderListId", -1)
         if row.order_list is not None:
             kind, list_id = row.order_list.get("contingencyType"), row.order_list.get("orderListId")
-        if type(list_id) is not int or list_id < 1:  # -1, or nothing that could be an id
+        if type(list_id) is not int or list_id < 0:  # -1, or nothing that could be an id
             single += 1
         else:  # a list that the exchange did not describe, as where answers were lost, is a list all the same
             lists[row.order.get("symbol"), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"

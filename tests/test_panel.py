@@ -20,7 +20,7 @@ from ipywidgets import Widget
 
 import nbext
 from nbext import arming, panel_magic, panel_parts
-from nbext.exchange import LocalExchange
+from nbext.exchange import Dialect, LocalExchange
 from nbext.panel import ARMED, ARMED_LIVE, CancelPanel
 
 if TYPE_CHECKING:
@@ -519,6 +519,48 @@ def test_text_of_the_exchange_is_escaped(serve: Callable[..., PlainServer]) -> N
         for widget in (panel.reading, panel.message, panel.result, panel.calls, panel.badge):
             assert evil not in widget.value
         assert evil not in getattr(panel.table, "value", "")
+        panel.close()
+
+
+def test_a_list_of_the_id_zero_goes_whole(clock: Clock) -> None:
+    """The first list of an exchange is a list like any other: one line, one name, one request."""
+    with (
+        LocalExchange(dialect=Dialect(list_ids="from_zero", order_ids="from_zero")) as exchange,
+        nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client,
+    ):
+        exchange.seed_orders()
+        panel = CancelPanel("BTCUSDT", client=client, clock=clock)
+        panel.wait()
+        assert "13 open orders (6 single, 1 OCO list, 2 OTO lists)" in text(panel.reading)
+        label, unit = next(each for each in panel.orders.options if "OCO" in each[0])
+        assert unit == ("BTCUSDT", True, 0)
+        assert label.startswith("BTCUSDT OCO 0: ")
+        panel.orders.value = [unit]
+        fire(panel, panel.cancel_selected, clock)
+        assert [request["path"] for request in deletes(exchange)] == ["/api/v3/orderList"]
+        assert "2 orders canceled (1 OCO list)" in text(panel.message)
+        assert panel.frame is not None
+        assert panel.frame["orderListId"].tolist() == [0, 0]
+        assert text(panel.result).replace("\xa0", " ").count("OCO 0") == 2
+        panel.close()
+
+
+def test_odd_orders_are_shown_all_the_same(serve: Callable[..., PlainServer]) -> None:
+    """Whatever the fields of an order hold, the panel shows it as text, with what it can say of it."""
+    evil = "<img src=x onerror=alert(1)>\x1b[31m\ud800"
+    odd: list[Any] = [None, True, 10**30, 1.5, "", evil, [], [[1]], {"a": 1}, "1e5", "0.00", "\u0663"]
+    names = ("clientOrderId", "type", "side", "price", "stopPrice", "origQty", "executedQty", "trailingDelta")
+    whole = {"symbol": "BTCUSDT", "orderListId": -1, "status": "NEW", "clientOrderId": "c"}
+    orders = [{**whole, "orderId": number, **dict.fromkeys(names, value)} for number, value in enumerate(odd)]
+    server = serve(lambda _: answer(json.dumps(orders)))
+    with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
+        panel = CancelPanel("BTCUSDT", client=client)
+        panel.wait()
+        assert text(panel.message) == ""
+        assert "12 open orders" in text(panel.reading)
+        assert [label.isprintable() for label, _ in panel.orders.options] == [True] * len(odd)
+        assert "<img" not in panel.reading.value + getattr(panel.table, "value", "")
+        json.dumps(Widget.get_manager_state(), ensure_ascii=False, default=str).encode()
         panel.close()
 
 

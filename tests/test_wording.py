@@ -8,15 +8,16 @@ from nbext import wording
 from nbext.rows import Row
 
 
-@pytest.mark.parametrize("list_id", [-1, None, "-1", 0, [], 7.0, True])
+@pytest.mark.parametrize("list_id", [-1, None, "-1", -2, [], 7.0, True, False])
 def test_what_is_no_list_id_makes_no_list(list_id: object) -> None:
     """An order whose list id is missing, or nothing that could be one, is a single order."""
     assert wording.kinds([Row({"symbol": "BTCUSDT", "orderListId": list_id}, None, "canceled")]) == " (1 single)"
 
 
-def test_a_list_that_nobody_described_is_a_list_all_the_same() -> None:
+@pytest.mark.parametrize("list_id", [7, 0])
+def test_a_list_that_nobody_described_is_a_list_all_the_same(list_id: int) -> None:
     """Orders that were found after a lost answer name their list by its id only; it is counted once."""
-    legs = [Row({"symbol": "BTCUSDT", "orderListId": 7}, None, "canceled") for _ in range(2)]
+    legs = [Row({"symbol": "BTCUSDT", "orderListId": list_id}, None, "canceled") for _ in range(2)]
     single = Row({"symbol": "BTCUSDT", "orderListId": -1}, None, "open")
     described = Row({"symbol": "BTCUSDT"}, {"orderListId": 8, "contingencyType": "OCO"}, "canceled")
     assert wording.kinds([*legs, single, described]) == " (1 single, 1 order list, 1 OCO list)"
