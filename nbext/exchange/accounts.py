@@ -291,7 +291,7 @@ class Account:
         if order_id is not None:
             return self.orders[symbol].get(order_id)
         key = (symbol, client_order_id or "")
-        # 17 #11: the id an order had before its cancel counts while no open order uses it.
+        # RULES.md, old-id-lookup: the id an order had before its cancel counts while no open order uses it.
         return self._open_client_ids.get(key) or self._by_client_id.get(key)
 
     def find_list(self, order_list_id: int | None, client_order_id: str | None) -> OrderList | None:

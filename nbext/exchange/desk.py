@@ -145,7 +145,7 @@ class Desk:
         kind = _word(params, "newOrderRespType")
 
         def write(order_list: OrderList) -> Report:
-            return reports.placed_list(order_list, asked.unit, kind)
+            return reports.placed_list(order_list, asked.unit, kind or self._engine.dialect.list_response)
 
         return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
 
@@ -308,7 +308,7 @@ class Desk:
             names: Iterable[str] = [self._symbol(asked.params).name]
         else:
             names = self._engine.symbols
-        # 17 #40: one flat row per live or pending leg, ascending by order id in each symbol.
+        # RULES.md, pending-listed and open-rows: one flat row per live or pending leg, ascending in each symbol.
         return [self._queried(order, asked) for name in names for order in account.open[name].values()]
 
     def _all_orders(self, asked: Admission) -> list[Report]:
@@ -411,7 +411,7 @@ class Desk:
         chosen = self._chosen(params)
         if "permissions" in params:
             if "symbol" in params or "symbols" in params:
-                raise refusals.bad_combination()  # 17 #37
+                raise refusals.bad_combination()
             wanted = set(cast("list[str]", params["permissions"]))
             chosen = [symbol for symbol in chosen if not wanted.isdisjoint(symbol.permissions)]
         entries = [symbol.info() for symbol in chosen]
@@ -482,7 +482,7 @@ class Desk:
         """Return the symbols that a public query is about: one, several, or all."""
         if "symbol" in params:
             if "symbols" in params:
-                raise refusals.bad_combination()  # 17 #37
+                raise refusals.bad_combination()
             return [self._symbol(params)]
         names = cast("list[str]", params.get("symbols", list(self._engine.symbols)))
         chosen = [self._engine.symbol(name) for name in names]

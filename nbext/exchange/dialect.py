@@ -77,6 +77,14 @@ class Dialect:
     server_error_status: str = _choice("server-error-status", "split", "500", "503", "400")
     list_from_id: str = _choice("list-from-id", "refused", "from_id_ignored")
 
+    # What the market does.
+    default_stp: str = _choice("default-stp", "NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
+    trailing_start: str = _choice("trailing-start", "last_price", "next_trade")
+    trigger_sequence: str = _choice("trigger-sequence", "ascending", "descending")
+    iceberg_refill: str = _choice("iceberg-refill", "queues_again", "keeps_place")
+    closed_placement_code: int = _choice("closed-placement-code", -1013, -2010)
+    list_response: str = _choice("list-response", "RESULT", "ACK", "FULL")
+
     # What a cancel does.
     cancel_ids: str = _choice("cancel-ids", "one", "each_row", "each_report")
     pending_ends: str = _choice("pending-ends", "CANCELED", "EXPIRED")

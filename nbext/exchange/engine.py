@@ -89,6 +89,7 @@ class Engine:
         self._next_order_id: dict[str, int] = {}
         self._next_list_id = self._random.randrange(1_000, 9_000)
         for symbol in self.symbols.values():
+            symbol.stp_modes = tuple(sorted(symbol.stp_modes, key=lambda mode: mode != self.dialect.default_stp))
             self._next_order_id[symbol.name] = self._random.randrange(1_000_000, 9_000_000)
             first_trade_id = self._random.randrange(10_000, 90_000)
             self.markets[symbol.name] = Market(
@@ -214,7 +215,7 @@ class Engine:
         market = self._check_rules(account, symbol, ticket.legs, lists=1, starting=ticket.starting)
         self._check_client_ids(account, symbol, ticket.legs)
         if ticket.client_order_id is not None and account.is_open_list_id(ticket.client_order_id):
-            raise refusals.duplicate_order()  # 17 #38
+            raise refusals.duplicate_order()
         if ticket.working is None:
             _check_against_last(ticket.starting, market.last_price)
         for leg in ticket.starting:
@@ -253,7 +254,7 @@ class Engine:
         if ticket.pair is not None:
             first, second = order_list.legs[-2:]
             order_list.pair = first, second
-            # 17 #29: a pair is paid for once, by its dearer leg.
+            # RULES.md, funds: a pair is paid for once, by its dearer leg.
             payers.remove(min(first, second, key=lambda leg: leg.need))
         account.hold(payers)
         return order_list
@@ -292,7 +293,7 @@ class Engine:
         """Refuse what the symbol's status, its features, a filter or a count forbids; set the pegs that start now."""
         market = self.begin(symbol)
         if symbol.status != "TRADING":
-            raise Refusal(-1013, "Market is closed.")  # 17 #26
+            raise Refusal(self.dialect.closed_placement_code, "Market is closed.")
         for leg in legs:
             symbol.check_features(leg)
         for leg in legs if starting is None else starting:

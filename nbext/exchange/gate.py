@@ -1,6 +1,6 @@
 """The gate before the engine: keys, signatures, timing, limits and parameters (sections 3 and 5).
 
-It looks at the very bytes that arrived. Checks run in the order of 17 #16, cheap ones first; whoever gets
+It looks at the very bytes that arrived. Checks run in the order of RULES.md (checks), cheap ones first; whoever gets
 past them is handed on as an `Admission`.
 """
 
@@ -42,7 +42,7 @@ MAX_PAIRS = 100  # no endpoint knows half as many; more are not even read
 MAX_CALLERS = 256
 # To refuse a request costs as much as to answer one of no more weight than this.
 CHEAP = 4
-# 17 #17: from here on a time parameter is read as microseconds.
+# RULES.md, time-units: from here on a time parameter is read as microseconds.
 LEAST_MICROSECONDS = 10**14
 MICROSECOND_WORDS = frozenset({"MICROSECOND", "microsecond"})
 MILLISECOND_WORDS = frozenset({"MILLISECOND", "millisecond"})
@@ -129,7 +129,7 @@ def _check_rsa(key: rsa.RSAPublicKey, signature: bytes, payload: bytes) -> None:
 def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
     """Read ``name=value`` pairs; return them decoded, and the raw ones that are signed.
 
-    17 #21: the signature may stand anywhere; its pair and one ``&`` are dropped.
+    RULES.md, signature-place: the signature may stand anywhere; its pair and one ``&`` are dropped.
     """
     values: dict[str, str] = {}
     signed = []
@@ -145,7 +145,7 @@ def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
         if not pair:
             continue
         if name in values:
-            # 17 #22: twice in one place is an error; query before body is not.
+            # RULES.md, names-twice: twice in one place is an error; query before body is not.
             raise Refusal(-1101, "Duplicate values for a parameter detected.")
         values[name] = decode(coded_value)
     return values, signed
@@ -198,7 +198,7 @@ class Gate:
         self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
 
     def knock(self, request: Request) -> None:
-        """Count a request against the limits of its address, whatever it asks for (17 #16: this comes first)."""
+        """Count a request against the limits of its address, whatever it asks for (this comes first)."""
         if (caller := self.caller(request)) is not self._strangers:
             caller.knock(self._clock())
 
@@ -214,7 +214,7 @@ class Gate:
         query, query_signed = split_pairs(request.query)
         body: dict[str, str] = {}
         body_signed: list[bytes] = []
-        # 17 #23: a GET is its query only.
+        # RULES.md, body-of-get: a GET is its query only.
         if request.body and endpoint.method != "GET" and _is_form(request.headers):
             body, body_signed = split_pairs(request.body)
         values = body | query
@@ -232,7 +232,7 @@ class Gate:
         api_key = headers.get("X-MBX-APIKEY", "")
         key = self.keys.get(api_key)
         if key is None and not _KEY_FORM.fullmatch(api_key):
-            raise Refusal(-2014, "API-key format invalid.")  # 17 #25
+            raise Refusal(-2014, "API-key format invalid.")  # RULES.md, missing-key
         params = read(endpoint, values, is_signed=True)
         recv_window = read_recv_window(values.get("recvWindow"))
         timestamp = read_time(values["timestamp"])
@@ -273,7 +273,7 @@ def time_unit(word: str) -> int:
         return MILLISECOND
     if word in MICROSECOND_WORDS:
         return 1
-    # 17 #20: no other spelling.
+    # RULES.md, time-unit-header: no other spelling.
     raise Refusal(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
 
 
@@ -303,7 +303,7 @@ def read(endpoint: Endpoint, values: Mapping[str, str], *, is_signed: bool) -> d
 
 
 def read_recv_window(value: str | None) -> int:
-    """Read ``recvWindow``: milliseconds with up to three decimals; return microseconds (17 #19)."""
+    """Read ``recvWindow``: milliseconds with up to three decimals; return microseconds (RULES.md, recv-window)."""
     if value is None:
         return DEFAULT_RECV_WINDOW
     form = _WINDOW_FORM.fullmatch(value)
@@ -334,7 +334,7 @@ def to_microseconds(number: int) -> int:
 
 def check_arrival(timestamp: int, recv_window: int, now: int) -> None:
     """Refuse a request from the future or from too far back (3.5)."""
-    # The future bound is strict, the age bound inclusive. 17 #18: far off either way is the same refusal.
+    # The future bound is strict, the age bound inclusive. Far off either way is the same: RULES.md, far-timestamps.
     if timestamp >= now + SECOND:
         raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
     _check_age(timestamp, recv_window, now)

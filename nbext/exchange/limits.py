@@ -14,7 +14,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
 
-# 17 #34: what the first fill of an order takes off the unfilled order count.
+# RULES.md, fill-relief: what the first fill of an order takes off the unfilled order count.
 MAKER_RELIEF = 5
 TAKER_RELIEF = 1
 

@@ -96,7 +96,7 @@ class Market:
 
     def lock_price(self, order: Order) -> Decimal:
         """Return what a unit may cost at most, as far as that can be known beforehand."""
-        # 17 #29: the limit; for a market-type stop its stop price. Without one, the level where a trailing
+        # RULES.md, funds: the limit; for a market-type stop its stop price. Without one, the level where a trailing
         # stop that began now would trigger; for a pending market order, or a peg still to be set, the last price.
         if order.limit:
             return order.limit
@@ -108,7 +108,7 @@ class Market:
     def check_entry(self, order: Order) -> None:
         """Refuse what may not enter: a stop that would trigger, a maker that would take, a dry book."""
         if order.is_stop:
-            # 17 #30: before the first trade there is nothing to compare with.
+            # RULES.md, stop-before-trade: before the first trade there is nothing to compare with.
             if order.stop_price is not None and self.last_price is not None and order.meets_stop(self.last_price):
                 raise Refusal(-2010, "Order would trigger immediately.")
         elif order.type == "LIMIT_MAKER":
@@ -141,8 +141,8 @@ class Market:
     def enter(self, order: Order) -> None:
         """Start an order that has been paid for: a stop waits, anything else goes to the book."""
         if order.is_stop:
-            if order.trailing_delta is not None and order.stop_price is None and self.last_price is not None:
-                # 17 #31: tracking starts from the last price at once.
+            starts_now = order.trailing_delta is not None and self._dialect.trailing_start == "last_price"
+            if starts_now and order.stop_price is None and self.last_price is not None:
                 order.trailing_time, order.extreme = self.now, self.last_price
             self._stops[order.order_id] = order
         elif order.is_limit:
@@ -188,9 +188,9 @@ class Market:
                 continue
             maker.visible -= quantity
             if not maker.visible:
-                # 17 #33: a refilled iceberg queues again.
                 self._show(maker)
-                makers.requeue(maker)
+                if self._dialect.iceberg_refill == "queues_again":
+                    makers.requeue(maker)
 
     def _trade(self, taker: Order, maker: Order, quantity: Decimal) -> None:
         price = maker.limit
@@ -239,7 +239,8 @@ class Market:
 
     def _fillable(self, order: Order) -> Decimal:
         """Return what others offer down to an order's limit, before prevention would strike."""
-        # At the level of an own order only what is visible ahead of it comes first: refilled icebergs queue behind.
+        # At the level of an own order only what is visible ahead of it comes first, if refilled icebergs queue behind.
+        keeps_place = self._dialect.iceberg_refill == "keeps_place"
         total = before = ahead = ZERO
         level: Decimal | None = None
         for maker in self.book.sides[opposite(order.side)]:
@@ -249,7 +250,7 @@ class Market:
                 level, before, ahead = maker.limit, total, ZERO
             if not _would_prevent(order, maker):
                 total += maker.remaining
-                ahead += maker.visible
+                ahead += maker.remaining if keeps_place else maker.visible
             elif order.stp_mode != "EXPIRE_MAKER":
                 return before + ahead
         return total
@@ -417,9 +418,10 @@ class Market:
                 self._trigger(cause)
 
     def _trigger(self, price: Decimal) -> None:
-        # 17 #32: by ascending order id, each fully processed, cascades allowed.
+        # RULES.md, trigger-sequence: each fully processed, cascades allowed.
         triggered = [order for order in self._stops.values() if order.track(price, self.now)]
-        for order in sorted(triggered, key=lambda each: each.order_id):
+        is_descending = self._dialect.trigger_sequence == "descending"
+        for order in sorted(triggered, key=lambda each: each.order_id, reverse=is_descending):
             if order.order_id not in self._stops:
                 continue
             del self._stops[order.order_id]

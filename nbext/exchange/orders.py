@@ -141,7 +141,7 @@ class Order(Ticket):
     trailing_time: int = -1
     extreme: Decimal = ZERO  # best trade price since tracking began (15.6)
     visible: Decimal = ZERO  # what the book shows: less than the rest for an iceberg (15.7)
-    lock_price: Decimal = ZERO  # what a unit bought may cost at most (17 #29)
+    lock_price: Decimal = ZERO  # what a unit bought may cost at most (RULES.md, funds)
     locked: Decimal = ZERO
     expiry_reason: str | None = None
     is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
@@ -162,7 +162,7 @@ class Order(Ticket):
 
     @property
     def current_id(self) -> str:
-        """The client id that later queries show: a cancel replaces it (17 #11)."""
+        """The client id that later queries show: a cancel replaces it (RULES.md, cancel-id-in-queries)."""
         return self.cancel_id or self.own_id
 
     @property
@@ -178,7 +178,7 @@ class Order(Ticket):
     @property
     def need(self) -> Decimal:
         """Funds that the rest of the order may cost."""
-        # 17 #29: price x rest in quote for a BUY, the rest in base for a SELL.
+        # RULES.md, funds: price x rest in quote for a BUY, the rest in base for a SELL.
         if self.awaits_quantity:
             return self.received
         return self.lock_price * self.remaining if self.side == "BUY" else self.remaining

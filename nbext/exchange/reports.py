@@ -157,7 +157,6 @@ def canceled_row(row: Order | tuple[OrderList, list[Order]], unit: int) -> Json:
     if isinstance(row, Order):
         return Json(canceled(row, unit))
     order_list, legs = row
-    # 17 #5: the list's time is that of the cancel.
     own = _members(listed(order_list, unit))
     return Json(f'{{{own}"orderReports":{canceled_rows(legs, unit)}}}')
 
@@ -167,10 +166,9 @@ def canceled_rows(rows: Iterable[Order | tuple[OrderList, list[Order]]], unit: i
     return Json(f"[{','.join([canceled_row(row, unit) for row in rows])}]")
 
 
-def placed_list(order_list: OrderList, unit: int, kind: str | None) -> Report:
+def placed_list(order_list: OrderList, unit: int, kind: str) -> Report:
     """Write the reply to the placement of an order list."""
-    # 17 #27: RESULT unless asked for otherwise.
-    reports = [placement(leg, unit, kind or "RESULT") for leg in order_list.legs]
+    reports = [placement(leg, unit, kind) for leg in order_list.legs]
     return listed(order_list, unit) | {"orderReports": reports}
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from nbext.exchange.orders import Ticket
 
 ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-PRECISION = 8  # decimals of every asset, and of every amount in a reply (17 #36)
+PRECISION = 8  # decimals of every asset, and of every amount in a reply (RULES.md, decimals)
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
-# All but TRANSFER, which needs a partner who asked for it as well (15.11). The first is the default (17 #28).
+# All but TRANSFER, which needs a partner who asked for it as well. The first is the default (RULES.md, default-stp).
 STP_MODES = ("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
 # What a symbol may allow, by the flag of exchangeInfo that says so.
 FEATURES = {
@@ -144,7 +144,7 @@ class Symbol:
             "filters": self.filters.wire,
             "permissions": [],
             "permissionSets": [list(self.permissions)],
-            "defaultSelfTradePreventionMode": self.stp_modes[0],  # 17 #28
+            "defaultSelfTradePreventionMode": self.stp_modes[0],
             "allowedSelfTradePreventionModes": list(self.stp_modes),
         }
 

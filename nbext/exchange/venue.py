@@ -242,7 +242,7 @@ class Venue:
             return Visit(entry, request, self.engine)
 
     def enter(self, visit: Visit) -> None:
-        """Let the gate look at a request, in the order of 17 #16."""
+        """Let the gate look at a request, in its order (RULES.md, checks)."""
         entry = visit.entry
         with self.lock:
             try:
@@ -252,7 +252,7 @@ class Venue:
                     wants_html = "text/html" in visit.request.headers.get("Accept", "")
                     visit.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
                 elif entry.method not in endpoints:
-                    visit.refusal = Reply(405)  # 17 #24
+                    visit.refusal = Reply(405)  # RULES.md, wrong-method
                 else:
                     visit.admission = self._admit(endpoints[entry.method], visit.request)
             except Refusal as refusal:
@@ -319,7 +319,7 @@ class Venue:
                 self.gate.check_departure(admission)
         except Refusal:
             if orders:
-                self.desk.count_orders(admission)  # 17 #35: this check is late enough to count
+                self.desk.count_orders(admission)  # RULES.md, refused-count: this check is late enough to count
             raise
         answer = self.reads.for_cancel(admission).answer(admission)
         if self.dialect.weight_refund == "after_answer":

@@ -167,6 +167,52 @@ def from_id_and_times(desk: Desk) -> object:
     return or_code(told, len(told))
 
 
+def own_trade(desk: Desk) -> object:
+    """Sell to oneself without naming a mode: the statuses of bid and offer."""
+    told = desk.client.public("/api/v3/exchangeInfo", symbol=SYMBOL).body["symbols"][0]
+    bid = desk.client.limit("BUY", "60000").body["orderId"]
+    offer = desk.client.limit("SELL", "60000").body["orderId"]
+    statuses = [desk.query(orderId=each)["status"] for each in (bid, offer)]
+    return told["defaultSelfTradePreventionMode"], statuses
+
+
+def trailing_start(desk: Desk) -> object:
+    """Return whether a trailing stop tracks as soon as it is placed."""
+    desk.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="0.1", trailingDelta=500)
+    return desk.ask("GET", OPEN)[0]["trailingTime"] > 0
+
+
+def trigger_sequence(desk: Desk) -> object:
+    """Trigger two stops by one trade: which one is filled at the better price."""
+    orders = [
+        desk.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="1.5", stopPrice="59000")["orderId"] for _ in range(2)
+    ]
+    desk.exchange.set_price(SYMBOL, 59_000)
+    spent = [float(desk.query(orderId=each)["cummulativeQuoteQty"]) for each in orders]
+    return spent[0] > spent[1]
+
+
+def iceberg_refill(desk: Desk) -> object:
+    """Fill an iceberg's visible part and some more: what the order behind it gets."""
+    desk.client.limit("BUY", "60000", "0.3", icebergQty="0.1")
+    behind = desk.client.limit("BUY", "60000", "0.1").body["orderId"]
+    best = {"timeInForce": "IOC", "quantity": "0.2", "price": "60000"}
+    desk.exchange.place(SYMBOL, "SELL", "LIMIT", account="market", **best)
+    return desk.query(orderId=behind)["status"]
+
+
+def closed_placement(desk: Desk) -> object:
+    """Place an order while nothing trades."""
+    desk.exchange.set_status(SYMBOL, "HALT")
+    return desk.client.limit("BUY", "50000").refusal
+
+
+def list_response(desk: Desk) -> object:
+    """Return what the reply to a list tells of its legs."""
+    legs = desk.ask("POST", f"{LIST}/oco", symbol=SYMBOL, **OCO)["orderReports"]
+    return ["status" in legs[0], "fills" in legs[0]]
+
+
 def cancel_ids(desk: Desk) -> object:
     """Return which of the reports of two orders and a list share a cancel id."""
     desk.limit("a")
@@ -457,6 +503,21 @@ SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
         {"split": [500, 504, 503], "500": [500] * 3, "503": [503] * 3, "400": [400] * 3},
     ),
     "list_from_id": (from_id_and_times, {"refused": -1128, "from_id_ignored": 1}),
+    "default_stp": (
+        own_trade,
+        {
+            "NONE": ("NONE", ["FILLED", "FILLED"]),
+            "EXPIRE_MAKER": ("EXPIRE_MAKER", ["EXPIRED_IN_MATCH", "NEW"]),
+            "EXPIRE_TAKER": ("EXPIRE_TAKER", ["NEW", "EXPIRED_IN_MATCH"]),
+            "EXPIRE_BOTH": ("EXPIRE_BOTH", ["EXPIRED_IN_MATCH"] * 2),
+            "DECREMENT": ("DECREMENT", ["EXPIRED_IN_MATCH"] * 2),
+        },
+    ),
+    "trailing_start": (trailing_start, {"last_price": True, "next_trade": False}),
+    "trigger_sequence": (trigger_sequence, {"ascending": True, "descending": False}),
+    "iceberg_refill": (iceberg_refill, {"queues_again": "FILLED", "keeps_place": "NEW"}),
+    "closed_placement_code": (closed_placement, {code: (code, "Market is closed.") for code in (-1013, -2010)}),
+    "list_response": (list_response, {"RESULT": [True, False], "ACK": [False, False], "FULL": [True, True]}),
     "cancel_ids": (cancel_ids, {"one": [0, 0, 0, 0], "each_row": [0, 1, 2, 2], "each_report": [0, 1, 2, 3]}),
     "pending_ends": (pending_leg, {each: ["CANCELED", each, each] for each in ("CANCELED", "EXPIRED")}),
     "oco_done": (decided_oco, {"decided": (0, False), "ended": (1, True)}),

@@ -122,7 +122,7 @@ def test_nothing_late_outlives_a_reset(exchange: LocalExchange, client: Client) 
 
 
 def test_late_executions_meet_the_third_timing_check(exchange: LocalExchange, client: Client) -> None:
-    """What has outlived its window on the way is -1021, and counts when it is a placement (17 #35)."""
+    """What has outlived its window on the way is -1021, and counts when it is a placement."""
     exchange.faults.execute_late("*", "*", seconds=0.3, times=2)
     client.limit("BUY", 50000, recvWindow=10000)
     late = client.limit("BUY", 50000, recvWindow=200)

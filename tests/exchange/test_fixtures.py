@@ -409,7 +409,7 @@ def cancel_all(stage: Stage) -> Answer:
     )
     stage.list("oco", "BTCUSDT", side="BUY", quantity="0.690354", **legs, **ids)
     answer = stage.signed("DELETE", OPEN_ORDERS, symbol="BTCUSDT")
-    # The one name that the exchange makes up: 22 characters, the same in all rows (17 #3).
+    # The one name that the exchange makes up: 22 characters, the same in all rows.
     made_up = answer.body[0]["clientOrderId"]
     assert re.fullmatch(r"[A-Za-z0-9]{22}", made_up)
     body = json.loads(json.dumps(answer.body).replace(made_up, "pXLV6Hz6mprAcVYpVMTGgx"))
@@ -775,7 +775,7 @@ def _agree(name: str, told: object, got: object) -> bool:
     if type(told) is not type(got):
         return False
     if isinstance(told, str) and isinstance(got, str) and NUMBER.fullmatch(told):
-        # 17 #36: eight decimals everywhere; the documentation has six to eight.
+        # Eight decimals everywhere; the documentation has six to eight.
         return EIGHT_DECIMALS.fullmatch(got) is not None and Decimal(told) == Decimal(got)
     if name in TIMES and told != -1:
         return isinstance(got, int) and len(str(got)) >= len(str(told)) and got != -1

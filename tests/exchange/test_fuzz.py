@@ -121,7 +121,7 @@ def documented_texts() -> dict[int, re.Pattern[str]]:
     # -1013, -2010 and -2011 share one table of texts (section 4).
     shared = rows[-1013] + rows[-2010] + rows[-2011]
     rows |= dict.fromkeys((-1013, -2010, -2011), shared)
-    rows[-2013].append("Order list does not exist.")  # 17 #13
+    rows[-2013].append("Order list does not exist.")
     rows[-1128].append("Combination of optional parameters invalid. Recommendation: '%s' should also be sent.")
     return {
         code: re.compile("|".join(re.escape(text).replace("%s", ".+") for text in texts), re.DOTALL)
