@@ -83,8 +83,14 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     return text
 
 
-def parse_base_url(text: str) -> str:
-    """Check a base URL and give it back without a trailing slash.
+def parse_base_url(text: str, what: str = "the base URL") -> str:
+    """Check a base URL and return it without a trailing slash.
+
+    Parameters
+    ----------
+    text : str
+    what : str
+        Where it was given, for messages.
 
     Raises
     ------
@@ -92,6 +98,10 @@ def parse_base_url(text: str) -> str:
         It has user info, a path or a query, or is plain ``http`` to another machine.
     """
     flaw = ""
+    if not isinstance(text, str):
+        raise ConfigurationError(
+            f"{what} is {type(text).__name__}, which is no text; nothing was sent. Give it as text."
+        )
     try:
         parts = urlsplit(text.strip())
         port = f":{parts.port}" if parts.port is not None else ""
@@ -110,7 +120,7 @@ def parse_base_url(text: str) -> str:
         elif parts.scheme == "http" and not is_loopback(host):
             flaw = "plain http is for this machine only, use https"
     if flaw:  # the text stays out of it: it may hold a password
-        raise ConfigurationError(f"the base URL cannot be used: {flaw}; nothing was sent. Correct it.")
+        raise ConfigurationError(f"{what} cannot be used: {flaw}; nothing was sent. Correct it.")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 

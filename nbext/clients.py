@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from nbext import profiles
+from nbext.credentials import sealed
 from nbext.errors import ConfigurationError
 from nbext.spot import SpotClient
 
@@ -16,6 +17,7 @@ _clients: dict[profiles.Endpoint, SpotClient] = {}
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 
 
+@sealed
 def connect(
     profile: str | None = None,
     *,
@@ -52,35 +54,22 @@ def connect(
     ConfigurationError
         The choice is ambiguous, or the credential is not whole or cannot be one. Nothing was sent.
     """
-    given = profiles.Given(api_key, secret_key, private_key, passphrase)
-    # A traceback that shows local variables shows none of these.
-    del api_key, secret_key, private_key, passphrase
-    return _open(profiles.resolve_given(profile, base_url, given))
+    return _open(
+        profiles.resolve(
+            profile,
+            base_url=base_url,
+            api_key=api_key,
+            secret_key=secret_key,
+            private_key=private_key,
+            passphrase=passphrase,
+        )
+    )
 
 
 def _open(endpoint: profiles.Endpoint) -> SpotClient:
-    try:
-        client = _client_of(endpoint)
-    except ConfigurationError as error:
-        refused = error.with_traceback(None)  # IPython's verbose tracebacks show attributes, too
-    else:
-        _always_ask[client] = endpoint.always_ask
-        return client
-    refused.__context__ = None
-    raise refused
-
-
-def _client_of(endpoint: profiles.Endpoint) -> SpotClient:
-    if (credential := endpoint.credential) is None:
-        return SpotClient(endpoint.base_url, profile=endpoint.profile)
-    return SpotClient(
-        endpoint.base_url,
-        profile=endpoint.profile,
-        api_key=credential.api_key,
-        secret_key=credential.secret_key,
-        private_key=credential.private_key,
-        passphrase=credential.passphrase,
-    )
+    client = SpotClient(endpoint.base_url, profile=endpoint.profile, credential=endpoint.credential)
+    _always_ask[client] = endpoint.always_ask
+    return client
 
 
 def client_for(profile: str | None = None) -> SpotClient:

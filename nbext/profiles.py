@@ -16,18 +16,21 @@ A credential is taken whole from one source: the arguments; else the profile's o
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from nbext.arguments import parse_base_url
+from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from nbext.exchange import LocalExchange
 
@@ -40,32 +43,6 @@ _BASE_URLS = {
 _BUILT_IN = ("local", *_BASE_URLS, "custom")
 _PRACTICE_HOSTS = frozenset({"testnet.binance.vision", "demo-api.binance.com"})
 _FIELDS = frozenset({"base_url", "api_key", "secret_key", "private_key", "passphrase", "always_ask"})
-
-
-@dataclass(frozen=True, repr=False, slots=True)
-class Credential:
-    """An API key with its one secret. Its repr shows nothing."""
-
-    api_key: str
-    secret_key: str | None = None
-    private_key: bytes | None = None
-    passphrase: str | None = None
-
-    def __repr__(self) -> str:
-        return "<credential>"
-
-
-@dataclass(frozen=True, repr=False, slots=True)
-class Given:
-    """What somebody gave as a credential, whole or not. Its repr shows nothing."""
-
-    api_key: str | None = None
-    secret_key: str | None = None
-    private_key: str | bytes | os.PathLike[str] | None = None
-    passphrase: str | None = None
-
-    def __repr__(self) -> str:
-        return "<given credential>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +87,7 @@ def names() -> list[str]:
     return [*_BUILT_IN, *(name for name in _entries() if name not in _BUILT_IN)]
 
 
+@sealed
 def resolve(
     profile: str | None = None,
     *,
@@ -138,32 +116,9 @@ def resolve(
     ConfigurationError
         The choice is ambiguous, the credential is not whole, or a file cannot be used.
     """
-    given = Given(api_key, secret_key, private_key, passphrase)
-    # A traceback that shows local variables shows none of these.
-    del api_key, secret_key, private_key, passphrase
-    return resolve_given(profile, base_url, given)
-
-
-def resolve_given(profile: str | None, base_url: str | None, credential: Given) -> Endpoint:
-    """Do as `resolve` does, with a credential that no traceback shows.
-
-    Raises
-    ------
-    ConfigurationError
-        As `resolve`.
-    """
-    try:
-        return _resolve(profile, base_url, credential)
-    except ConfigurationError as error:
-        refused = error.with_traceback(None)  # its frames hold keys, and the profile file
-    refused.__context__ = None
-    raise refused
-
-
-def _resolve(profile: str | None, base_url: str | None, arguments: Given) -> Endpoint:
     name, url = _choose(profile, base_url)
-    given = _credential(
-        "the arguments", arguments.api_key, arguments.secret_key, arguments.private_key, arguments.passphrase
+    given = Credential.taken(
+        "the arguments", api_key=api_key, secret_key=secret_key, private_key=private_key, passphrase=passphrase
     )
     if name == "local":
         if given is not None:
@@ -172,15 +127,18 @@ def _resolve(profile: str | None, base_url: str | None, arguments: Given) -> End
                 "Leave the key out, or name another profile."
             )
         exchange = local()
-        return Endpoint("local", exchange.url, Credential(exchange.api_key, exchange.secret_key))
+        return Endpoint("local", exchange.url, Credential(Secret(exchange.api_key), Secret(exchange.secret_key)))
     entry = {} if name == "custom" else _entries().get(name, {})
-    own = _credential(
-        f"profile {name!r}",
-        *(_text(entry, name, key) for key in ("api_key", "secret_key", "private_key", "passphrase")),
+    own = Credential.taken(
+        f"profile {quoted(name)}",
+        **{key: _text(entry, name, key) for key in ("api_key", "secret_key", "private_key", "passphrase")},
     )
+    what = f"the base_url of profile {quoted(name)}"
+    if url is not None:
+        what = "the base URL" if base_url is not None else "NBEXT_BASE_URL"
     return Endpoint(
         name,
-        url or _BASE_URLS.get(name) or _text(entry, name, "base_url") or "",
+        parse_base_url(url or _BASE_URLS.get(name) or _text(entry, name, "base_url") or "", what),
         given or own or _environment_credential(),
         always_ask=entry.get("always_ask") is True,
     )
@@ -220,7 +178,7 @@ def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]
     if base_url is not None:
         if profile not in {None, "custom"}:
             raise ConfigurationError(
-                f"a base URL and the profile {profile!r} were both given; nothing was sent. Give one of them."
+                f"a base URL and the profile {quoted(profile)} were both given; nothing was sent. Give one of them."
             )
         return "custom", base_url
     named = profile or _selected or _environment("NBEXT_PROFILE")
@@ -230,7 +188,8 @@ def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]
         return (DEFAULT, None) if environment_url is None else ("custom", environment_url)
     if environment_url is not None:
         raise ConfigurationError(
-            f"NBEXT_BASE_URL is set, and the profile {named!r} is named as well; nothing was sent. Unset one of them."
+            f"NBEXT_BASE_URL is set, and the profile {quoted(named)} is named as well; nothing was sent. "
+            "Unset one of them."
         )
     _require_known(str(named))
     return str(named), None
@@ -239,7 +198,7 @@ def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]
 def _require_known(profile: str) -> None:
     if profile not in _BUILT_IN and profile not in _entries():
         raise ConfigurationError(
-            f"there is no profile {profile!r}; nothing was sent. There are {', '.join(names())}; "
+            f"there is no profile {quoted(profile)}; nothing was sent. There are {', '.join(names())}; "
             f"more can be written into {_path()}."
         )
 
@@ -250,45 +209,12 @@ def _environment(name: str) -> str | None:
 
 
 def _environment_credential() -> Credential | None:
-    names_ = ("BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY", "BINANCE_PRIVATE_KEY_PASSPHRASE")
-    return _credential("the environment", *(_environment(name) for name in names_))
-
-
-def _credential(
-    source: str,
-    api_key: str | None,
-    secret_key: str | None,
-    private_key: str | bytes | os.PathLike[str] | None,
-    passphrase: str | None,
-) -> Credential | None:
-    if api_key is None and secret_key is None and private_key is None:
-        return None
-    flaw = ""
-    if secret_key is not None and private_key is not None:
-        flaw = "holds a secret key and a private key; an API key has one of them"
-    elif api_key is None:
-        flaw = "has no API key beside the secret"
-    elif secret_key is None and private_key is None:
-        flaw = "has neither a secret key nor a private key beside the API key"
-    if flaw or api_key is None:
-        raise ConfigurationError(f"the credential of {source} {flaw}; nothing was sent. Give it whole, from one place.")
-    if private_key is None:
-        return Credential(api_key, secret_key)
-    return Credential(api_key, None, _pem(source, private_key), passphrase)
-
-
-def _pem(source: str, private_key: str | bytes | os.PathLike[str]) -> bytes:
-    if isinstance(private_key, bytes):
-        return private_key
-    if isinstance(private_key, str) and private_key.lstrip().startswith("-----BEGIN "):
-        return private_key.encode()
-    try:
-        return Path(private_key).expanduser().read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-    # The path stays out of it: somebody may have put the key itself where its path belongs.
-    raise ConfigurationError(
-        f"the private key file of {source} cannot be read ({reason}); nothing was sent. Check its path."
+    return Credential.taken(
+        "the environment",
+        api_key=_environment("BINANCE_API_KEY"),
+        secret_key=_environment("BINANCE_API_SECRET"),
+        private_key=_environment("BINANCE_PRIVATE_KEY"),
+        passphrase=_environment("BINANCE_PRIVATE_KEY_PASSPHRASE"),
     )
 
 
@@ -298,59 +224,85 @@ def _path() -> Path:
     return platformdirs.user_config_path("nbext", appauthor=False) / "profiles.toml"
 
 
+@sealed
 def _entries() -> Mapping[str, Mapping[str, object]]:
     """Read the profile file, if there is one and nobody else can read or could have written it."""
     path = _path()
-    entries, flaw = _read(path)
-    if flaw:
-        del entries  # a traceback that shows local variables shows no key
-        raise ConfigurationError(f"{path} {flaw}; nothing was sent. Mend the file, or move it away.")
-    return entries
-
-
-def _read(path: Path) -> tuple[Mapping[str, Mapping[str, object]], str]:
-    """Read profiles, and say what is wrong with them, if anything is."""
-    flaw = ""
     try:
         with path.open("rb") as file:
             if os.name == "posix":
                 facts = os.fstat(file.fileno())
                 if facts.st_uid != os.geteuid():
-                    flaw = "belongs to somebody else"
-                elif facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    flaw = "can be read or written by others: chmod 600 it"
-            entries = {} if flaw else tomllib.load(file)
+                    raise _unusable(path, "belongs to another user")
+                if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise _unusable(path, "can be read or written by others: chmod 600 it")
+            raw = file.read()
     except FileNotFoundError:
-        return {}, ""
+        return {}
     except OSError as error:
-        entries, flaw = {}, f"cannot be read ({error.strerror})"
-    except ValueError:
-        # tomllib's own words can quote the line, which may be the one with the secret.
-        entries, flaw = {}, "is not TOML"
-    for name, entry in entries.items():
-        flaw = flaw or _entry_flaw(name, entry)
-    return entries, flaw
+        raise _unusable(path, f"cannot be read ({error.strerror})") from None
+    entries, flaw = _parsed(raw)
+    if flaw:
+        raise _unusable(path, flaw)
+    return entries
+
+
+def _parsed(raw: bytes) -> tuple[dict[str, dict[str, object]], str]:
+    """Parse profiles, or say what is wrong with them; tomllib's own words can quote the line with the secret."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
+        return {}, "is not UTF-8 but UTF-16, as some Windows programs write: save it as UTF-8"
+    try:
+        text = raw.decode("utf-8-sig")  # with the mark that Windows editors put first
+        entries = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        return {}, f"is not UTF-8: line {number} holds other bytes, save it as UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line ([0-9]+)", str(error))
+        return {}, _syntax_flaw(text, int(found[1]) if found else text.rstrip().count("\n") + 1)
+    except RecursionError:
+        return {}, "is not TOML: its values are nested too deep"
+    return entries, next(filter(None, (_entry_flaw(name, entry) for name, entry in entries.items())), "")
+
+
+def _unusable(path: Path, flaw: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {flaw}; nothing was sent. Correct the file, or move it away.")
+
+
+def _syntax_flaw(text: str, number: int) -> str:
+    """Say what is wrong with a line, without quoting it."""
+    line = [*text.split("\n"), ""][number - 1]
+    where = f"is not TOML at line {number}"
+    if re.search(r'=\s*"[^"]*\\', line):
+        return rf"{where}: a backslash in double quotes begins an escape; put a Windows path in single quotes"
+    if re.match(r"\s*[A-Za-z_-]+\s*=\s*[^\s\"'\[{]", line):
+        return f"{where}: text stands in quotes there"
+    if re.match(r"\s*\[", line):
+        return f"{where}: a profile's name stands in brackets on a line of its own, once"
+    return where
 
 
 def _entry_flaw(name: str, entry: object) -> str:
-    flaw = ""
+    flaw, named = "", quoted(name)
     if not isinstance(entry, dict):
-        flaw = f"holds {name!r} outside any profile"
+        flaw = f"holds {named} outside any profile"
     elif name in {"local", "custom"}:
-        flaw = f"describes {name!r}, which is built in and takes nothing from a file"
+        flaw = f"describes {named}, which is built in and takes nothing from a file"
     elif strange := sorted(set(entry) - _FIELDS):
-        flaw = f"holds {strange[0]!r} in profile {name!r}, which is none of {', '.join(sorted(_FIELDS))}"
+        flaw = f"holds {quoted(strange[0])} in profile {named}, which is none of {', '.join(sorted(_FIELDS))}"
     elif name in _BASE_URLS and "base_url" in entry:
-        flaw = f"gives the built-in profile {name!r} another base URL"
+        flaw = f"gives the built-in profile {named} another base URL"
     elif name not in _BASE_URLS and not entry.get("base_url"):
-        flaw = f"gives profile {name!r} no base_url"
+        flaw = f"gives profile {named} no base_url"
     elif not isinstance(entry.get("always_ask", False), bool):
-        flaw = f"gives profile {name!r} an always_ask that is neither true nor false"
+        flaw = f"gives profile {named} an always_ask that is neither true nor false"
     return flaw
 
 
 def _text(entry: Mapping[str, object], profile: str, field: str) -> str | None:
     value = entry.get(field)
     if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{field} of profile {profile!r} is not text; nothing was sent. Mend profiles.toml.")
+        raise ConfigurationError(
+            f"{field} of profile {quoted(profile)} is not text; nothing was sent. Correct profiles.toml."
+        )
     return value or None

@@ -12,12 +12,14 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
 from nbext import signing
 from nbext.arguments import Value, encode, is_loopback, parse_base_url, parse_symbol
+from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
     ConfigurationError,
     NbextError,
@@ -26,11 +28,12 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.untrusted import printable
+from nbext.untrusted import printable, scrub
 from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import os
+    from collections.abc import Iterator, Mapping
     from decimal import Decimal
 
     from nbext.wire import Answer
@@ -115,10 +118,12 @@ class SpotClient:
         Name that messages use for it.
     api_key, secret_key : str, optional
         A key and its HMAC secret key. Blanks and line ends around them are dropped.
-    private_key : bytes, optional
-        RSA or Ed25519 private key in PEM (PKCS#8), in place of `secret_key`.
+    private_key : str, bytes or path, optional
+        RSA or Ed25519 private key in PEM (PKCS#8), or the path of one, in place of `secret_key`.
     passphrase : str, optional
         For an encrypted `private_key`.
+    credential : Credential, optional
+        In place of these four.
     connect_timeout : float, default 3.0
         Seconds for connecting, TLS included.
     answer_timeout : float, default 12.0
@@ -144,6 +149,7 @@ class SpotClient:
     forked child, which opens connections of its own.
     """
 
+    @sealed
     def __init__(
         self,
         base_url: str,
@@ -151,25 +157,31 @@ class SpotClient:
         profile: str = "custom",
         api_key: str | None = None,
         secret_key: str | None = None,
-        private_key: bytes | None = None,
+        private_key: str | bytes | os.PathLike[str] | None = None,
         passphrase: str | None = None,
+        credential: Credential | None = None,
         connect_timeout: float = CONNECT_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
     ) -> None:
         self.profile, self.host = profile, ""
-        self._api_key: str | None = None
+        self._api_key: Secret | None = None
+        self._signing_key: signing.SigningKey | None = None
         self.base_url = parse_base_url(base_url)
         self.host = urlsplit(self.base_url).netloc
         self.used_weight: int | None = None
         self.clock_offset: float | None = None
         self.longest = connect_timeout + answer_timeout + 1.0
         self._heard = threading.local()
-        credential = _credential(profile, api_key, secret_key, private_key, passphrase)
-        # A traceback that shows local variables shows none of these.
-        del api_key, secret_key, private_key, passphrase
-        if isinstance(credential, ConfigurationError):
-            raise credential
-        self._api_key, self._signing_key = credential[0] and _Hidden(credential[0]), credential[1]
+        if credential is None:
+            credential = Credential.taken(
+                f"profile {quoted(profile)}",
+                api_key=api_key,
+                secret_key=secret_key,
+                private_key=private_key,
+                passphrase=passphrase,
+            )
+        if credential is not None:
+            self._api_key, self._signing_key = credential.api_key, _signing_key(credential)
         self._wire = Wire(
             self.base_url,
             {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _user_agent()},
@@ -198,7 +210,7 @@ class SpotClient:
     @property
     def key_hint(self) -> str:
         """The last four characters of the API key, never more; empty without a key."""
-        return (self._api_key or "")[-4:]
+        return "" if self._api_key is None else self._api_key.reveal()[-4:]
 
     def fingerprint(self, salt: bytes) -> str:
         """Return what tells this API key from others without giving it away; empty without a key."""
@@ -241,10 +253,7 @@ class SpotClient:
         answer: Answer | None = getattr(self._heard, "answer", None)
         if answer is None:
             return None, None
-        if answer.body is None:
-            return answer.status, None
-        text = scrub(answer.body.decode("utf-8", "surrogateescape"), self._heard.secrets)
-        return answer.status, text.encode("utf-8", "surrogateescape")
+        return answer.status, answer.body
 
     def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
         """Cancel every open order on a symbol, order lists included. Sent once, never again.
@@ -380,14 +389,15 @@ class SpotClient:
             query = f"{query}&{stamp}" if query else stamp
             signature = self._signing_key.sign(query.encode("ascii"))
             query = f"{query}&signature={quote(signature, safe='')}"
-            headers = {"X-MBX-APIKEY": self._api_key}
-        secrets = (_Hidden(signature), _Hidden(self._api_key or ""))
-        self._heard.answer, self._heard.secrets = None, secrets
+            headers = {"X-MBX-APIKEY": self._api_key.reveal()}
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
         if isinstance(answer, NbextError):
             return answer
+        if answer.body is not None:  # from here on nobody sees what a proxy may have echoed
+            key = "" if self._api_key is None else self._api_key.reveal()
+            answer = replace(answer, body=scrub(answer.body, (signature, key)))
         self._heard.answer = answer
-        return self._classify(answer, method, where, secrets)
+        return self._classify(answer, method, where)
 
     def measure_clock_offset(self, samples: int = 5) -> float:
         """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.
@@ -457,11 +467,11 @@ class SpotClient:
         if answer.status in _RATE_LIMIT_STATUSES and wait is not None:
             _holds[self.host] = max(_holds.get(self.host, (0.0, 0)), (time.monotonic() + wait, answer.status))
 
-    def _classify(self, answer: Answer, method: str, where: str, secrets: tuple[str, ...]) -> Any:  # noqa: ANN401
+    def _classify(self, answer: Answer, method: str, where: str) -> Any:  # noqa: ANN401
         status, document = answer.status, _document(answer.body)
         if status == HTTPStatus.OK and document is not _UNREADABLE:
             return document
-        code, msg = _code_and_msg(document, secrets)
+        code, msg = _code_and_msg(document)
         said = f"{code} {msg}".rstrip(". ")
         if code is None:
             said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
@@ -500,29 +510,25 @@ def _user_agent() -> str:
     return f"nbext/{__version__}"
 
 
-def _credential(
-    profile: str, api_key: str | None, secret_key: str | None, private_key: bytes | None, passphrase: str | None
-) -> tuple[str | None, signing.SigningKey | None] | ConfigurationError:
-    """Check a key and its secret: both trimmed, since they were pasted, and neither ever shown.
+def _signing_key(credential: Credential) -> signing.SigningKey:
+    """Make the key that signs.
 
-    An error is given back rather than raised, so that no traceback has this call's arguments.
+    Raises
+    ------
+    ConfigurationError
+        It is nothing that can sign.
     """
-    flaw = ""
-    if secret_key is not None and private_key is not None:
-        flaw = "has both a secret key and a private key; an API key has one of them"
-    elif (api_key is None) != (secret_key is None and private_key is None):
-        flaw = "is not whole; an API key goes with its secret key or its private key"
-    elif api_key is None:
-        return None, None
-    else:
-        try:
-            signing.require_api_key(api_key.strip())
-            if private_key is not None:
-                return api_key.strip(), signing.private_key(private_key, passphrase)
-            return api_key.strip(), signing.hmac_key(cast("str", secret_key).strip())
-        except ValueError as error:
-            flaw = f"cannot be used: {error}"
-    return ConfigurationError(f"the credential for profile {profile!r} {flaw}; nothing was sent. Correct it.")
+    try:
+        signing.require_api_key(credential.api_key.reveal())
+        if credential.private_key is not None:
+            passphrase = credential.passphrase
+            return signing.private_key(
+                credential.private_key.reveal().encode(), None if passphrase is None else passphrase.reveal()
+            )
+        return signing.hmac_key("" if credential.secret_key is None else credential.secret_key.reveal())
+    except ValueError as error:
+        flaw = str(error)
+    raise ConfigurationError(f"the credential cannot be used: {flaw}; nothing was sent. Correct it.")
 
 
 def _require_request(method: str, path: str, query: str, *, signed: bool) -> None:
@@ -548,15 +554,6 @@ def _are_cancel_reports(document: object) -> bool:
 
 def _are_reports(document: object) -> bool:
     return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
-
-
-class _Hidden(str):
-    """Text that no repr shows, neither its own nor that of what holds it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<hidden>"
 
 
 class _Unreadable:
@@ -594,21 +591,9 @@ def _refuse_constant(name: str) -> None:
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _code_and_msg(document: object, secrets: Iterable[str]) -> tuple[int | None, str]:
-    """Read an error body, and hide what a proxy may have echoed into it."""
+def _code_and_msg(document: object) -> tuple[int | None, str]:
+    """Read an error body."""
     if not isinstance(document, dict) or type(code := document.get("code")) is not int:
         return None, ""
     msg = " ".join(str(document.get("msg", "")).split())
-    return code, printable(scrub(msg, secrets)[:300])
-
-
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Hide signatures, and the given secrets in plain or percent-encoded form, in a text of unknown origin."""
-    for secret in secrets:
-        for form in {secret, quote(secret, safe="")} - {""}:
-            text = text.replace(form, "<hidden>")
-    # Most texts are long answers without any such word, and a search that minds no case takes longer than all the rest.
-    lowered = text.lower()
-    if text.isascii() and not any(word in lowered for word in ("signature", "apikey", "api-key")):
-        return text
-    return re.sub(r"(?i)(signature|apikey|api-key)(=|%3D|\s*[:=]\s*)[^&\s\"'<>]+", r"\1\2<hidden>", text)
+    return code, printable(msg[:300])

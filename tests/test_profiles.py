@@ -9,9 +9,10 @@ import pytest
 from conftest import answer
 
 from nbext import profiles
+from nbext.credentials import Credential, Secret
 from nbext.errors import ConfigurationError
 from nbext.exchange import LocalExchange
-from nbext.profiles import Credential, Endpoint, is_live, resolve
+from nbext.profiles import Endpoint, is_live, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,14 @@ def profile_file() -> Callable[..., Path]:
         return path
 
     return write
+
+
+def credential(
+    api_key: str, secret_key: str | None = None, private_key: str | None = None, passphrase: str | None = None
+) -> Credential:
+    """Make what a credential should come to."""
+    rest = (None if text is None else Secret(text) for text in (secret_key, private_key, passphrase))
+    return Credential(Secret(api_key), *rest)
 
 
 def refusal(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401 - as resolve takes them
@@ -82,7 +91,7 @@ def test_the_default_is_the_local_exchange() -> None:
     assert first.profile == "local"
     assert first.base_url == profiles.local().url
     assert first.base_url.startswith("http://127.0.0.1:")
-    assert first.credential == Credential(profiles.local().api_key, profiles.local().secret_key)
+    assert first.credential == credential(profiles.local().api_key, profiles.local().secret_key)
     assert profiles.local() is profiles.local()
     assert not is_live(first.base_url)
 
@@ -97,7 +106,7 @@ def test_the_local_profile_takes_no_keys_but_its_own(monkeypatch: pytest.MonkeyP
         assert "its own exchange's keys" in refusal(**given)
     monkeypatch.setenv("BINANCE_API_KEY", "kTest")
     monkeypatch.setenv("BINANCE_API_SECRET", "sTest")
-    assert resolve().credential == Credential(profiles.local().api_key, profiles.local().secret_key)
+    assert resolve().credential == credential(profiles.local().api_key, profiles.local().secret_key)
 
 
 def test_a_base_url_makes_the_profile_custom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,13 +165,13 @@ def test_a_credential_comes_from_the_first_source_that_has_one(
     assert resolve("live").credential is None
     monkeypatch.setenv("BINANCE_API_KEY", " kEnvironment\n")
     monkeypatch.setenv("BINANCE_API_SECRET", "sEnvironment")
-    assert resolve("live").credential == Credential("kEnvironment", "sEnvironment")
-    assert resolve(base_url=LIVE).credential == Credential("kEnvironment", "sEnvironment")
+    assert resolve("live").credential == credential("kEnvironment", "sEnvironment")
+    assert resolve(base_url=LIVE).credential == credential("kEnvironment", "sEnvironment")
     profile_file('[live]\napi_key = "kEntry"\nsecret_key = "sEntry"\n')
-    assert resolve("live").credential == Credential("kEntry", "sEntry")
-    assert resolve("demo").credential == Credential("kEnvironment", "sEnvironment")
-    assert resolve("live", **ARGUMENTS).credential == Credential("kArgument", "sArgument")
-    assert resolve(base_url=LIVE, **ARGUMENTS).credential == Credential("kArgument", "sArgument")
+    assert resolve("live").credential == credential("kEntry", "sEntry")
+    assert resolve("demo").credential == credential("kEnvironment", "sEnvironment")
+    assert resolve("live", **ARGUMENTS).credential == credential("kArgument", "sArgument")
+    assert resolve(base_url=LIVE, **ARGUMENTS).credential == credential("kArgument", "sArgument")
 
 
 def test_a_passphrase_goes_with_the_key_of_its_own_source(
@@ -174,10 +183,10 @@ def test_a_passphrase_goes_with_the_key_of_its_own_source(
     monkeypatch.setenv("BINANCE_PRIVATE_KEY_PASSPHRASE", "sTestEnvironment")
     monkeypatch.setenv("BINANCE_API_KEY", "kEnvironment")
     monkeypatch.setenv("BINANCE_PRIVATE_KEY", str(path))
-    assert resolve("live").credential == Credential("kEnvironment", None, PEM.encode(), "sTestEnvironment")
-    assert resolve("live", api_key="k", private_key=PEM).credential == Credential("k", None, PEM.encode(), None)
+    assert resolve("live").credential == credential("kEnvironment", None, PEM, "sTestEnvironment")
+    assert resolve("live", api_key="k", private_key=PEM).credential == credential("k", None, PEM, None)
     profile_file(f'[live]\napi_key = "kEntry"\nprivate_key = "{path}"\n[demo]\napi_key = "kEntry"\n')
-    assert resolve("live").credential == Credential("kEntry", None, PEM.encode(), None)
+    assert resolve("live").credential == credential("kEntry", None, PEM, None)
     assert "profile 'demo' has neither" in refusal("demo")
     assert "the arguments has neither" in refusal("live", api_key="kArgument")
     assert "the arguments has no API key" in refusal("live", secret_key="sTestArgument")
@@ -216,10 +225,7 @@ def test_a_private_key_is_a_path_or_the_pem_itself(tmp_path: Path, monkeypatch: 
     path.write_text(PEM)
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in (PEM, "\n " + PEM, PEM.encode(), str(path), path, "~/key.pem"):
-        credential = resolve("live", api_key="k", private_key=given).credential
-        assert credential is not None
-        assert credential.private_key is not None
-        assert credential.private_key.strip() == PEM.strip().encode()
+        assert resolve("live", api_key="k", private_key=given).credential == credential("k", None, PEM)
 
 
 @pytest.mark.parametrize("given", ["/nowhere/sTest.pem", "/", "sTestSecretKey", "sTest\x00", "sTest" * 2000])
@@ -232,7 +238,7 @@ def test_a_key_file_that_cannot_be_read_is_refused_unseen(given: str) -> None:
 
 def test_nothing_shows_a_credential() -> None:
     """The repr of a credential, and of an endpoint that has one, shows none of it."""
-    endpoint = Endpoint("live", LIVE, Credential("kTest", "sTest", b"pTest", "wTest"))
+    endpoint = Endpoint("live", LIVE, credential("kTest", "sTest", "pTest", "wTest"))
     assert repr(endpoint.credential) == str(endpoint.credential) == "<credential>"
     assert not any(text in f"{endpoint!r} {endpoint}" for text in ("kTest", "sTest", "pTest", "wTest"))
 
@@ -247,7 +253,7 @@ def test_profiles_of_the_users_own_come_from_the_file(profile_file: Callable[...
         '[bare]\nbase_url = "https://bare.example"\nalways_ask = false\n'
         "[live]\nalways_ask = true\n"
     )
-    assert resolve("desk") == Endpoint("desk", "https://desk.example", Credential("kDesk", "sDesk"), always_ask=True)
+    assert resolve("desk") == Endpoint("desk", "https://desk.example", credential("kDesk", "sDesk"), always_ask=True)
     assert resolve("bare") == Endpoint("bare", "https://bare.example")
     assert resolve("live") == Endpoint("live", LIVE, always_ask=True)
     assert not resolve("demo").always_ask
@@ -264,14 +270,14 @@ def test_a_file_that_others_can_read_or_write_is_refused(profile_file: Callable[
     assert message.startswith(f"{path} can be read or written by others: chmod 600 it")
     for good in (0o600, 0o400, 0o700):
         path.chmod(good)
-        assert resolve("live").credential == Credential("kTest", "sTest")
+        assert resolve("live").credential == credential("kTest", "sTest")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_somebody_else_is_refused(profile_file: Callable[..., Path]) -> None:
     """What another account wrote is not trusted, even when it can be read."""
     os.chown(profile_file('[live]\napi_key = "kTest"\nsecret_key = "sTest"\n'), 12345, 12345)
-    assert "belongs to somebody else" in refusal("live")
+    assert "belongs to another user" in refusal("live")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +285,7 @@ def test_a_file_of_somebody_else_is_refused(profile_file: Callable[..., Path]) -
     [
         ("[live]\nsecret_key = sTest\n", "is not TOML"),
         ("[live\n", "is not TOML"),
-        (b'[live]\nsecret_key = "sTest\xff"\n', "is not TOML"),
+        (b'[live]\nsecret_key = "sTest\xff"\n', "is not UTF-8: line 2"),
         ('secret_key = "sTest"\n', "holds 'secret_key' outside any profile"),
         ('[live]\nsecret = "sTest"\n', "holds 'secret' in profile 'live', which is none of"),
         ('[local]\nsecret_key = "sTest"\n', "describes 'local'"),

@@ -51,9 +51,11 @@ def test_the_profiles_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     desk, testnet = profiles.resolve("desk"), profiles.resolve("testnet")
     assert (desk.base_url, desk.always_ask) == ("https://api.binance.com", True)
     assert desk.credential is not None
-    assert desk.credential.private_key == key
+    assert desk.credential.private_key is not None
+    assert desk.credential.private_key.reveal() == key.decode()
     assert testnet.credential is not None
-    assert testnet.credential.secret_key == "..."
+    assert testnet.credential.secret_key is not None
+    assert testnet.credential.secret_key.reveal() == "..."
 
 
 def test_the_badge_leads_to_this_version() -> None:
