@@ -216,7 +216,9 @@ class SpotClient:
         """Return what tells this API key from others without giving it away; empty without a key."""
         import hmac
 
-        return "" if self._api_key is None else hmac.new(salt, self._api_key.encode(), "sha256").hexdigest()[:32]
+        return (
+            "" if self._api_key is None else hmac.new(salt, self._api_key.reveal().encode(), "sha256").hexdigest()[:32]
+        )
 
     @property
     def key_kind(self) -> str:
