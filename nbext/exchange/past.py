@@ -54,10 +54,10 @@ def _keep(thing: Thing, moment: int) -> None:
     thing.past.append((moment, twin))
 
 
-def as_of(thing: Thing, moment: int) -> Thing | None:
-    """Return an order or a list as it was, None if it had not been placed yet."""
+def as_of(thing: Thing, moment: int | None) -> Thing | None:
+    """Return an order or a list as it was, None if it had not been placed yet; as it is when no moment is given."""
     # What has ended before the past was kept is as it was.
-    return thing if thing.past is None else _latest(thing.past, moment)
+    return thing if moment is None or thing.past is None else _latest(thing.past, moment)
 
 
 def _latest(past: Sequence[tuple[int, State]], moment: int) -> State | None:
@@ -130,7 +130,7 @@ def _torn(order: Order, earlier: Order | None) -> Order:
     return torn
 
 
-def truth(order: Order, moment: int) -> dict[str, object] | None:
+def truth(order: Order, moment: int | None) -> dict[str, object] | None:
     """Write an order as it was, all of it, whatever any reply would have shown of it; None before it was placed."""
     was = as_of(order, moment)
     if was is None:

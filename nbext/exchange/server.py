@@ -487,8 +487,8 @@ class LocalExchange:
         symbol : str, optional
             Only its orders.
         at : float, optional
-            As they were at this moment, in seconds as `time.time` has them; orders placed later are left out. Only for
-            an exchange made with ``keeps_past=True``. The exchange's clocks may be off (`Faults.skew`,
+            As they were at this moment: `time.time`, plus what `advance` has added. Orders placed later are left out.
+            Only for an exchange made with ``keeps_past=True``. The exchange's clocks may be off (`Faults.skew`,
             `Dialect.engine_clock`); this moment is not.
         account : str
             Whose orders.

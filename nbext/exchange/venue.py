@@ -21,7 +21,7 @@ from nbext.exchange import gate, past
 from nbext.exchange.accounts import KEPT_ORDERS
 from nbext.exchange.desk import Desk
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.endpoints import BY_PATH, MAX_INTEGER
+from nbext.exchange.endpoints import BY_PATH
 from nbext.exchange.engine import Engine
 from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
 from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
@@ -402,14 +402,14 @@ class Venue:
         """Return all orders of an account as they were at a moment, in seconds by a clock that is right."""
         if at is not None and not self.reads.keeps_past:
             raise ValueError("what was true earlier is known to an exchange made with keeps_past=True")
-        moment = MAX_INTEGER if at is None else int(at * SECOND)
+        moment = None if at is None else int(at * SECOND)
         with self.lock:
             known = self.engine.account(account).orders
             rows = []
             for order in [order for name in known for order in known[name].values() if symbol in {None, name}]:
                 told = past.truth(order, moment)
                 if told is not None:
-                    happened = [event for event in order.history if self._happened(event)[1] <= moment]
+                    happened = [each for each in order.history if moment is None or self._happened(each)[1] <= moment]
                     rows.append(told | {"history": [self._event(event) for event in happened]})
             return rows
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from contextlib import contextmanager
+from dataclasses import fields
 from email.utils import parsedate_to_datetime
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +24,13 @@ pytest_plugins = ["exchange_fixtures"]
 
 ALL_ORDERS = "/api/v3/allOrders"
 HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[LocalExchange]:
+    """Serve an exchange that remembers."""
+    with LocalExchange(keeps_past=True) as exchange:
+        yield exchange
 
 
 class Punctual(Client):
@@ -363,6 +372,68 @@ def test_the_record_of_every_order(skew: float) -> None:
         held: Any = [leg["list"] for leg in legs]
         assert held[0] == held[1]
         assert (held[0]["isDone"], held[0]["orderIds"]) == (True, [leg["orderId"] for leg in legs])
+
+
+def random_dialect(chance: Random) -> Dialect:
+    """Return a dialect with about every third choice made differently, and a hundredth of its waits."""
+    settings: dict[str, Any] = {}
+    for field in fields(Dialect):
+        if chance.random() < 0.3:
+            value = chance.choice(field.metadata["values"])
+            settings[field.name] = value / 100 if "seconds" in field.metadata else value
+    return Dialect(**settings)
+
+
+def act(exchange: LocalExchange, client: Client, chance: Random) -> None:
+    """Do something that may change orders, or ask for some; what is refused is refused."""
+    oco = {"aboveType": "LIMIT_MAKER", "abovePrice": 90_000, "belowType": "STOP_LOSS", "belowTrailingDelta": 100}
+    working = {"Type": "LIMIT", "Side": "BUY", "TimeInForce": "GTC", "Price": 59_000, "Quantity": "0.1"}
+    begins = {f"working{name}": value for name, value in working.items()} | {"pendingSide": "SELL"}
+    pending = {"pendingType": "LIMIT", "pendingTimeInForce": "GTC", "pendingPrice": 90_000}
+    both = {f"pending{name[0].upper()}{name[1:]}": value for name, value in oco.items()}
+    quantity = {"pendingQuantity": "0.1"}
+    chosen = {"symbol": "BTCUSDT", "orderId": chance.choice([row["orderId"] for row in exchange.orders()] or [1])}
+    stop = {"symbol": "BTCUSDT", "side": "SELL", "type": "STOP_LOSS_LIMIT", "timeInForce": "GTC", "quantity": "0.1"}
+    sent: list[tuple[str, str, dict[str, object]]] = [
+        ("POST", "order", {**stop, "stopPrice": 59_300, "price": 65_000}),
+        ("POST", "order", {**stop, "stopPrice": 59_300, "price": 50_000, "trailingDelta": 500}),
+        ("POST", "orderList/oco", {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1", **oco}),
+        ("POST", "orderList/oto", {"symbol": "BTCUSDT", **begins, **pending, **quantity}),
+        ("POST", "orderList/otoco", {"symbol": "BTCUSDT", **begins, **both, **quantity}),
+        ("POST", "orderList/opo", {"symbol": "BTCUSDT", **begins, **pending}),
+        ("DELETE", "openOrders", {"symbol": "BTCUSDT"}),
+        ("DELETE", "order", chosen),
+        ("GET", "order", chosen),
+    ]
+    sent += [("GET", path, {"symbol": "BTCUSDT"}) for path in ("openOrders", "allOrders", "myTrades")]
+    sent += [("GET", path, {}) for path in ("openOrders", "openOrderList", "allOrderList", "account")]
+    what = chance.randrange(len(sent) + 4)
+    if what < len(sent):
+        method, path, params = sent[what]
+        client.signed(method, f"/api/v3/{path}", headers=None, **params)
+    elif what < len(sent) + 2:
+        client.limit("BUY", chance.choice([58_000, 59_500]), chance.choice([0.1, 1]))
+    elif chance.random() < 0.5:
+        exchange.set_price("BTCUSDT", chance.choice([58_500, 59_200, 60_000, 61_000]))
+    else:
+        exchange.advance(chance.random())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_record_of_a_moment_is_what_was_true_then(kept: LocalExchange, seed: int) -> None:
+    """Whatever happens, in any dialect, to an order is found again later exactly as it was; nothing breaks."""
+    chance = Random(seed)  # noqa: S311 - a program, no secret
+    kept.reset(dialect=random_dialect(chance))
+    kept.set_price("BTCUSDT", 60_000)
+    seen = []
+    with Punctual(kept.url, kept.api_key, kept.secret_key) as client:
+        for _ in range(40):
+            act(kept, client, chance)
+            clock = client.send("GET", "/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
+            seen.append((clock.body["serverTime"] / 1e6, kept.orders()))
+    assert seen[-1][1]
+    for moment, told in seen:
+        assert kept.orders(at=moment) == told
 
 
 def test_the_past_goes_with_what_is_forgotten() -> None:
