@@ -177,7 +177,7 @@ def _client_of(entry: Entry) -> SpotClient | None:
         The profile leads elsewhere now.
     """
     profile = entry.intent.profile
-    if profile == profiles.DEFAULT and profiles.local().url.partition("//")[2] != entry.intent.host:
+    if profile == profiles.DEFAULT and profiles.resolve(profile).base_url.partition("//")[2] != entry.intent.host:
         return None
     client = client_for(profile)
     if client.host != entry.intent.host:

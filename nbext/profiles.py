@@ -126,7 +126,7 @@ def resolve(
                 "the local profile uses its own exchange's keys and no others; nothing was sent. "
                 "Leave the key out, or name another profile."
             )
-        exchange = local()
+        exchange = _local_exchange()
         return Endpoint("local", exchange.url, Credential(Secret(exchange.api_key), Secret(exchange.secret_key)))
     entry = {} if name == "custom" else _entries().get(name, {})
     own = Credential.taken(
@@ -163,11 +163,29 @@ def local() -> LocalExchange:
     -------
     LocalExchange
         One per process; it ends with the process.
-    """
-    global _local  # noqa: PLW0603 - one exchange per process is what the profile promises
-    if _local is None:
-        from nbext.exchange import LocalExchange
 
+    Raises
+    ------
+    ConfigurationError
+        This process was forked from the one that started it. The profile works all the same.
+    """
+    exchange = _local_exchange()
+    if exchange.is_inherited:
+        raise ConfigurationError(
+            "nbext.local() belongs to the process that this one was forked from; nothing was sent. "
+            "Call it there; the profile 'local' reaches that exchange from here."
+        )
+    return exchange
+
+
+def _local_exchange() -> LocalExchange:
+    """Give the exchange of this process; in a forked child the parent's, if that was started before."""
+    global _local  # noqa: PLW0603 - one exchange per process is what the profile promises
+    from nbext.exchange import LocalExchange
+
+    if _local is not None and _local.is_inherited:
+        return _local
+    if _local is None or _local.pid != os.getpid():
         _local = LocalExchange()
     return _local.start()  # again, where it was stopped meanwhile
 

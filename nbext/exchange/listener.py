@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import time
@@ -10,6 +11,7 @@ from contextlib import suppress
 from http.client import responses
 from random import getrandbits
 from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, ResponseStartLine
@@ -50,6 +52,7 @@ class Connections(HTTPServer):
         # A timer for each request costs about a tenth of it: `close_idle` looks at all of them now and then.
         self.conn_params.header_timeout = None
         self._streams: dict[IOStream, float] = {}  # when they were heard from, longest ago first
+        self.open: WeakSet[IOStream] = WeakSet()
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         """Serve a new connection; the one heard from longest ago makes room for it."""
@@ -61,6 +64,7 @@ class Connections(HTTPServer):
             del self._streams[oldest]
             oldest.close()
         self.heard_from(stream)
+        self.open.add(stream)
         super().handle_stream(stream, address)
 
     def heard_from(self, stream: IOStream) -> None:
@@ -142,6 +146,7 @@ class Listener(HTTPServerConnectionDelegate):
         self._hosts = frozenset(names) | {f"{name}:{self.port}" for name in names}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: Connections
+        _listeners.add(self)
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Serve until told to stop, then close every connection."""
@@ -160,6 +165,16 @@ class Listener(HTTPServerConnectionDelegate):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.close_all_connections()
+
+    def disown(self) -> None:
+        """Close, in a forked child, what the parent listens at and talks over: it ends with the parent.
+
+        Only this process's descriptors: the event loop is shared with the parent, which would feel it.
+        """
+        self._socket.close()
+        for stream in list(self._server.open) if hasattr(self, "_server") else ():  # it may not have begun to serve
+            if stream.socket is not None:
+                stream.socket.close()
         self._server.close_detached()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Message:  # noqa: ARG002 - tornado's
@@ -253,6 +268,18 @@ class Listener(HTTPServerConnectionDelegate):
         self._server.heard_from(stream)
         with suppress(StreamClosedError):
             await stream.write(last)
+
+
+_listeners: WeakSet[Listener] = WeakSet()
+
+
+def _disown_all() -> None:
+    for listener in list(_listeners):
+        listener.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def send(connection: HTTP1Connection, reply: Reply, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:

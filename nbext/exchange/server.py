@@ -81,6 +81,12 @@ class LocalExchange:
     keeps_past : bool
         Whether `orders` can say what was true at an earlier moment, which costs time and memory.
 
+    Attributes
+    ----------
+    api_key, secret_key : str
+    pid : int
+        The process that made it. A forked child can do no more than send requests to its url.
+
     Examples
     --------
     >>> with LocalExchange() as exchange:
@@ -122,7 +128,7 @@ class LocalExchange:
             given_out=_ids_of_a_port() if port else _given_out.setdefault(seed, defaultdict(lambda: -1)),
         )
         self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
-        self._pid = 0
+        self.pid = os.getpid()
         self._port_used = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,7 +153,7 @@ class LocalExchange:
         RuntimeError
             If the exchange is not started.
         """
-        if not self.is_serving:
+        if not (self.is_serving or self.is_inherited):
             raise RuntimeError("the exchange is not started: use `with`, or call start()")
         return f"http://{HOST}:{self._port_used}"
 
@@ -158,7 +164,10 @@ class LocalExchange:
         ------
         OSError
             If the port is taken.
+        RuntimeError
+            If another process made it.
         """
+        self._require_own()
         if self.is_serving:
             return self
         listener = Listener(self._venue, self._port)
@@ -169,7 +178,6 @@ class LocalExchange:
         )
         self._thread.start()
         started.wait()
-        self._pid = os.getpid()
         _running[self._port_used] = self
         atexit.register(self.stop)
         return self
@@ -182,6 +190,8 @@ class LocalExchange:
         RuntimeError
             If a request met an error of the exchange itself.
         """
+        if self.pid != os.getpid():
+            return  # a forked child may leave a with block, or exit, and its parent's exchange goes on
         if self.is_serving and self._loop is not None and self._stopping is not None:
             del _running[self._port_used]
             atexit.unregister(self.stop)
@@ -454,6 +464,7 @@ class LocalExchange:
     @property
     def faults(self) -> Faults:
         """What is made to go wrong; see `Faults`."""
+        self._require_own()
         return self._venue.faults
 
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
@@ -541,7 +552,15 @@ class LocalExchange:
             reply = self._desk.answer(admission)
         return cast("Report", reply)
 
+    def _require_own(self) -> None:
+        if self.pid != os.getpid():
+            raise RuntimeError(
+                f"this exchange belongs to process {self.pid}, of which this one is a fork; a change to the copy here "
+                "would change nothing there. Make the call in that process, or send requests to the exchange's url."
+            )
+
     def _report_errors(self) -> None:
+        self._require_own()
         errors = self._venue.errors
         if errors:
             first = errors[0]
@@ -560,7 +579,12 @@ class LocalExchange:
     def is_serving(self) -> bool:
         """Whether this process has it started."""
         # A forked child inherits the object, but neither its thread nor the right to stop it.
-        return self._thread is not None and self._pid == os.getpid()
+        return self._thread is not None and self.pid == os.getpid()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the process that this one was forked from had it started: it can be reached at its url only."""
+        return self._thread is not None and self.pid != os.getpid()
 
     async def _serve(self, listener: Listener, started: threading.Event) -> None:
         """Run the listener on the thread of its own."""
@@ -578,7 +602,7 @@ def _wire_text(value: object) -> str:
 
 
 def is_ours(url: str) -> bool:
-    """Tell whether a `LocalExchange` that this process started is listening at exactly this base URL."""
+    """Tell whether a `LocalExchange` that this process started, or inherited, is at exactly this base URL."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -588,7 +612,7 @@ def is_ours(url: str) -> bool:
     return (
         exchange is not None
         and url.removesuffix("/").lower() in {f"http://{HOST}:{port}", f"http://localhost:{port}"}
-        and exchange.is_serving
+        and (exchange.is_serving or exchange.is_inherited)
     )
 
 

@@ -104,14 +104,32 @@ def test_is_ours_knows_exactly_the_running_base_url() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_fork_does_not_inherit_it(exchange: LocalExchange) -> None:
-    """In a forked child the exchange is not ours, and stopping it there does the parent no harm."""
+def test_a_fork_does_not_serve_it(exchange: LocalExchange) -> None:
+    """A forked child has its url, and that is all: stopping it there, or exiting, does the parent no harm."""
     child = os.fork()
     if not child:
-        bad = is_ours(f"http://127.0.0.1:{exchange._port_used}") or exchange.is_serving
+        refused = 0
+        for touch in (
+            exchange.seed_orders,
+            exchange.open_orders,
+            exchange.requests,
+            exchange.add_key,
+            exchange.reset,
+            exchange.start,
+            lambda: exchange.faults,
+            lambda: exchange.last_price("BTCUSDT"),
+            lambda: exchange.history(1, "BTCUSDT"),
+            lambda: exchange.place("BTCUSDT", "BUY", "MARKET", quantity="1"),
+        ):
+            try:
+                touch()
+            except RuntimeError as error:
+                refused += f"belongs to process {os.getppid()}" in str(error)
         exchange.stop()
-        os._exit(int(bad))
+        good = refused == 10 and not exchange.is_serving and exchange.is_inherited and is_ours(exchange.url)
+        os._exit(int(not good))
     assert os.waitpid(child, 0)[1] == 0
+    assert not exchange.is_inherited
     with Client(exchange.url) as client:
         assert client.public("/api/v3/ping").status == 200
 

@@ -1,0 +1,329 @@
+"""Connections, clients and the local exchange belong to the process that made them; a forked child has its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import PlainServer, Request, answer
+from networking import TLSServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    Serve = Callable[[Callable[[Request], bytes | Iterable[bytes]]], PlainServer]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+START = """
+import contextlib, json, multiprocessing, os, signal, socket, sys, threading, time, warnings
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python's own, about forks beside threads
+os.environ["NBEXT_JOURNAL"] = "off"
+import nbext
+from nbext import clients
+
+def fork(work):
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        try:
+            work()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    return child
+
+def end(child):
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def run(program: str, **environment: str) -> Any:  # noqa: ANN401 - what it printed
+    """Run a program in a process of its own, and give the JSON document that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", START + program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def report(request: Request) -> bytes:
+    """Answer a cancel-all with one order on the symbol that was asked for."""
+    time.sleep(0.002)
+    entry = {"symbol": request.params["symbol"], "orderId": 7, "orderListId": -1, "status": "CANCELED"}
+    return answer([{**entry, "origClientOrderId": "a", "clientOrderId": "b"}])
+
+
+POOL = """
+def work(symbol):
+    frame = nbext.cancel_all(symbol, client=client, yes=True)
+    return [symbol, frame.symbol.tolist(), os.getpid()]
+
+client = nbext.connect(base_url=BASE, api_key="k" * 64, secret_key="s" * 64)
+client.cancel_open_orders("PARENT")  # its connection is kept
+with multiprocessing.get_context("fork").Pool(4) as pool:
+    made = pool.map(work, [f"S{number}USDT" for number in range(80)], chunksize=1)
+client.cancel_open_orders("PARENT")
+print(json.dumps(made))
+"""
+
+
+@pytest.mark.parametrize("kind", ["TCP", "TLS"])
+def test_every_frame_of_a_pool_belongs_to_its_symbol(kind: str, tmp_path: Path) -> None:
+    """Children that were forked after the client was used never read each other's answers."""
+    server = PlainServer(report) if kind == "TCP" else TLSServer(report, tmp_path)
+    settings = {"REQUESTS_CA_BUNDLE": str(server.certificate)} if isinstance(server, TLSServer) else {}
+    try:
+        made = run(f"BASE = {server.url!r}\n{POOL}", **settings)
+    finally:
+        server.close()
+    assert [symbols for _, symbols, _ in made] == [[symbol] for symbol, _, _ in made]
+    assert len({pid for _, _, pid in made}) > 1
+    asked = Counter(request.params["symbol"] for request in server.requests)
+    assert asked == Counter({f"S{number}USDT": 1 for number in range(80)}) + Counter({"PARENT": 2})
+    mine = {request.connection for request in server.requests if request.params["symbol"] == "PARENT"}
+    others = {request.connection for request in server.requests if request.params["symbol"] != "PARENT"}
+    assert not mine & others
+    assert len(mine) == 1  # and the parent's connection outlived the children
+
+
+def test_a_childs_copy_keeps_no_connection_open(serve: Serve) -> None:
+    """A parent that closes its client hangs up, though a child lives on."""
+    server = serve(report)
+    closed = run(
+        f"""
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    line = nbext.SpotClient(f"http://127.0.0.1:{{listener.getsockname()[1]}}", api_key="k" * 64, secret_key="s" * 64)
+    asking = threading.Thread(target=line.request, args=("GET", "/api/v3/time"), kwargs={{"signed": False}})
+    asking.start()
+    there, _ = listener.accept()
+    there.recv(9999)
+    there.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{{}}")
+    asking.join()
+    child = fork(lambda: time.sleep(2))
+    line.close()
+    there.settimeout(1)
+    print(json.dumps(there.recv(1) == b""))
+    there.close()
+    end(child)
+"""
+    )
+    assert closed is True
+
+
+def test_forks_during_calls_and_locks(serve: Serve) -> None:
+    """Children forked while threads cancel without a pause cancel, too: none hangs, and no answer is somebody else's."""
+    server = serve(report)
+    made = run(
+        f"""
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+nbext.cancel_all("FIRST", client=client, yes=True)
+stop, wrong = threading.Event(), []
+
+def go_on(name):
+    while not stop.is_set():
+        frame = nbext.cancel_all(name, client=client, yes=True)
+        if frame.symbol.tolist() != [name]:
+            wrong.append(name)
+
+def work(number):
+    for again in range(3):
+        name = f"C{{number}}X{{again}}"
+        assert nbext.cancel_all(name, client=client, yes=True).symbol.tolist() == [name]
+    many = [f"M{{number}}X{{again}}" for again in range(5)]
+    assert nbext.cancel_all(*many, client=client, yes=True).symbol.tolist() == many
+
+threads = [threading.Thread(target=go_on, args=(f"T{{number}}",)) for number in range(3)]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(15):
+    time.sleep(0.03)
+    children.append(fork(lambda: work(number)))
+for child in children:
+    end(child)
+stop.set()
+for thread in threads:
+    thread.join()
+print(json.dumps(wrong))
+"""
+    )
+    assert made == []
+    counted = Counter(request.params["symbol"] for request in server.requests)
+    assert all(counted[f"C{number}X{again}"] == 1 for number in range(15) for again in range(3))
+    assert all(counted[f"M{number}X{again}"] == 1 for number in range(15) for again in range(5))
+
+
+def test_a_call_that_was_under_way_ends_with_the_fork(serve: Serve) -> None:
+    """A child that comes back from a signal handler into its parent's call sends and reads nothing for it."""
+    arrived = threading.Event()
+
+    def respond(request: Request) -> bytes:
+        arrived.set()
+        time.sleep(1)
+        return report(request)
+
+    server = serve(respond)
+    heard = run(
+        f"""
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+read, write = os.pipe()
+
+def handler(number, stack):
+    global child
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    said = client.cancel_open_orders("BTCUSDT")[0]["symbol"]
+except nbext.NbextError as error:
+    said = type(error).__name__
+if not child:
+    os.write(write, said.encode())
+    os._exit(0)
+end(child)
+print(json.dumps([said, os.read(read, 99).decode()]))
+"""
+    )
+    assert heard == ["BTCUSDT", "OutcomeUnknownError"]
+    assert len(server.requests) == 1
+
+
+LOCAL = """
+def told(call):
+    try:
+        return call()
+    except (nbext.NbextError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+
+def place():
+    nbext.local().place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
+"""
+
+
+def test_a_child_cancels_on_its_parents_exchange() -> None:
+    """The local profile reaches it over HTTP, as no live host; the exchange itself is refused to the child."""
+    made = run(
+        LOCAL
+        + """
+place()
+read, write = os.pipe()
+
+def work():
+    frame = nbext.cancel_all("BTCUSDT")
+    again = nbext.open_orders()
+    said = [frame.outcome.tolist(), len(again), told(nbext.local), told(lambda: exchange.open_orders())]
+    os.write(write, json.dumps(said).encode())
+
+exchange = nbext.local()
+end(fork(work))
+end(fork(lambda: exchange.stop()))
+place()
+left = len(exchange.open_orders())
+print(json.dumps([*json.loads(os.read(read, 9999)), left, nbext.cancel_all("BTCUSDT").outcome.tolist()]))
+"""
+    )
+    outcomes, left, local, direct, after, again = made
+    assert outcomes == again == ["canceled"]
+    assert (left, after) == (0, 1)
+    assert local.startswith("ConfigurationError: nbext.local() belongs to the process that this one was forked from")
+    assert direct.startswith("RuntimeError: this exchange belongs to process ")
+
+
+def test_a_child_without_an_exchange_to_inherit_starts_its_own() -> None:
+    """Where the parent has none, or has stopped it, the child has one like any process."""
+    made = run(
+        LOCAL
+        + """
+read, write = os.pipe()
+
+def work():
+    place()
+    os.write(write, json.dumps(nbext.cancel_all("BTCUSDT").outcome.tolist()).encode())
+
+end(fork(work))
+first = json.loads(os.read(read, 9999))
+nbext.local().stop()
+end(fork(work))
+print(json.dumps([first, json.loads(os.read(read, 9999)), len(nbext.local().open_orders())]))
+"""
+    )
+    assert made == [["canceled"], ["canceled"], 0]
+
+
+def test_an_exchange_ends_with_its_process_though_a_child_lives(tmp_path: Path) -> None:
+    """Once the parent is dead, a cancel in the child is refused at once: nobody holds the port open."""
+    result = tmp_path / "result"
+    run(
+        LOCAL
+        + f"""
+place()
+nbext.open_orders()
+parent = os.getpid()
+
+def work():
+    os.setsid()
+    while os.getppid() == parent:
+        time.sleep(0.05)
+    began = time.monotonic()
+    said = told(lambda: nbext.cancel_all("BTCUSDT"))
+    with open({str(result)!r}, "w") as file:
+        json.dump([said, time.monotonic() - began], file)
+    os.rename({str(result)!r}, {str(result)!r} + ".done")
+
+null = os.open(os.devnull, os.O_RDWR)
+print("null", flush=True)
+for number in (1, 2):
+    os.dup2(null, number)
+fork(work)
+os._exit(0)
+"""
+    )
+    done = tmp_path / "result.done"
+    deadline = time.monotonic() + 20
+    while not done.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    said, seconds = json.loads(done.read_text())
+    assert said.startswith("NotSentError: BTCUSDT on local (127.0.0.1:")
+    assert "the connection was refused" in said
+    assert seconds < 3
+
+
+def test_a_child_that_exits_as_a_program_does_leaves_the_exchange_alone() -> None:
+    """Its exit handlers, its last garbage, and a with block that it leaves: the parent still serves."""
+    made = run(
+        """
+with nbext.LocalExchange() as exchange:
+    client = nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
+    client.request("GET", "/api/v3/time", signed=False)
+    child = os.fork()
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+        answers = [client.request("GET", "/api/v3/ping", signed=False) for _ in range(3)]
+        exchange.seed_orders()
+        canceled = client.cancel_open_orders("BTCUSDT")
+if not child:
+    sys.exit(0)
+print(json.dumps([answers, len(canceled) > 0]))
+"""
+    )
+    assert made == [[{}, {}, {}], True]
