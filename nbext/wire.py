@@ -368,6 +368,7 @@ class _TimedResponse(http.client.HTTPResponse):
 
 _numbers = itertools.count(1)
 _connections: WeakValueDictionary[int, _WatchedConnection] = WeakValueDictionary()
+_sockets: WeakSet[socket.socket] = WeakSet()
 
 
 class _WatchedConnection(HTTPConnection):
@@ -408,6 +409,7 @@ class _WatchedConnection(HTTPConnection):
             super().connect()
         finally:
             _call.connecting = False
+        _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
         _call.stage = "request"
 
     def hang_up(self, number: int) -> None:
@@ -419,14 +421,9 @@ class _WatchedConnection(HTTPConnection):
                 # The thread that uses it closes it. TLS's own shutdown would let it read on, without TLS.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-    def drop(self) -> None:
-        """Close this process's end of the connection without a word on it, since it is another process's."""
-        sock, self.sock = self.sock, None
-        if sock is not None:
-            sock.close()
-
     def _new_conn(self) -> socket.socket:
         sock = self._reach()
+        _sockets.add(sock)
         sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
         _call.stage = "TLS"
         return sock
@@ -520,9 +517,12 @@ _wires: WeakSet[Wire] = WeakSet()
 def _disown() -> None:
     """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
     _call.abandon()
-    for connection in list(_connections.values()):
-        connection.drop()
     _connections.clear()
+    for sock in list(_sockets):
+        # Without a word on the connection, and at once: a read that a signal handler has interrupted would go on.
+        if (descriptor := sock.detach()) >= 0:
+            os.close(descriptor)
+    _sockets.clear()
     for wire in list(_wires):
         wire._start_anew()  # noqa: SLF001 - of this module
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -128,7 +127,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 
 
 def test_forks_during_calls_and_locks(serve: Serve) -> None:
-    """Children forked while threads cancel without a pause cancel, too: none hangs, and no answer is somebody else's."""
+    """Children forked while threads cancel without a pause cancel, too: none hangs, and none hears another's answer."""
     server = serve(report)
     made = run(
         f"""
@@ -170,18 +169,19 @@ print(json.dumps(wrong))
     assert all(counted[f"M{number}X{again}"] == 1 for number in range(15) for again in range(5))
 
 
-def test_a_call_that_was_under_way_ends_with_the_fork(serve: Serve) -> None:
+@pytest.mark.parametrize("kind", ["TCP", "TLS"])
+def test_a_call_that_was_under_way_ends_with_the_fork(kind: str, tmp_path: Path) -> None:
     """A child that comes back from a signal handler into its parent's call sends and reads nothing for it."""
-    arrived = threading.Event()
 
     def respond(request: Request) -> bytes:
-        arrived.set()
         time.sleep(1)
         return report(request)
 
-    server = serve(respond)
-    heard = run(
-        f"""
+    server = PlainServer(respond) if kind == "TCP" else TLSServer(respond, tmp_path)
+    settings = {"REQUESTS_CA_BUNDLE": str(server.certificate)} if isinstance(server, TLSServer) else {}
+    try:
+        heard = run(
+            f"""
 client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
 read, write = os.pipe()
 
@@ -192,7 +192,7 @@ def handler(number, stack):
         signal.alarm(20)
 
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
 try:
     said = client.cancel_open_orders("BTCUSDT")[0]["symbol"]
 except nbext.NbextError as error:
@@ -202,8 +202,11 @@ if not child:
     os._exit(0)
 end(child)
 print(json.dumps([said, os.read(read, 99).decode()]))
-"""
-    )
+""",
+            **settings,
+        )
+    finally:
+        server.close()
     assert heard == ["BTCUSDT", "OutcomeUnknownError"]
     assert len(server.requests) == 1
 
