@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,21 +23,28 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=4, help="campaigns at a time")
     parser.add_argument("--replay", metavar="SEED:ROUND", help="play one round again, and find out what it takes")
+    parser.add_argument("--until", metavar="REGEX", help="end with the first lie like this; waits for no journal")
     args = parser.parse_args()
     if args.replay:
         seed, _, number = args.replay.partition(":")
         sys.stdout.writelines(f"{line}\n" for line in replay(int(seed), int(number)))
         return 0
     began, total = time.monotonic(), Report()
-    sizes = [min(CHUNK, args.rounds - start) for start in range(0, args.rounds, CHUNK)]
+    chunk = CHUNK if args.until is None else 50
+    sizes = [min(chunk, args.rounds - start) for start in range(0, args.rounds, chunk)]
+    patient = args.until is None
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(play, args.seed + number, size) for number, size in enumerate(sizes)]):
+        parts = [pool.submit(play, args.seed + number, size, patient=patient) for number, size in enumerate(sizes)]
+        for done in as_completed(parts):
             known = len(total.lies)
             try:
                 total.add(done.result())
             except Exception as error:  # noqa: BLE001 - the others go on, and this one counts
                 total.lies.append(f"a campaign broke down: {error!r}")
             sys.stderr.writelines(f"{lie}\n" for lie in total.lies[known:])  # now, not after the other rounds
+            if args.until is not None and any(re.search(args.until, lie) for lie in total.lies[known:]):
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
             sys.stderr.write(f"{total.rounds} rounds, {time.monotonic() - began:.0f} s, {len(total.lies)} lies\n")
     sys.stdout.write(f"{total}\n")
     if total.lied:

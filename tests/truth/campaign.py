@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -728,9 +729,9 @@ class Campaign:
             self._lie(f"{self.seed}:kills", lie)
 
 
-def play(seed: int, rounds: int) -> Report:
+def play(seed: int, rounds: int, *, patient: bool = True) -> Report:
     """Play one campaign."""
-    with Campaign(seed) as campaign:
+    with Campaign(seed, patient=patient) as campaign:
         return campaign.play(rounds)
 
 
@@ -760,7 +761,7 @@ def replay(seed: int, number: int, *, times: int = 3) -> Iterator[str]:
         without |= {plan.fault: replace(plan, fault="none")} if plan.fault != "none" else {}
         without |= {plan.trouble: replace(plan, trouble="")} if plan.trouble else {}
         for what, changed in without.items():
-            yield f"without {what}: false {lies(changed)[0]}"
+            yield f"without {what}: false {lies(changed, kinds)[0]}"
 
 
 def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
@@ -774,6 +775,12 @@ def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
             entry[name] = json.loads(entry[name])
         entry["answer"] = entry["answer"] and zlib.decompress(entry["answer"])
     return entries
+
+
+def _kind(lie: str) -> str:
+    """Say what kind of thing is untrue, whatever the round, the order, and the numbers."""
+    what = lie.partition("), ")[2].partition(": ")[2]
+    return re.sub(r"\([^)]*\)|'[^']*'|b'.*|[0-9.]+|[A-Za-z0-9_-]{16,}", "", what)
 
 
 class _BlockError(Exception):
