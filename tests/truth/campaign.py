@@ -740,14 +740,18 @@ def replay(seed: int, number: int, *, times: int = 3) -> Iterator[str]:
     plan = draw(seed, number)
     with Campaign(seed) as campaign:
 
-        def lies(changed: Plan) -> list[str]:
-            played = [campaign.play_one(changed) for _ in range(times)]
+        def lies(changed: Plan, like: Collection[str] = ()) -> list[str]:
+            """Play some times, and say how often that kind of thing was untrue, and what."""
+            played = [
+                [lie for lie in campaign.play_one(changed) if not like or _kind(lie) in like] for _ in range(times)
+            ]
             return [
                 f"{sum(map(bool, played))} of {times} times",
                 *dict.fromkeys(lie for each in played for lie in each),
             ]
 
         told = lies(plan)
+        kinds = {_kind(lie) for lie in told[1:]}
         yield f"{plan}\nfalse {told[0]}"
         yield from told[1:]
         if len(told) == 1:

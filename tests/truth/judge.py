@@ -599,12 +599,23 @@ def error_is_right(case: Case) -> Iterator[str]:
     for symbol in told.failures:
         if case.symbols and symbol not in case.symbols:
             yield f"failures name {symbol}"
+    yield from _dated(case)
     for count, words in re.findall(r"(\d+) orders? (still open|is not known|are not known)", told.message):
         state = "open" if words == "still open" else "unknown"
         if int(count) != sum(row["outcome"] == state for row in case.rows):
             yield f"the error says {count} {words}, and the frame has {dict(Counter(r['outcome'] for r in case.rows))}"
     if case.lossless and (told.error or states - {"canceled", "filled", "expired"}):
         yield f"nothing went wrong, and the outcome is {told.error or 'no error'} with {sorted(states)}: {told.message}"
+
+
+def _dated(case: Case) -> Iterator[str]:
+    """Require of a moment that the error or the summary names that it lies within the call, and what was open then."""
+    for line in [*case.told.said, case.told.message]:
+        for clock in re.findall(r"as of (\d\d:\d\d:\d\d)", line):
+            began, returned = (time.localtime(moment) for moment in (case.told.began, case.told.returned))
+            if not time.strftime("%H:%M:%S", began) <= clock <= time.strftime("%H:%M:%S", returned):
+                yield f"as of {clock}, it says, and the call was from {began[3:6]} to {returned[3:6]}"
+            case.facts["dated statements"] += 1
 
 
 def _refusal(case: Case) -> Iterator[str]:
@@ -647,7 +658,8 @@ def each_is_sent_once(case: Case) -> Iterator[str]:
         for talk in talks[:-1]:
             document = talk.document()
             code = document.get("code") if isinstance(document, dict) else None
-            if not talk.mangled and (talk.status == 429 or (talk.status == 400 and code == -1021)):
+            unseen = talk.status == 429 or (talk.status is not None and talk.status < 500 and code == -1021)
+            if unseen and not talk.mangled:
                 case.facts[f"sent again after {code}"] += 1
             else:
                 yield f"sent again after HTTP {talk.status} {code}: {target}"
