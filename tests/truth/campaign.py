@@ -39,7 +39,7 @@ from .told import Told, rows_of
 from .troubles import TROUBLES, AlarmError, CallbackError, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pandas import DataFrame
 
