@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from .campaign import Report, play, replay
 
 CHUNK = 500
+SIDE_BY_SIDE = 2
+"""Campaigns of one job: each of them waits, most of its time."""
 
 
 def main() -> int:
@@ -21,7 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the first campaign; each has 500 rounds and a seed of its own"
     )
-    parser.add_argument("--jobs", type=int, default=4, help="campaigns at a time")
+    parser.add_argument("--jobs", type=int, default=4, help="two campaigns at a time for each")
     parser.add_argument("--replay", metavar="SEED:ROUND", help="play one round again, and find out what it takes")
     parser.add_argument("--until", metavar="REGEX", help="end with the first lie like this; waits for no journal")
     args = parser.parse_args()
@@ -33,7 +35,7 @@ def main() -> int:
     chunk = CHUNK if args.until is None else 50
     sizes = [min(chunk, args.rounds - start) for start in range(0, args.rounds, chunk)]
     patient = args.until is None
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(SIDE_BY_SIDE * args.jobs, mp_context=get_context("spawn")) as pool:
         parts = [pool.submit(play, args.seed + number, size, patient=patient) for number, size in enumerate(sizes)]
         for done in as_completed(parts):
             known = len(total.lies)
