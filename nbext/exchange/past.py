@@ -123,10 +123,9 @@ def _fills(order: Order, was: Order) -> Iterator[Fill]:
 
 
 def _torn(order: Order, earlier: Order | None) -> Order:
-    """Return an ended order with the quantities that it had earlier."""
+    """Return an ended order with the quantities that it had earlier, none at all before it was placed."""
     torn = copy(order)
-    if earlier is not None:
-        torn.executed, torn.quote_executed = earlier.executed, earlier.quote_executed
+    torn.executed, torn.quote_executed = (ZERO, ZERO) if earlier is None else (earlier.executed, earlier.quote_executed)
     return torn
 
 

@@ -129,11 +129,12 @@ def test_replicas_go_back_in_time(exchange: LocalExchange) -> None:
         assert {client.query(placed)["status"] for _ in range(20)} == {"CANCELED"}
 
 
-def test_torn_reads(exchange: LocalExchange) -> None:
+@pytest.mark.parametrize("age", [0, 31])
+def test_torn_reads(exchange: LocalExchange, age: float) -> None:
     """The status is final, the quantity older; the cancel's own report has the right one."""
     with speaking(exchange, torn_read=30) as client:
         placed = place(client, quantity=1)
-        exchange.advance(31)
+        exchange.advance(age)
         exchange.place("BTCUSDT", "SELL", "LIMIT", account="market", quantity="0.4", price="50000", timeInForce="IOC")
         assert client.query(placed)["executedQty"] == "0.40000000"
         report = client.cancel_all().body[0]
