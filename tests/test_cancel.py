@@ -21,7 +21,7 @@ import pytest
 import nbext
 from nbext import cancel, clients, display, log, record
 from nbext.exchange import LocalExchange
-from nbext.exchange.symbols import LISTINGS
+from nbext.exchange.engine.symbols import LISTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ what is done.
 """
 
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.refusals import Refusal
-from nbext.exchange.server import ApiKey, LocalExchange, is_ours
+from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.local import ApiKey, LocalExchange, is_ours
 
 __all__ = ["ApiKey", "Dialect", "LocalExchange", "Refusal", "is_ours"]

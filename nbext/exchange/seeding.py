@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbext.exchange.server import LocalExchange
+    from nbext.exchange.local import LocalExchange
 
 
 def seed_orders(exchange: LocalExchange) -> None:

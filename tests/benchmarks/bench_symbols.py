@@ -11,9 +11,9 @@ from figures import by_turns, timed
 from serving import serving
 
 import nbext
-from nbext.exchange.accounts import Balance
-from nbext.exchange.market import Market
-from nbext.exchange.symbols import Listing, Symbol
+from nbext.exchange.engine.accounts import Balance
+from nbext.exchange.engine.matching import Market
+from nbext.exchange.engine.symbols import Listing, Symbol
 from nbext.send import WIDTH
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nbext.exchange import LocalExchange, Refusal
-from nbext.exchange.filters import Counts, Filters
-from nbext.exchange.orders import Ticket
+from nbext.exchange.engine.filters import Counts, Filters
+from nbext.exchange.engine.orders import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

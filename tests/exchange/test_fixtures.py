@@ -17,10 +17,10 @@ import pytest
 from wire import OPEN_ORDERS, ORDER, Client, now
 
 from nbext.exchange import LocalExchange
-from nbext.exchange.accounts import Balance
-from nbext.exchange.filters import Filters
-from nbext.exchange.market import Market
-from nbext.exchange.symbols import FEATURES, Listing, Symbol
+from nbext.exchange.engine.accounts import Balance
+from nbext.exchange.engine.filters import Filters
+from nbext.exchange.engine.matching import Market
+from nbext.exchange.engine.symbols import FEATURES, Listing, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

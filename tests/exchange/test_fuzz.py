@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from wire import Client, now, sign
 
 from nbext.exchange import LocalExchange
-from nbext.exchange.endpoints import ENDPOINTS
+from nbext.exchange.api.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wire import Answer
 
-    from nbext.exchange.endpoints import Endpoint
+    from nbext.exchange.api.endpoints import Endpoint
 
 WORDS = [
     "BTCUSDT",

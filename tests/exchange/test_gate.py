@@ -13,17 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from wire import sign
 
-from nbext.exchange.endpoints import BY_NAME
-from nbext.exchange.gate import Gate, Key, Request, hmac_verifier, public_key_verifier
-from nbext.exchange.limits import OrderCount, RequestLimits
-from nbext.exchange.refusals import Refusal, TooMuch
+from nbext.exchange.api.admission import Gate, Key, Request, hmac_verifier, public_key_verifier
+from nbext.exchange.api.endpoints import BY_NAME
+from nbext.exchange.engine.limits import OrderCount, RequestLimits
+from nbext.exchange.engine.refusals import Refusal, TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from nbext.exchange.gate import Admission
+    from nbext.exchange.api.admission import Admission
 
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SECRET_KEY = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from wire import OPEN_ORDERS, ORDER, Client, now, sign
 
 from nbext.exchange import ApiKey, Dialect, LocalExchange, Refusal, is_ours
-from nbext.exchange.orders import Order
-from nbext.exchange.venue import MAX_ENTRIES
+from nbext.exchange.api.app import MAX_ENTRIES
+from nbext.exchange.engine.orders import Order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -455,7 +455,7 @@ def test_the_engine_stands_on_the_standard_library_alone() -> None:
         "package = types.ModuleType('nbext.exchange')\n"
         "package.__path__ = [str(pathlib.Path(nbext.__file__).parent / 'exchange')]\n"
         "sys.modules['nbext.exchange'] = package\n"
-        "import nbext.exchange.engine\n"
+        "import nbext.exchange.engine.engine\n"
         "foreign = {'tornado', 'cryptography', 'asyncio'}\n"
         "added = sorted(set(sys.modules) - before)\n"
         "print(*[name for name in added if name.split('.')[0] in foreign or name.startswith('nbext.')\n"

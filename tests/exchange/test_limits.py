@@ -9,10 +9,10 @@ import pytest
 from wire import OPEN_ORDERS, Client
 
 from nbext.exchange import LocalExchange
-from nbext.exchange.endpoints import BY_NAME
-from nbext.exchange.gate import Gate, Key, Request
-from nbext.exchange.limits import DAY, MINUTE, SECOND, Banned, OrderCount, RequestLimits
-from nbext.exchange.refusals import TooMuch
+from nbext.exchange.api.admission import Gate, Key, Request
+from nbext.exchange.api.endpoints import BY_NAME
+from nbext.exchange.engine.limits import DAY, MINUTE, SECOND, Banned, OrderCount, RequestLimits
+from nbext.exchange.engine.refusals import TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from wire import ORDER, Client, now
 
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import pytest
 from wire import OPEN_ORDERS, ORDER, now
 
 from nbext.exchange import LocalExchange, Refusal
-from nbext.exchange.maker import Path
+from nbext.exchange.engine.market_maker import Path
 
 if TYPE_CHECKING:
     from wire import Client

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from wire import OPEN_ORDERS, Client
 
-from nbext.exchange.limits import RequestLimits
-from nbext.exchange.listener import MAX_CONNECTIONS, Listener
-from nbext.exchange.venue import Venue
+from nbext.exchange.api.app import Venue
+from nbext.exchange.engine.limits import RequestLimits
+from nbext.exchange.http.server import MAX_CONNECTIONS, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

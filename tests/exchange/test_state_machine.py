@@ -22,7 +22,7 @@ from nbext.exchange import Dialect, LocalExchange, Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbext.exchange.orders import Order, OrderList
+    from nbext.exchange.engine.orders import Order, OrderList
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 ASSETS = ("USDT", "BTC", "ETH", "BNB")

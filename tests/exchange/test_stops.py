@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

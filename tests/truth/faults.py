@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from nbext.exchange.faults import Faults
+    from nbext.exchange.api.faults import Faults
 
 HALF = 0.5
 

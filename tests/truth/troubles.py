@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
-    from nbext.exchange.faults import Faults
+    from nbext.exchange.api.faults import Faults
 
     from .proxy import Proxy
 

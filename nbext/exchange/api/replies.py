@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from nbext.exchange.limits import DAY
-from nbext.exchange.orders import ZERO, Order, OrderList
-from nbext.exchange.symbols import text
+from nbext.exchange.engine.limits import DAY
+from nbext.exchange.engine.orders import ZERO, Order, OrderList
+from nbext.exchange.engine.symbols import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbext.exchange.accounts import Account
-    from nbext.exchange.market import Market, Trade
-    from nbext.exchange.orders import Fill, PreventedMatch
+    from nbext.exchange.engine.accounts import Account
+    from nbext.exchange.engine.matching import Market, Trade
+    from nbext.exchange.engine.orders import Fill, PreventedMatch
 
     Report = dict[str, Any]
 

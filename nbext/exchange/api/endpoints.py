@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nbext.exchange.refusals import Refusal, invalid
-from nbext.exchange.symbols import ORDER_TYPES
+from nbext.exchange.engine.refusals import Refusal, invalid
+from nbext.exchange.engine.symbols import ORDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

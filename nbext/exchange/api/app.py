@@ -17,24 +17,25 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from nbext.exchange import gate, past
-from nbext.exchange.accounts import KEPT_ORDERS
-from nbext.exchange.desk import Desk
+from nbext.exchange.api import admission as gate
+from nbext.exchange.api import past
+from nbext.exchange.api.endpoints import BY_PATH
+from nbext.exchange.api.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
+from nbext.exchange.api.handlers import Desk
+from nbext.exchange.api.reads import Reads
+from nbext.exchange.api.replies import Json, write
+from nbext.exchange.api.shapes import shaped
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.endpoints import BY_PATH
-from nbext.exchange.engine import Engine
-from nbext.exchange.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
-from nbext.exchange.limits import MILLISECOND, SECOND, Banned, RequestLimits
-from nbext.exchange.reads import Reads
-from nbext.exchange.refusals import Refusal
-from nbext.exchange.reports import Json, write
-from nbext.exchange.shapes import shaped
+from nbext.exchange.engine.accounts import KEPT_ORDERS
+from nbext.exchange.engine.engine import Engine
+from nbext.exchange.engine.limits import MILLISECOND, SECOND, Banned, RequestLimits
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbext.exchange.endpoints import Endpoint
-    from nbext.exchange.orders import Event
+    from nbext.exchange.api.endpoints import Endpoint
+    from nbext.exchange.engine.orders import Event
 
 # Prices and quantities have up to 19 digits each: their products stay exact.
 EXACT = Context(prec=60)

@@ -16,23 +16,24 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
-from nbext.exchange import gate, reports
-from nbext.exchange.accounts import KEPT_ORDERS
+from nbext.exchange.api import admission as gate
+from nbext.exchange.api import replies
+from nbext.exchange.api.app import Venue
+from nbext.exchange.api.endpoints import BY_NAME
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.endpoints import BY_NAME
-from nbext.exchange.limits import SECOND, RequestLimits
-from nbext.exchange.listener import HOST, Listener
+from nbext.exchange.engine.accounts import KEPT_ORDERS
+from nbext.exchange.engine.limits import SECOND, RequestLimits
+from nbext.exchange.engine.symbols import STATUSES
+from nbext.exchange.http.server import HOST, Listener
 from nbext.exchange.seeding import seed_orders
-from nbext.exchange.symbols import STATUSES
-from nbext.exchange.venue import Venue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbext.exchange.desk import Desk
-    from nbext.exchange.engine import Engine
-    from nbext.exchange.faults import Faults
-    from nbext.exchange.reports import Report
+    from nbext.exchange.api.faults import Faults
+    from nbext.exchange.api.handlers import Desk
+    from nbext.exchange.api.replies import Report
+    from nbext.exchange.engine.engine import Engine
 
 KEY_ALPHABET = string.ascii_letters + string.digits
 KEY_LENGTH = 64
@@ -451,7 +452,7 @@ class LocalExchange:
         with self._step():
             params = {} if symbol is None else {"symbol": symbol}
             admission = gate.Admission(
-                BY_NAME["openOrders"], dict(params), "main", can_trade=True, unit=reports.MILLISECOND, weight=0
+                BY_NAME["openOrders"], dict(params), "main", can_trade=True, unit=replies.MILLISECOND, weight=0
             )
             rows = self._desk.answer(admission)
             return cast("list[Report]", rows)
@@ -546,7 +547,7 @@ class LocalExchange:
                 gate.read(endpoint, texts, is_signed=False),
                 account,
                 can_trade=True,
-                unit=reports.MILLISECOND,
+                unit=replies.MILLISECOND,
                 weight=0,
             )
             reply = self._desk.answer(admission)

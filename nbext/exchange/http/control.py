@@ -16,18 +16,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from nbext.exchange import gate
-from nbext.exchange.endpoints import BY_NAME, Endpoint
-from nbext.exchange.faults import JSON_TYPE, Coming, Reply
-from nbext.exchange.refusals import Refusal, invalid, mandatory
-from nbext.exchange.venue import refused, to_json
+from nbext.exchange.api import admission as gate
+from nbext.exchange.api.app import refused, to_json
+from nbext.exchange.api.endpoints import BY_NAME, Endpoint
+from nbext.exchange.api.faults import JSON_TYPE, Coming, Reply
+from nbext.exchange.engine.refusals import Refusal, invalid, mandatory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbext.exchange.endpoints import Readers, Value
-    from nbext.exchange.faults import Faults
-    from nbext.exchange.venue import Venue
+    from nbext.exchange.api.app import Venue
+    from nbext.exchange.api.endpoints import Readers, Value
+    from nbext.exchange.api.faults import Faults
 
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _MOMENT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?", re.ASCII)

@@ -8,26 +8,27 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from nbext.exchange import refusals, reports, tickets
-from nbext.exchange.endpoints import MAX_DECIMAL, MAX_INTEGER
-from nbext.exchange.gate import to_microseconds
-from nbext.exchange.limits import DAY
-from nbext.exchange.maker import MARKET_ACCOUNT
-from nbext.exchange.orders import ZERO
-from nbext.exchange.refusals import Refusal, ReplaceFailed, TooMuch
-from nbext.exchange.symbols import text
+from nbext.exchange.api import parsing, replies
+from nbext.exchange.api.admission import to_microseconds
+from nbext.exchange.api.endpoints import MAX_DECIMAL, MAX_INTEGER
+from nbext.exchange.engine import refusals
+from nbext.exchange.engine.limits import DAY
+from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
+from nbext.exchange.engine.orders import ZERO
+from nbext.exchange.engine.refusals import Refusal, ReplaceFailed, TooMuch
+from nbext.exchange.engine.symbols import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.exchange.endpoints import Value
-    from nbext.exchange.engine import Engine
-    from nbext.exchange.gate import Admission
-    from nbext.exchange.limits import RequestLimits
-    from nbext.exchange.orders import Order, OrderList, Ticket
-    from nbext.exchange.reports import Json, Report
-    from nbext.exchange.symbols import Symbol
-    from nbext.exchange.tickets import ListTicket
+    from nbext.exchange.api.admission import Admission
+    from nbext.exchange.api.endpoints import Value
+    from nbext.exchange.api.parsing import ListTicket
+    from nbext.exchange.api.replies import Json, Report
+    from nbext.exchange.engine.engine import Engine
+    from nbext.exchange.engine.limits import RequestLimits
+    from nbext.exchange.engine.orders import Order, OrderList, Ticket
+    from nbext.exchange.engine.symbols import Symbol
 
     Params = dict[str, Value]
     Answer = Report | list[Report] | Json
@@ -41,12 +42,12 @@ MAX_DEPTH = 5000
 AVERAGE_MINUTES = 5
 ARCHIVE_AGE = 90 * DAY
 LISTS = {
-    "oco": tickets.oco,
-    "oco/deprecated": tickets.deprecated_oco,
-    "oto": tickets.oto,
-    "otoco": tickets.otoco,
-    "opo": tickets.opo,
-    "opoco": tickets.opoco,
+    "oco": parsing.oco,
+    "oco/deprecated": parsing.deprecated_oco,
+    "oto": parsing.oto,
+    "otoco": parsing.otoco,
+    "opo": parsing.opo,
+    "opoco": parsing.opoco,
 }
 
 
@@ -105,11 +106,11 @@ class Desk:
         params = asked.params
         symbol = self._symbol(params)
         account = self._engine.account(asked.account)
-        ticket = _with_stp(params, symbol, tickets.single(params))
+        ticket = _with_stp(params, symbol, parsing.single(params))
         kind = _word(params, "newOrderRespType")
 
         def write(order: Order) -> Report:
-            return reports.placement(order, asked.unit, kind)
+            return replies.placement(order, asked.unit, kind)
 
         if account.name == MARKET_ACCOUNT:
             return self._engine.place_as_market(symbol, ticket, write)
@@ -119,11 +120,11 @@ class Desk:
         params = asked.params
         symbol = self._symbol(params)
         account = self._engine.account(asked.account)
-        self._engine.check(account, symbol, _with_stp(params, symbol, tickets.single(params)))
+        self._engine.check(account, symbol, _with_stp(params, symbol, parsing.single(params)))
         if not params.get("computeCommissionRates"):
             return {}
         own = {"maker": text(account.maker_rate), "taker": text(account.taker_rate)}
-        none = {"maker": reports.NOTHING, "taker": reports.NOTHING}
+        none = {"maker": replies.NOTHING, "taker": replies.NOTHING}
         return {
             "standardCommissionForOrder": own,
             "specialCommissionForOrder": none,
@@ -145,7 +146,7 @@ class Desk:
         kind = _word(params, "newOrderRespType")
 
         def write(order_list: OrderList) -> Report:
-            return reports.placed_list(order_list, asked.unit, kind or self._engine.dialect.list_response)
+            return replies.placed_list(order_list, asked.unit, kind or self._engine.dialect.list_response)
 
         return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
 
@@ -159,18 +160,18 @@ class Desk:
             raise self._neither("cancelOrigClientOrderId", "cancelOrderId")
         cancel_id, restrictions = _word(params, "cancelNewClientOrderId"), _word(params, "cancelRestrictions")
         kind = _word(params, "newOrderRespType")
-        ticket = _with_stp(params, symbol, tickets.single(params))
+        ticket = _with_stp(params, symbol, parsing.single(params))
 
         def cancel() -> Report:
             row = self._engine.cancel(
                 account, symbol, order_id, client_id, cancel_id=cancel_id, restrictions=restrictions
             )
-            report: Report = json.loads(reports.canceled_row(row, asked.unit))
+            report: Report = json.loads(replies.canceled_row(row, asked.unit))
             return report
 
         def place() -> Report:
             self._check_room(asked)
-            return self._engine.place(account, symbol, ticket, lambda order: reports.placement(order, asked.unit, kind))
+            return self._engine.place(account, symbol, ticket, lambda order: replies.placement(order, asked.unit, kind))
 
         stops = params["cancelReplaceMode"] == "STOP_ON_FAILURE"
         too_much = self._too_much(asked)
@@ -237,7 +238,7 @@ class Desk:
             cancel_id=_word(params, "newClientOrderId"),
             restrictions=_word(params, "cancelRestrictions"),
         )
-        return reports.canceled_row(row, asked.unit)
+        return replies.canceled_row(row, asked.unit)
 
     def _cancel_list(self, asked: Admission) -> Json:
         params = asked.params
@@ -252,12 +253,12 @@ class Desk:
             client_id,
             cancel_id=_word(params, "newClientOrderId"),
         )
-        return reports.canceled_row(row, asked.unit)
+        return replies.canceled_row(row, asked.unit)
 
     def _cancel_all(self, asked: Admission) -> Json:
         symbol = self._symbol(asked.params)
         rows = self._engine.cancel_all(self._engine.account(asked.account), symbol)
-        return reports.canceled_rows(rows, asked.unit)
+        return replies.canceled_rows(rows, asked.unit)
 
     def _neither(self, first: str, second: str) -> Refusal:
         code = self._engine.dialect.neither_id_code
@@ -285,7 +286,7 @@ class Desk:
 
     def _queried(self, order: Order, asked: Admission, *, with_reason: bool = False) -> Report:
         shown = order.current_id if self._engine.dialect.cancel_id_in_queries == "cancel_id" else order.own_id
-        return reports.queried(order, asked.unit, shown, with_reason=with_reason)
+        return replies.queried(order, asked.unit, shown, with_reason=with_reason)
 
     def _ids(self, order: Order) -> set[str]:
         """Return the client ids by which an order is found."""
@@ -340,7 +341,7 @@ class Desk:
         return self._listed(order_list, asked)
 
     def _listed(self, order_list: OrderList, asked: Admission) -> Report:
-        report = reports.listed(order_list, asked.unit)
+        report = replies.listed(order_list, asked.unit)
         if self._engine.dialect.list_order_ids == "cancel_id":
             for order, leg in zip(report["orders"], order_list.legs, strict=True):
                 order["clientOrderId"] = leg.current_id
@@ -374,7 +375,7 @@ class Desk:
     def _account(self, asked: Admission) -> Report:
         account = self._engine.account(asked.account)
         omit_zero = bool(asked.params.get("omitZeroBalances"))
-        return reports.account_state(account, asked.unit, can_trade=asked.can_trade, omit_zero=omit_zero)
+        return replies.account_state(account, asked.unit, can_trade=asked.can_trade, omit_zero=omit_zero)
 
     def _trades(self, asked: Admission) -> list[Report]:
         params = asked.params
@@ -391,7 +392,7 @@ class Desk:
             fills = [fill for fill in fills if fill.trade_id >= first][: _rows(params)]
         else:
             fills = fills[-_rows(params) :]
-        return [reports.trade(fill, asked.unit) for fill in fills]
+        return [replies.trade(fill, asked.unit) for fill in fills]
 
     def _rate_limit(self, asked: Admission) -> list[Report]:
         count = self._engine.account(asked.account).order_count
@@ -456,26 +457,26 @@ class Desk:
 
     def _price(self, symbol: Symbol) -> Report:
         last = self._engine.markets[symbol.name].last_price
-        return {"symbol": symbol.name, "price": reports.NOTHING if last is None else text(last)}
+        return {"symbol": symbol.name, "price": replies.NOTHING if last is None else text(last)}
 
     def _best(self, symbol: Symbol) -> Report:
-        return {"symbol": symbol.name, **reports.best_prices(self._engine.markets[symbol.name])}
+        return {"symbol": symbol.name, **replies.best_prices(self._engine.markets[symbol.name])}
 
     def _day(self, asked: Admission, symbol: Symbol) -> Report:
         is_full = asked.params.get("type") != "MINI"
-        return reports.day_ticker(self._engine.markets[symbol.name], self._engine.now(), asked.unit, is_full=is_full)
+        return replies.day_ticker(self._engine.markets[symbol.name], self._engine.now(), asked.unit, is_full=is_full)
 
     def _public_trades(self, asked: Admission) -> list[Report]:
         trades = self._engine.markets[self._symbol(asked.params).name].trades
-        return [reports.public_trade(trade, asked.unit) for trade in list(trades)[-_rows(asked.params) :]]
+        return [replies.public_trade(trade, asked.unit) for trade in list(trades)[-_rows(asked.params) :]]
 
     def _average_price(self, asked: Admission) -> Report:
         market = self._engine.begin(self._symbol(asked.params))
         price = market.average(AVERAGE_MINUTES)
         return {
             "mins": AVERAGE_MINUTES,
-            "price": reports.NOTHING if price is None else text(price),
-            "closeTime": reports.stamp(market.trades[-1].time, asked.unit) if market.trades else -1,
+            "price": replies.NOTHING if price is None else text(price),
+            "closeTime": replies.stamp(market.trades[-1].time, asked.unit) if market.trades else -1,
         }
 
     def _chosen(self, params: Params) -> list[Symbol]:

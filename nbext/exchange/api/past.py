@@ -12,16 +12,16 @@ from copy import copy
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from nbext.exchange.limits import MILLISECOND
-from nbext.exchange.orders import ZERO, Order, OrderList
-from nbext.exchange.symbols import text
+from nbext.exchange.engine.limits import MILLISECOND
+from nbext.exchange.engine.orders import ZERO, Order, OrderList
+from nbext.exchange.engine.symbols import text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from decimal import Decimal
 
-    from nbext.exchange.accounts import Account
-    from nbext.exchange.orders import Fill
+    from nbext.exchange.engine.accounts import Account
+    from nbext.exchange.engine.orders import Fill
 
 Thing = TypeVar("Thing", Order, OrderList)
 State = TypeVar("State")

@@ -17,9 +17,9 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
-from nbext.exchange.backstage import Backstage
-from nbext.exchange.faults import Reply
-from nbext.exchange.gate import Request
+from nbext.exchange.api.admission import Request
+from nbext.exchange.api.faults import Reply
+from nbext.exchange.http.control import Backstage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPConnection, RequestStartLine
     from tornado.iostream import IOStream
 
-    from nbext.exchange.faults import Fault
-    from nbext.exchange.venue import Venue, Visit
+    from nbext.exchange.api.app import Venue, Visit
+    from nbext.exchange.api.faults import Fault
 
 HOST = "127.0.0.1"
 BACKLOG = 1024

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nbext.exchange.orders import ZERO, Ticket, opposite
+from nbext.exchange.engine.orders import ZERO, Ticket, opposite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nbext.exchange.engine import Engine
-    from nbext.exchange.symbols import Symbol
+    from nbext.exchange.engine.engine import Engine
+    from nbext.exchange.engine.symbols import Symbol
 
 MARKET_ACCOUNT = "market"
 MARKET_WEALTH = 1_000  # how many times the funds of others the market has

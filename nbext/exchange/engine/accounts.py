@@ -9,13 +9,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nbext.exchange import refusals
-from nbext.exchange.orders import ZERO, Fill, Order, OrderList
+from nbext.exchange.engine import refusals
+from nbext.exchange.engine.orders import ZERO, Fill, Order, OrderList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from nbext.exchange.limits import OrderCount
+    from nbext.exchange.engine.limits import OrderCount
 
 
 KEPT_ORDERS = 100_000

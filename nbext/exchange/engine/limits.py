@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbext.exchange.refusals import TooMuch
+from nbext.exchange.engine.refusals import TooMuch
 
 MILLISECOND = 1000
 SECOND = 1_000_000

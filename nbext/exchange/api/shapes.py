@@ -11,13 +11,13 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from nbext.exchange.reports import NOTHING, Json, write
+from nbext.exchange.api.replies import NOTHING, Json, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from nbext.exchange.api.replies import Report
     from nbext.exchange.dialect import Dialect
-    from nbext.exchange.reports import Report
 
 CANCELS = frozenset({"cancel", "cancelAll", "cancelList"})
 QUERIES = frozenset({"query", "openOrders", "allOrders"})

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nbext.exchange import refusals
-from nbext.exchange.orders import LIMIT_TYPES, STOP_TYPES, ZERO, Ticket
-from nbext.exchange.refusals import Refusal
-from nbext.exchange.symbols import ORDER_TYPES, PRECISION
+from nbext.exchange.engine import refusals
+from nbext.exchange.engine.orders import LIMIT_TYPES, STOP_TYPES, ZERO, Ticket
+from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.engine.symbols import ORDER_TYPES, PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbext.exchange.endpoints import Value
+    from nbext.exchange.api.endpoints import Value
 
     Params = Mapping[str, Value]
 

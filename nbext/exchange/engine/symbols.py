@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nbext.exchange.filters import Filters
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.engine.filters import Filters
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbext.exchange.orders import Ticket
+    from nbext.exchange.engine.orders import Ticket
 
 ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 PRECISION = 8  # decimals of every asset, and of every amount in a reply (RULES.md, decimals)

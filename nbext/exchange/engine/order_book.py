@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from decimal import Decimal
 
-    from nbext.exchange.orders import Order
+    from nbext.exchange.engine.orders import Order
 
 
 class BookSide:

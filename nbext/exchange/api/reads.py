@@ -10,17 +10,17 @@ import random
 from copy import copy
 from typing import TYPE_CHECKING, cast
 
-from nbext.exchange import past
-from nbext.exchange.desk import Desk
-from nbext.exchange.limits import SECOND
-from nbext.exchange.maker import MARKET_ACCOUNT
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.api import past
+from nbext.exchange.api.handlers import Desk
+from nbext.exchange.engine.limits import SECOND
+from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
-    from nbext.exchange.desk import Answer
-    from nbext.exchange.gate import Admission
-    from nbext.exchange.orders import Order
-    from nbext.exchange.venue import Venue
+    from nbext.exchange.api.admission import Admission
+    from nbext.exchange.api.app import Venue
+    from nbext.exchange.api.handlers import Answer
+    from nbext.exchange.engine.orders import Order
 
 NO_SUCH_ORDER = -2013
 MAX_FORGOTTEN = 10_000

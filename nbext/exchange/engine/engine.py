@@ -13,22 +13,23 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from nbext.exchange import refusals, tickets
-from nbext.exchange.accounts import KEPT_ORDERS, Account
+from nbext.exchange.api import parsing
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.filters import Counts
-from nbext.exchange.limits import OrderCount
-from nbext.exchange.maker import MarketMaker
-from nbext.exchange.market import Market
-from nbext.exchange.orders import ZERO, Order, OrderList, Ticket
-from nbext.exchange.refusals import Refusal
-from nbext.exchange.symbols import FUNDS, exchange_filters, list_symbols
+from nbext.exchange.engine import refusals
+from nbext.exchange.engine.accounts import KEPT_ORDERS, Account
+from nbext.exchange.engine.filters import Counts
+from nbext.exchange.engine.limits import OrderCount
+from nbext.exchange.engine.market_maker import MarketMaker
+from nbext.exchange.engine.matching import Market
+from nbext.exchange.engine.orders import ZERO, Order, OrderList, Ticket
+from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.engine.symbols import FUNDS, exchange_filters, list_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nbext.exchange.symbols import Symbol
-    from nbext.exchange.tickets import ListTicket
+    from nbext.exchange.api.parsing import ListTicket
+    from nbext.exchange.engine.symbols import Symbol
 
     Canceled = Order | tuple[OrderList, list[Order]]
 
@@ -545,9 +546,9 @@ def _row_of(order: Order) -> int:
 def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:
     """Refuse a pair that does not have the last trade between its prices (section 12)."""
     for ticket in pair:
-        at = tickets.anchor(ticket)
+        at = parsing.anchor(ticket)
         if at is None or last is None:
             continue
         above = ticket.triggers_above if ticket.is_stop else ticket.side == "SELL"
         if not (at > last if above else at < last):
-            raise tickets.bad_relation()
+            raise parsing.bad_relation()

@@ -21,16 +21,16 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
-from nbext.exchange import refusals
+from nbext.exchange.api.endpoints import MAX_INTEGER, MAX_SYMBOLS
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.endpoints import MAX_INTEGER, MAX_SYMBOLS
-from nbext.exchange.limits import SECOND, Caller, RequestLimits
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.engine import refusals
+from nbext.exchange.engine.limits import SECOND, Caller, RequestLimits
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbext.exchange.endpoints import Endpoint, Value
+    from nbext.exchange.api.endpoints import Endpoint, Value
 
     Verifier = Callable[[bytes, str], bool]  # payload and signature text -> is it genuine
 

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from nbext.exchange.accounts import Account
     from nbext.exchange.dialect import Dialect
-    from nbext.exchange.symbols import Symbol
+    from nbext.exchange.engine.accounts import Account
+    from nbext.exchange.engine.symbols import Symbol
 
 ZERO = Decimal(0)
 BASIS_POINTS = Decimal(10_000)

@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbext.exchange.book import Book
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.limits import MINUTE
-from nbext.exchange.orders import BASIS_POINTS, ZERO, Event, Fill, Order, OrderList, PreventedMatch, Ticket, opposite
-from nbext.exchange.refusals import Refusal
+from nbext.exchange.engine.limits import MINUTE
+from nbext.exchange.engine.order_book import Book
+from nbext.exchange.engine.orders import (
+    BASIS_POINTS,
+    ZERO,
+    Event,
+    Fill,
+    Order,
+    OrderList,
+    PreventedMatch,
+    Ticket,
+    opposite,
+)
+from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from decimal import Decimal
 
-    from nbext.exchange.symbols import Symbol
+    from nbext.exchange.engine.symbols import Symbol
 
 RECENT_TRADES = 10_000
 # Self-trade prevention modes by what they take from the two sides (15.11).

@@ -1,0 +1,1 @@
+"""The matching engine, its accounts and its rules. No HTTP."""

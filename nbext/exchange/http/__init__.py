@@ -1,0 +1,1 @@
+"""The server on loopback, and the control endpoint for a second process."""
