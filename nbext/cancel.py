@@ -50,6 +50,10 @@ symbols_met: set[str] = set()
 
 PREVIEW_SECONDS = 60.0
 MAX_WAIT = 10.0
+LOOK_SECONDS = 15.0
+"""Reading what is open takes at most this long, all symbols together."""
+SENDING_SECONDS = 15.0
+"""Sending takes at most this long beside the waits, and then the time that the last answers may take."""
 SETTLE_SECONDS = 20.0
 DELAYS = Limits()
 
@@ -363,11 +367,12 @@ class Job:
         seen = self._select()
         targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
         call_id = secrets.token_hex(8)
+        last_moment = time.monotonic() + SENDING_SECONDS + self._max_wait
         return Call(
             call_id,
             self._symbols or list(dict.fromkeys(target.symbol for target in targets)),
-            sending=self._sending(targets),
-            record=Record(self._client, call_id, targets, self._recv_window, self._delays),
+            sending=self._sending(targets, last_moment),
+            record=Record(self._client, call_id, targets, self._recv_window, self._delays, last_moment=last_moment),
             vanished=self._vanished(seen),
             began=began,
         )
@@ -377,11 +382,15 @@ class Job:
         call.sending.run()
         call.end_sending()
         interrupted = self._reconcile(call, at_once=False)
+        if call.sending.doubt():  # the reads showed that answers had come to the wrong requests
+            call.end_sending()
+            interrupted = self._reconcile(call, at_once=interrupted) or interrupted
         self._conclude(call)
         outcome = self._outcome(call, KeyboardInterrupt() if interrupted else None)
         if check and not isinstance(outcome, BaseException):
             try:
-                self._check(call.requested, call.rows)
+                with self._client.until(time.monotonic() + LOOK_SECONDS):
+                    self._check(call.requested, call.rows)
             except NbextError as error:  # which says nothing of the cancels, and takes nothing away from them
                 self._say(f"{self._subject}: what is open now could not be read: {error}")
         return outcome
@@ -417,7 +426,8 @@ class Job:
         if call.no_key is not None:
             call.searches = [None] * len(call.results)
             return False
-        call.searches, interrupted = self._settle(call.results, interrupted=at_once)
+        with self._client.until(time.monotonic() + self._settle_seconds):
+            call.searches, interrupted = self._settle(call.results, interrupted=at_once)
         return interrupted and not at_once
 
     def _conclude(self, call: Call) -> None:
@@ -512,8 +522,10 @@ class Job:
         """
         seen = self._select()
         targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
-        record = Record(self._client, secrets.token_hex(8), targets, self._recv_window, self._delays)
-        sending = self._sending(targets)
+        last_moment = time.monotonic() + SENDING_SECONDS + self._max_wait
+        call_id = secrets.token_hex(8)
+        record = Record(self._client, call_id, targets, self._recv_window, self._delays, last_moment=last_moment)
+        sending = self._sending(targets, last_moment)
         sending.run_here()
         known = [(sent, from_reports(sent.reply or ())) for sent in sending.sent]
         record.conclude((sent, rows) for sent, rows in known if sent.error is None)
@@ -529,12 +541,13 @@ class Job:
             return self._look()
         return self._agreed
 
-    def _sending(self, targets: Sequence[Target]) -> Sending:
+    def _sending(self, targets: Sequence[Target], last_moment: float) -> Sending:
         return Sending(
             self._client,
             targets,
             recv_window=self._recv_window,
             max_wait=self._max_wait,
+            last_moment=last_moment,
             say=self._say,
             progress=self._progress,
         )
@@ -569,11 +582,12 @@ class Job:
 
     def _look(self) -> Look:
         """Read what is open and meant."""
-        if self._filter.older_than is not None and self._client.clock_offset is None:
-            self._client.measure_clock_offset()  # ages are reckoned by the exchange's clock
         if self._orders is not None and not self._orders:
             return Look([], [])
-        seen = look(self._client, self._symbols)
+        with self._client.until(time.monotonic() + LOOK_SECONDS):
+            if self._filter.older_than is not None and self._client.clock_offset is None:
+                self._client.measure_clock_offset()  # ages are reckoned by the exchange's clock
+            seen = look(self._client, self._symbols)
         return seen.only(self._means) if self._chooses else seen
 
     def _vanished(self, seen: Look | None) -> list[Sent]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import _thread
+import math
 import queue
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbext.select import Target
     from nbext.spot import SpotClient
 
 WIDTH = 8
 """So many requests are under way at most."""
+
+ATTEMPTS = 5
+"""A request is sent at most this many times, and always after an answer that proves that the last one was refused."""
 
 _CLOCK_IS_OFF = -1021
 _TOO_MANY = 429
@@ -45,6 +49,8 @@ class Sent:
     answer : bytes or None
         The answer, secrets hidden.
     done : bool
+    connections : list of int or None
+        The connection of each answer, of which all but the last one let it be sent again.
     """
 
     target: Target
@@ -55,7 +61,16 @@ class Sent:
     http_status: int | None = None
     answer: bytes | None = None
     done: bool = False
+    connections: list[int | None] = field(default_factory=list)
     _decided: dict[str, bool] = field(default_factory=dict, repr=False)
+
+    def is_doubtful(self, doubted: set[int]) -> bool:
+        """Return whether the answer may belong to another request, as it came where others were out of step.
+
+        A report that names what was asked for proves itself; nothing, and an error, could be about anything.
+        """
+        unproven = self.connections[:-1] if self.reply else self.connections
+        return not doubted.isdisjoint(unproven) and not isinstance(self.error, OutcomeUnknownError)
 
     def goes(self, *, otherwise: bool) -> bool:
         """Return whether it goes out, which is decided once, by whichever thread asks first.
@@ -78,9 +93,11 @@ class Sending:
     targets : sequence of Target
     recv_window : str or None
     max_wait : float
-        Seconds that a 429 may ask to wait; beyond that it is an error.
+        Seconds that 429 may ask to wait, in all; beyond that it is an error.
     say : callable
         Takes lines worth reading, on the thread that calls `run`.
+    last_moment : float, optional
+        Monotonic time after which nothing leaves any more; what has waited until then is not sent.
     progress : callable or None
         Takes the number of targets done and of all, on the thread that calls `run`.
     """
@@ -93,6 +110,7 @@ class Sending:
         recv_window: str | None,
         max_wait: float,
         say: Callable[[str], None],
+        last_moment: float = math.inf,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.sent = [Sent(target) for target in targets]
@@ -103,6 +121,10 @@ class Sending:
         self._say = say
         self._progress = progress
         self._over = threading.Event()
+        self._alone = threading.Lock()
+        self._waited = 0.0
+        # What connects at the last moment is written by then, or never.
+        self._last_start = last_moment - client.connect_timeout
         self._waiting = deque(self.sent)
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._clock = threading.Lock()
@@ -134,7 +156,7 @@ class Sending:
 
     def wait(self) -> None:
         """Wait, after `hold_back`, for the answers to what is under way, as long as these can come."""
-        ends = time.monotonic() + self._client.longest
+        ends = time.monotonic() + self._client.connect_timeout + self._client.answer_timeout + 1.0
         while (left := ends - time.monotonic()) > 0 and any(
             not sent.done and sent.goes(otherwise=False) for sent in self.sent
         ):
@@ -148,6 +170,7 @@ class Sending:
         its answer may still come, and nobody will hear it.
         """
         self.hold_back()
+        self.doubt()
         return [
             sent
             if sent.done
@@ -158,6 +181,20 @@ class Sending:
             )
             for sent in self.sent
         ]
+
+    def doubt(self) -> bool:
+        """Call the outcome unknown wherever an answer came on a connection that was out of step; return whether any is.
+
+        More of it may come to light later, since the reads that follow use the same connections.
+        """
+        doubtful = [sent for sent in self.sent if sent.done and sent.is_doubtful(self._client.doubted)]
+        for sent in doubtful:
+            sent.reply = None
+            sent.error = OutcomeUnknownError(
+                f"{self._where(sent.target)}: sent, but answers came to the wrong requests, perhaps this one too; "
+                "what became of the orders is not known. Look with %open_orders before anything else."
+            )
+        return bool(doubtful)
 
     def _left(self, target: Target) -> OutcomeUnknownError:
         return OutcomeUnknownError(
@@ -200,28 +237,57 @@ class Sending:
 
     def _cancel(self, sent: Sent) -> None:
         """Send one cancel; again only after an answer that proves that the engine never saw it."""
-        waited, corrected = 0.0, False
+        attempts, corrected = 0, False
         while True:
-            self._begin(sent)
-            try:
-                sent.reply = send(self._client, sent.target, self._recv_window)
-            except RateLimitedError as refused:
-                wait = refused.retry_after
-                if refused.http_status != _TOO_MANY or wait is None or waited + wait > self._max_wait:
-                    raise
-                self._news.put(f"{self._where(sent.target)}: 429, waiting {wait:.0f} s as the exchange asks.")
-                waited += wait
-                self._over.wait(wait)
-            except RejectedError as refused:
-                if refused.code != _CLOCK_IS_OFF or corrected:
-                    raise
-                corrected = True
-                self._correct_clock()
+            with self._turn(sent):
+                self._begin(sent)
+                attempts += 1
+                try:
+                    sent.reply = send(self._client, sent.target, self._recv_window)
+                except RateLimitedError as refused:
+                    if refused.http_status != _TOO_MANY or attempts == ATTEMPTS or not self._can_wait():
+                        raise
+                except RejectedError as refused:
+                    if refused.code != _CLOCK_IS_OFF or corrected:
+                        raise
+                    corrected = True
+                    self._correct_clock()
+                else:
+                    return
+                finally:
+                    sent.connections.append(self._client.heard_on)
+
+    @contextmanager
+    def _turn(self, sent: Sent) -> Iterator[None]:
+        """Where the host has asked for a pause, let one request try it alone when that is over, the others after it."""
+        if not self._client.held_for:
+            yield
+            return
+        with ExitStack() as gate:
+            gate.enter_context(self._alone)
+            if self._client.held_for:
+                if self._can_wait():
+                    wait = self._client.held_for
+                    self._waited += wait
+                    self._news.put(f"{self._where(sent.target)}: 429, waiting {wait:.0f} s as the exchange asks.")
+                    self._over.wait(wait + 0.01)
             else:
-                return
+                gate.close()
+            yield
+
+    def _can_wait(self) -> bool:
+        """Return whether the pause that the host has asked for is one that the call has time for."""
+        wait = self._client.held_for
+        in_time = self._waited + wait <= self._max_wait and time.monotonic() + wait < self._last_start
+        return in_time and not self._client.is_banned
 
     def _begin(self, sent: Sent) -> None:
         """Take note that a request goes out now, unless none may any more."""
+        if time.monotonic() > self._last_start:
+            raise NotSentError(
+                f"{self._where(sent.target)}: not sent, since the time for sending was over; orders untouched. "
+                "Cancel again."
+            )
         if self.stopped or not sent.goes(otherwise=True):
             raise Stopped
         sent.at, sent.stamp = time.monotonic(), self._client.now()

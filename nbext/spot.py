@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
-from nbext import signing
+from nbext import answers, signing
 from nbext.arguments import Value, encode, is_loopback, parse_base_url, parse_symbol
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
@@ -136,6 +136,9 @@ class SpotClient:
         Request weight used in this minute, as the last answer said. None before the first.
     clock_offset : float or None
         Milliseconds that this machine's clock is behind the exchange's; None until measured.
+    doubted : set of int
+        Connections on which an answer came that belongs to another request, so that none of the others there proves
+        what it seems to.
 
     Raises
     ------
@@ -170,7 +173,8 @@ class SpotClient:
         self.host = urlsplit(self.base_url).netloc
         self.used_weight: int | None = None
         self.clock_offset: float | None = None
-        self.longest = connect_timeout + answer_timeout + 1.0
+        self.doubted: set[int] = set()
+        self.connect_timeout, self.answer_timeout = connect_timeout, answer_timeout
         self._heard = threading.local()
         if credential is None:
             credential = Credential.taken(
@@ -230,6 +234,11 @@ class SpotClient:
         """Seconds for which this host has asked not to be asked again (429 or 418); 0 when it has not."""
         return max(0.0, _holds.get(self.host, (0.0, 0))[0] - time.monotonic())
 
+    @property
+    def is_banned(self) -> bool:
+        """Whether it was 418 that asked for it, after which nothing is sent again by itself."""
+        return bool(self.held_for) and _holds[self.host][1] != HTTPStatus.TOO_MANY_REQUESTS
+
     def now(self) -> int:
         """Give the exchange's time in milliseconds, as far as its clock has been measured."""
         return time.time_ns() // 1_000_000 + round(self.clock_offset or 0)
@@ -256,6 +265,12 @@ class SpotClient:
         if answer is None:
             return None, None
         return answer.status, answer.body
+
+    @property
+    def heard_on(self) -> int | None:
+        """The connection on which the last answer on this thread came; None where there was none."""
+        answer: Answer | None = getattr(self._heard, "answer", None)
+        return None if answer is None else answer.connection
 
     def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
         """Cancel every open order on a symbol, order lists included. Sent once, never again.
@@ -371,7 +386,7 @@ class SpotClient:
         self._refuse_while_held(where)
         # Raised out here: a traceback that shows local variables shows no signed URL, no header and no body.
         try:
-            outcome = self._ask(method, path, query, where, signed=signed)
+            outcome = self._ask(method, path, query, where, params or {}, signed=signed)
         except BaseException as error:  # noqa: BLE001 - an interrupt, above all
             outcome = error.with_traceback(None)
             outcome.__cause__ = outcome.__context__ = None
@@ -379,7 +394,7 @@ class SpotClient:
             raise outcome
         return outcome
 
-    def _ask(self, method: str, path: str, query: str, where: str, *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint, or the error to raise
+    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint, or the error to raise
         signature, headers = "", None
         if signed:
             if self._signing_key is None or self._api_key is None:
@@ -399,7 +414,12 @@ class SpotClient:
             key = "" if self._api_key is None else self._api_key.reveal()
             answer = replace(answer, body=scrub(answer.body, (signature, key)))
         self._heard.answer = answer
-        return self._classify(answer, method, where)
+        document = _document(answer.body)
+        if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, params, document)):
+            self.doubted.add(answer.connection)
+            self._wire.distrust(answer.connection)
+            return self._contradicted(method, where, answer.status, f"the answer that came is about {astray}")
+        return self._classify(answer, document, method, where)
 
     def measure_clock_offset(self, samples: int = 5) -> float:
         """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.
@@ -465,15 +485,26 @@ class SpotClient:
         weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if weight.isdecimal():
             self.used_weight = int(weight)
-        wait = _retry_after(answer)
-        if answer.status in _RATE_LIMIT_STATUSES and wait is not None:
+        if answer.status in _RATE_LIMIT_STATUSES:
+            msg = _code_and_msg(_document(answer.body))[1]
+            wait = answers.wait_asked(answer.status, answer.headers, msg, self.now())
             _holds[self.host] = max(_holds.get(self.host, (0.0, 0)), (time.monotonic() + wait, answer.status))
 
-    def _classify(self, answer: Answer, method: str, where: str) -> Any:  # noqa: ANN401
-        status, document = answer.status, _document(answer.body)
+    def _contradicted(self, method: str, where: str, status: int, problem: str) -> RejectedError | OutcomeUnknownError:
+        if method == "GET":
+            return RejectedError(f"{where}: the question has no answer, {problem}. Try again.", http_status=status)
+        return OutcomeUnknownError(
+            f"{where}: sent, but {problem}; what became of the orders is not known. "
+            "Look with %open_orders before anything else."
+        )
+
+    def _classify(self, answer: Answer, document: object, method: str, where: str) -> Any:  # noqa: ANN401
+        status = answer.status
+        code, msg = _code_and_msg(document)
+        if answers.contradicts_status(status, document, code):
+            return self._contradicted(method, where, status, f"HTTP {status} came with a body that says something else")
         if status == HTTPStatus.OK and document is not _UNREADABLE:
             return document
-        code, msg = _code_and_msg(document)
         said = f"{code} {msg}".rstrip(". ")
         if code is None:
             said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
@@ -486,7 +517,9 @@ class SpotClient:
         ):
             return self._no_answer(method, where, f"the exchange answered {said}")
         if status in _RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
-            wait = _retry_after(answer)
+            wait = None
+            if status in _RATE_LIMIT_STATUSES:
+                wait = answers.wait_asked(status, answer.headers, msg, self.now())
             when = "later" if wait is None else f"in {math.ceil(wait)} s"
             return RateLimitedError(
                 f"{where}: refused for now, {said}; orders untouched. Try again {when}.",
@@ -501,9 +534,10 @@ class SpotClient:
             advice = "Mend the request before trying again." if at_fault else "Try again in a moment."
         if code is None and _redirects(status):
             said, advice = f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
-        return RejectedError(
-            f"{where}: refused, {said}; orders untouched. {advice}", code=code, msg=msg, http_status=status
-        )
+        untouched = "; orders untouched"
+        if method != "GET" and answers.of_the_engine(code):  # which may have done some of it before it refused
+            untouched, advice = "", f"{advice} %open_orders shows what is open."
+        return RejectedError(f"{where}: refused, {said}{untouched}. {advice}", code=code, msg=msg, http_status=status)
 
 
 def _user_agent() -> str:
@@ -570,11 +604,6 @@ def _document(body: bytes | None) -> object:
         return _UNREADABLE if body is None else _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return _UNREADABLE
-
-
-def _retry_after(answer: Answer) -> float | None:
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def _redirects(status: int) -> bool:

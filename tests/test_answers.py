@@ -1,192 +1,202 @@
-"""Each request gets its own answer: interim answers, doubled answers, stale ones, over TCP, TLS and proxies.
-
-These stand on private hooks of http.client and urllib3: a Python or a urllib3 that lacks one fails here.
-"""
+"""Each answer is checked against its request; what contradicts the request, or itself, leaves the outcome unknown."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PlainServer, Request, answer
-from networking import TLSServer, Tunnels, http_proxy, need_pysocks, socks_proxy
+from conftest import Request, answer
 
-from nbext.wire import Unanswered, Wire
+import nbext
+from nbext import answers, cancel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    Respond = Callable[[Request], bytes | Iterable[bytes]]
+    from conftest import PlainServer
 
-INTERIM = (
-    b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
-    b"HTTP/1.1 102 Processing\r\n\r\n",
-    b"HTTP/1.1 199 X\r\n\r\n",
+    Serve = Callable[..., PlainServer]
+
+ALL, ONE, LIST = "/api/v3/openOrders", "/api/v3/order", "/api/v3/orderList"
+
+
+def report(symbol: object, order_id: object = 1, **fields: object) -> dict[str, Any]:
+    """Make the report of a canceled order."""
+    return {
+        "symbol": symbol,
+        "orderId": order_id,
+        "orderListId": -1,
+        "origClientOrderId": "own",
+        "clientOrderId": "cancel",
+        "transactTime": 1700000000000,
+        "status": "CANCELED",
+        **fields,
+    }
+
+
+def queried(symbol: str, order_id: object = 1, status: str = "NEW") -> dict[str, Any]:
+    """Make an order as a query shows it."""
+    times = {"time": 1700000000000, "updateTime": 1700000000000, "isWorking": True}
+    return {"symbol": symbol, "orderId": order_id, "orderListId": -1, "clientOrderId": "own", "status": status, **times}
+
+
+def order_list(symbol: str, list_id: object, *legs: dict[str, Any]) -> dict[str, Any]:
+    """Make the report of a canceled list."""
+    return {"orderListId": list_id, "contingencyType": "OCO", "symbol": symbol, "orders": [], "orderReports": [*legs]}
+
+
+def connect(server: PlainServer) -> nbext.SpotClient:
+    """Connect to a server, with a key."""
+    return nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=2)
+
+
+ASTRAY: list[tuple[str, str, dict[str, Any], object]] = [
+    ("DELETE", ALL, {}, [report("ETHUSDT")]),
+    ("DELETE", ALL, {}, [report("BTCUSDT"), report("ETHUSDT")]),
+    ("DELETE", ALL, {}, [report(7)]),
+    ("DELETE", ALL, {}, [order_list("BTCUSDT", 0, report("ETHUSDT"))]),
+    ("DELETE", ALL, {}, [order_list("ETHUSDT", 0, report("BTCUSDT"))]),
+    ("DELETE", ALL, {}, [queried("BTCUSDT")]),
+    ("DELETE", ONE, {"orderId": 1}, report("BTCUSDT", 2)),
+    ("DELETE", ONE, {"orderId": 1}, report("BTCUSDT", "2")),
+    ("DELETE", ONE, {"orderId": 1}, report("ETHUSDT", 1)),
+    ("DELETE", ONE, {"orderId": 1}, order_list("BTCUSDT", 5, report("BTCUSDT", 2), report("BTCUSDT", 3))),
+    ("DELETE", LIST, {"orderListId": 0}, order_list("BTCUSDT", 5, report("BTCUSDT"))),
+    ("DELETE", LIST, {"orderListId": 0}, order_list("ETHUSDT", 0, report("ETHUSDT"))),
+    ("GET", ALL, {}, [queried("ETHUSDT")]),
+    ("GET", ALL, {}, [report("BTCUSDT")]),
+    ("GET", "/api/v3/allOrders", {}, [queried("BTCUSDT"), queried("ETHUSDT")]),
+    ("GET", ONE, {"orderId": 1}, queried("BTCUSDT", 2)),
+    ("GET", ONE, {"orderId": 1}, queried("ETHUSDT", 1)),
+]
+IN_STEP: list[tuple[str, str, dict[str, Any], object]] = [
+    ("DELETE", ALL, {}, []),
+    ("DELETE", ALL, {}, [{"orderId": 1}]),
+    ("DELETE", ALL, {}, [report(None)]),
+    ("DELETE", ALL, {}, [report("BTCUSDT", workingTime=-1, fills=[])]),
+    ("DELETE", ALL, {}, [order_list("BTCUSDT", 0, report("BTCUSDT"))]),
+    ("DELETE", ONE, {"orderId": 1}, report("BTCUSDT", "1")),
+    ("DELETE", ONE, {"orderId": "1"}, report("BTCUSDT", 1)),
+    ("DELETE", ONE, {"orderId": 1}, report("BTCUSDT", None)),
+    ("DELETE", ONE, {"orderId": 1}, order_list("BTCUSDT", 5, report("BTCUSDT", 2), report("BTCUSDT", 1))),
+    ("DELETE", LIST, {"orderListId": 0}, order_list("BTCUSDT", "0", report("BTCUSDT"))),
+    ("DELETE", LIST, {"orderListId": 0, "listClientOrderId": "L"}, {"listClientOrderId": "M", "orderReports": []}),
+    ("GET", ALL, {}, [queried("BTCUSDT")]),
+    ("GET", ONE, {"orderId": 1}, queried("BTCUSDT", "1")),
+    ("GET", ONE, {"orderId": 1}, {"orderId": 1, "status": "NEW"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "asked", "document"), ASTRAY, ids=lambda each: json.dumps(each)[:60])
+def test_an_answer_about_something_else_is_nobodys(
+    serve: Serve, method: str, path: str, asked: dict[str, Any], document: object
+) -> None:
+    """A cancel's outcome is unknown then, a question has no answer, and the connection is not used again."""
+    server = serve(lambda _: answer(document))
+    client = connect(server)
+    expected = nbext.OutcomeUnknownError if method == "DELETE" else nbext.RejectedError
+    with pytest.raises(expected, match="the answer that came is about"):
+        client.request(method, path, {"symbol": "BTCUSDT", **asked})
+    with pytest.raises(expected):
+        client.request(method, path, {"symbol": "BTCUSDT", **asked})
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(("method", "path", "asked", "document"), IN_STEP, ids=lambda each: json.dumps(each)[:60])
+def test_what_an_answer_leaves_out_contradicts_nothing(
+    serve: Serve, method: str, path: str, asked: dict[str, Any], document: object
+) -> None:
+    """Fields may be missing, ids may come as text, and 0 is the id of a list."""
+    server = serve(lambda _: answer(document))
+    client = connect(server)
+    for _ in range(2):
+        assert client.request(method, path, {"symbol": "BTCUSDT", **asked}) == document
+    assert server.connections == 1
+
+
+CONTRADICTORY: list[tuple[int, object]] = [
+    *((status, [report("BTCUSDT")]) for status in (302, 400, 401, 403, 404, 418, 429)),
+    (400, report("BTCUSDT")),
+    (404, order_list("BTCUSDT", 0, report("BTCUSDT"))),
+    (400, []),
+    (400, [{"code": -2011, "msg": "Unknown order sent."}]),
+    (200, {"code": -2011, "msg": "Unknown order sent."}),
+    (200, {"code": -1121, "msg": "Invalid symbol."}),
+    (200, [{"code": -2011, "msg": "Unknown order sent."}]),
+    (200, [report("BTCUSDT"), {"code": -2011, "msg": "Unknown order sent."}]),
+    (429, {"code": -2011, "msg": "Unknown order sent."}),
+]
+
+
+@pytest.mark.parametrize(("status", "document"), CONTRADICTORY, ids=lambda each: json.dumps(each)[:60])
+def test_a_body_that_contradicts_its_status_leaves_the_outcome_unknown(
+    serve: Serve, status: int, document: object
+) -> None:
+    """It is never called a refusal, never sent again, and no order is called untouched."""
+    server = serve(lambda _: answer(document, status, {"Retry-After": "1"}))
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        connect(server).cancel_open_orders("BTCUSDT")
+    assert "untouched" not in str(unknown.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "first", [answer([]), answer({"code": -2011, "msg": "Unknown order sent."}, 400), answer({"code": -1021}, 400)]
 )
-
-
-class Way:
-    """A way to a server: a wire, and what stands between."""
-
-    def __init__(self, kind: str, respond: Respond, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.server: PlainServer = PlainServer(respond) if kind == "TCP" else TLSServer(respond, folder)
-        self.proxy: Tunnels | None = None
-        url = self.server.url
-        if isinstance(self.server, TLSServer):
-            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(self.server.certificate))
-        if kind in {"tunnel", "SOCKS"}:
-            port = int(url.rpartition(":")[2])
-            self.proxy = http_proxy(port, []) if kind == "tunnel" else socks_proxy(port, [])
-            scheme = "http" if kind == "tunnel" else "socks5h"
-            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://127.0.0.1:{self.proxy.port}")
-        self.wire = Wire(url, {}, proxied=self.proxy is not None)
-
-    def bodies(self, count: int, *, pause: float = 0.0) -> list[bytes | None]:
-        """Send so many requests, and give their answers' bodies."""
-        bodies = []
-        for number in range(count):
-            bodies.append(self.wire.send("DELETE", f"/{number}").body)
-            time.sleep(pause)
-        return bodies
-
-    def close(self) -> None:
-        """Close everything."""
-        self.wire.close()
-        self.server.close()
-        if self.proxy:
-            self.proxy.close()
-
-
-@pytest.fixture(params=["TCP", "TLS", "tunnel", "SOCKS"])
-def open_way(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Respond], Way]]:
-    """Open ways to servers, each kind in turn, that are closed after the test."""
-    if request.param == "SOCKS":
-        need_pysocks()
-    with contextlib.ExitStack() as ways:
-        yield lambda respond: ways.enter_context(contextlib.closing(Way(request.param, respond, tmp_path, monkeypatch)))
-
-
-def own(request: Request) -> bytes:
-    """Answer with the target, so that each answer shows whose it is."""
-    return answer(request.target)
-
-
-def test_interim_answers_are_not_the_answer(open_way: Callable[[Respond], Way]) -> None:
-    """Any 1xx, in one piece with the answer or before it, is passed over, and the connection is kept."""
-
-    def respond(request: Request) -> Iterator[bytes]:
-        yield b"".join(INTERIM)
-        time.sleep(0.02)
-        yield INTERIM[0]
-        yield own(request)
-        released.wait(5)
-
-    def in_one(request: Request) -> bytes:
-        return b"".join([*INTERIM, b"HTTP/1.1 100 Continue\r\n\r\n", own(request)])
-
-    released = threading.Event()
-    way = open_way(in_one)
-    assert way.bodies(3) == [b"/0", b"/1", b"/2"]
-    assert way.server.connections == 1
-    assert open_way(respond).bodies(1) == [b"/0"]
-    released.set()
-
-
-def test_a_switch_of_protocols_is_no_answer(open_way: Callable[[Respond], Way]) -> None:
-    """101 was never asked for: what came of the request is not known, and the connection is not used again."""
+def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """What was on its way already answers the first cancel, the first one's answer the second, and nothing raises."""
+    canceled: list[str] = []
 
     def respond(request: Request) -> bytes:
-        if request.target == "/switch":
-            return b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + own(request)
-        return own(request)
+        symbol = request.params.get("symbol", "")
+        if request.method == "DELETE":
+            canceled.append(symbol)
+            return first if len(canceled) == 1 else answer([report(canceled[-2])])
+        if request.path == "/api/v3/time":
+            return answer({"serverTime": 1700000000000})
+        return answer([])
 
-    way = open_way(respond)
-    with pytest.raises(Unanswered) as lost:
-        way.wire.send("DELETE", "/switch")
-    assert (lost.value.written, lost.value.reason) == (True, "the answer was not HTTP")
-    assert way.bodies(2) == [b"/0", b"/1"]
-    assert way.server.connections == 2
-
-
-def test_interim_answers_without_end_are_given_up(open_way: Callable[[Respond], Way]) -> None:
-    """A flood of 1xx ends before the deadline, as unknown."""
-    way = open_way(lambda _: INTERIM[1] * 10_000)
-    with pytest.raises(Unanswered) as lost:
-        way.wire.send("DELETE", "/", until=time.monotonic() + 5)
-    assert lost.value.written
-    assert lost.value.reason == "the answer was not HTTP"
+    server = serve(respond)
+    monkeypatch.setattr("nbext.send.WIDTH", 1)  # one after the other, on one connection
+    said: list[str] = []
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        cancel.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), settle_seconds=0.3, say=said.append).run()
+    assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
+    assert not any("nothing was open" in line for line in said)
 
 
-@pytest.mark.parametrize("size", [2, 8192, 16384])
-def test_a_doubled_answer_is_not_the_next_ones(open_way: Callable[[Respond], Way], size: int) -> None:
-    """What follows an answer in the same piece is dropped with its connection, wherever it is buffered."""
-
-    def respond(request: Request) -> bytes:
-        body = request.target.encode()
-        whole = answer(body + b" " * (size - len(answer(body)) - 5))
-        return whole + answer(b'["again"]')
-
-    way = open_way(respond)
-    assert [(body or b"").strip() for body in way.bodies(4)] == [b"/0", b"/1", b"/2", b"/3"]
-    assert way.server.connections == 4
-
-
-def test_a_doubled_answer_that_comes_later_is_not_the_next_ones(open_way: Callable[[Respond], Way]) -> None:
-    """The same, when it arrives between two requests."""
-
-    def respond(request: Request) -> Iterator[bytes]:
-        yield own(request)
-        time.sleep(0.03)
-        yield answer(b'["again"]')
-        released.wait(5)
-
-    released = threading.Event()
-    way = open_way(respond)
-    assert way.bodies(3, pause=0.15) == [b"/0", b"/1", b"/2"]
-    assert way.server.connections == 3
-    released.set()
-
-
-def test_a_chunked_answer_may_not_be_followed_either(open_way: Callable[[Respond], Way]) -> None:
-    """Bodies in chunks, and answers without any body, end where they say."""
-
-    def respond(request: Request) -> bytes:
-        if request.target == "/1":
-            return b"HTTP/1.1 204 No Content\r\n\r\n" + answer(b"again")
-        return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n" + answer(b"again")
-
-    way = open_way(respond)
-    assert way.bodies(3) == [b"[]", b"", b"[]"]
-    assert way.server.connections == 3
+@pytest.mark.parametrize(
+    ("headers", "msg", "expected"),
+    [
+        ({"Retry-After": "7"}, "", 7),
+        ({"Retry-After": "0"}, "", 1),
+        ({"Retry-After": "-30"}, "", 1),
+        ({"Retry-After": "60.5"}, "", 60.5),
+        ({"Retry-After": "9" * 500}, "", 3 * 86400),
+        ({"Retry-After": "Sat, 14 Nov 2023 22:14:20 GMT", "Date": "Sat, 14 Nov 2023 22:13:50 GMT"}, "", 30),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:25 GMT"}, "", 5),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:00 GMT"}, "", 1),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, "", 3 * 86400),
+        ({"Retry-After": "soon"}, "", 60),
+        ({"Retry-After": ""}, "", 60),
+        ({"Retry-After": "5, 7"}, "", 60),
+        ({}, "", 60),
+        ({}, "Way too many requests; IP banned until 1700000140000. Please use WebSocket.", 140),
+        ({"Retry-After": "3"}, "IP banned until 1700000140000.", 140),
+        ({"Retry-After": "300"}, "IP banned until 1700000140000.", 300),
+        ({}, "IP banned until 1573549110000.", 1),
+        ({}, "IP banned until 17000001400001234.", 60),
+    ],
+)
+def test_every_form_of_a_wait(headers: dict[str, str], msg: str, expected: float) -> None:
+    """At least a second, at most the longest ban, by the exchange's clock, whatever it says."""
+    now = 1700000000000.0
+    assert answers.wait_asked(429, headers, msg, now) == pytest.approx(expected)
 
 
-def test_a_connection_that_was_idle_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its idle time a connection is replaced; used more often than that, it is kept."""
-    way = Way("TCP", own, tmp_path, monkeypatch)
-    with contextlib.closing(way), contextlib.closing(Wire(way.server.url, {}, proxied=False, idle_timeout=0.3)) as line:
-        for _ in range(4):
-            line.send("GET", "/")
-            time.sleep(0.1)
-        assert way.server.connections == 1
-        time.sleep(0.4)
-        line.send("DELETE", "/")
-        assert way.server.connections == 2
-
-
-def test_a_machine_that_slept_trusts_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the steady clock stood still and the wall clock went on, connections count as idle."""
-    way, real = Way("TCP", own, tmp_path, monkeypatch), time.time
-    with contextlib.closing(way):
-        assert way.bodies(2) == [b"/0", b"/1"]
-        monkeypatch.setattr(time, "time", lambda: real() + 40)  # there is no other way to let a machine sleep
-        assert way.bodies(2) == [b"/0", b"/1"]
-        assert way.server.connections == 2
-        monkeypatch.setattr(time, "time", real)  # set back: no reason for another
-        assert way.bodies(1) == [b"/0"]
-        assert way.server.connections == 2
+def test_a_ban_that_says_nothing_lasts_as_long_as_the_shortest() -> None:
+    """418 without a word is held for two minutes (API docs, "IP Limits")."""
+    assert answers.wait_asked(418, {}, "", 0) == 120

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from networking import TLSServer
 
-from nbext import wire
+from nbext import spot, wire
 from nbext.arguments import is_loopback, parse_base_url, parse_recv_window, parse_symbol
 from nbext.errors import (
     ConfigurationError,
@@ -378,7 +378,7 @@ def test_a_call_that_cannot_be_meant_is_refused(
 
 def test_one_connection_serves_many_calls(serve: Serve, connect: Connect) -> None:
     """Answers with and without a body, and refusals, leave the connection open for the next call."""
-    bodies = itertools.cycle([answer([]), answer({"code": -1121, "msg": "Invalid symbol."}, 400), answer(b"", 429)])
+    bodies = itertools.cycle([answer([]), answer({"code": -1121, "msg": "Invalid symbol."}, 400), answer(b"", 403)])
     server = serve(lambda _: next(bodies))
     client = connect(server.url)
     for _ in range(9):
@@ -507,7 +507,11 @@ def test_every_documented_code_has_its_class(  # noqa: PLR0917 - a row of the ta
         assert len(message.splitlines()) == 1
         assert error._render_traceback_() == [f"{expected.__name__}: {message}"]
         if isinstance(error, RejectedError):
-            assert "orders untouched" in message
+            # What the engine refuses may have been carried out in part.
+            by_engine = method == "DELETE" and (code in {-1010, -1013} or code <= -2000)
+            by_engine = by_engine and code not in {-2008, -2014, -2015, -2017}
+            assert ("orders untouched" in message) is not by_engine
+            assert ("%open_orders" in message) or not by_engine
             assert (error.code, error.msg, error.http_status) == (code, msg.strip(), status)
         else:
             assert "orders untouched" not in message
@@ -677,10 +681,11 @@ def test_a_body_that_is_not_documented_leaves_the_outcome_unknown(
 ) -> None:
     """200 with anything but reports proves nothing about the orders."""
     server = serve(lambda _: answer(json.dumps(document)))
-    with pytest.raises(OutcomeUnknownError, match="not what is documented"):
+    with pytest.raises(OutcomeUnknownError, match="what became of the orders is not known"):
         connect(server.url).cancel_open_orders("BTCUSDT")
     assert len(server.requests) == 1
-    assert connect(server.url).request("GET", PATH) == document
+    if not (isinstance(document, dict) and "code" in document):  # an error below 200 is no answer to a question either
+        assert connect(server.url).request("GET", "/api/v3/account") == document
 
 
 @pytest.mark.parametrize(
@@ -699,10 +704,9 @@ def test_a_body_that_is_not_documented_leaves_the_outcome_unknown(
         (400, HTML, "Mend the request"),
         (400, {"code": "-1121", "msg": "Invalid symbol."}, "Mend the request"),
         (400, {"code": True, "msg": "x"}, "Mend the request"),
-        (400, [], "Mend the request"),
         (400, {"msg": "x"}, "Mend the request"),
-        (418, HTML, "Try again later"),
-        (429, b"", "Try again later"),
+        (418, HTML, "Try again in 120 s"),
+        (429, b"", "Try again in 60 s"),
     ],
 )
 def test_refusals_say_so_whatever_their_body(
@@ -771,18 +775,6 @@ def test_nothing_goes_out_before_the_time_is_up(serve: Serve, connect: Connect, 
     assert len(server.requests) == 1
     time.sleep(client.held_for + 0.01)
     assert client.cancel_open_orders("BTCUSDT") == []
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("value", [None, "", "soon", "-5", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT", "9" * 400])
-def test_without_a_readable_time_nothing_is_held_back(serve: Serve, connect: Connect, value: str | None) -> None:
-    """429 without seconds in Retry-After refuses this call only."""
-    server = serve(lambda _: answer(b"", 429, {} if value is None else {"Retry-After": value}))
-    client = connect(server.url)
-    for _ in range(2):
-        with pytest.raises(RateLimitedError, match="Try again later") as caught:
-            client.cancel_open_orders("BTCUSDT")
-        assert caught.value.retry_after is None
     assert len(server.requests) == 2
 
 
@@ -1205,6 +1197,7 @@ def test_no_error_shows_a_secret_a_signature_or_a_signed_url(
         lambda: client.request("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": 1}),
         lambda: client.request("GET", PATH, {"symbol": "BTCUSDT"}),
     ):
+        spot._holds.clear()
         try:
             call()
         except NbextError as error:
