@@ -1,0 +1,142 @@
+"""How cancels are sent: never in a burst, never twice for one order, and never after the call's last moment."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Request, answer
+
+import nbext
+from nbext import cancel
+from nbext.select import by_symbol
+from nbext.send import ATTEMPTS, Sending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conftest import PlainServer
+
+    Serve = Callable[..., PlainServer]
+
+
+def connect(server: PlainServer, *, answer_timeout: float = 2.0) -> nbext.SpotClient:
+    """Connect to a server, with a key."""
+    return nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=answer_timeout)
+
+
+def report(symbol: str) -> dict[str, object]:
+    """Make the report of a canceled order."""
+    return {"symbol": symbol, "orderId": 1, "orderListId": -1, "status": "CANCELED", "transactTime": 1700000000000}
+
+
+LIMITED: list[Mapping[str, str]] = [
+    {"Retry-After": "0"},
+    {"Retry-After": "0.0"},
+    {"Retry-After": "-5"},
+    {"Retry-After": "Tue, 14 Nov 2023 22:13:00 GMT"},
+]
+
+
+@pytest.mark.parametrize("headers", LIMITED, ids=lambda each: each["Retry-After"])
+def test_a_limit_that_asks_for_no_wait_gets_no_burst(serve: Serve, headers: Mapping[str, str]) -> None:
+    """Each wait is a second at least, one request tries it after each, and there are few of them in all."""
+    server = serve(lambda _: answer({"code": -1003, "msg": "Too many requests."}, 429, headers))
+    symbols = [f"V{number}USDT" for number in range(30)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        cancel.Job(symbols, client=connect(server), max_wait=3).run()
+    assert len(incomplete.value.failures) == len(symbols)
+    arrived = [request.at for request in server.requests]
+    assert len(arrived) <= 8 + 3
+    assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(arrived[7:]))
+
+
+def test_a_request_is_tried_five_times_at_most(serve: Serve) -> None:
+    """Also where the reader has patience for more."""
+    server = serve(lambda _: answer(b"", 429, {"Retry-After": "0"}))
+    with pytest.raises(nbext.RateLimitedError):
+        cancel.Job(["BTCUSDT"], client=connect(server), max_wait=60).run()
+    assert len(server.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [418, 429])
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "60.5"}, {"Retry-After": "Thu, 31 Dec 2099 23:59:59 GMT"}])
+def test_nothing_goes_to_a_host_before_its_time_is_up(serve: Serve, status: int, headers: Mapping[str, str]) -> None:
+    """Whatever form the time has, and also when there is none: three calls are one request, of any client."""
+    server = serve(lambda _: answer({"code": -1003, "msg": "Way too many requests."}, status, headers))
+    for _ in range(3):
+        with pytest.raises(nbext.RateLimitedError) as limited:
+            cancel.Job(["BTCUSDT"], client=connect(server)).run()
+        assert limited.value.retry_after is not None
+        assert limited.value.retry_after > 50
+    assert len(server.requests) == 1
+
+
+def test_after_a_limit_the_others_follow_side_by_side(serve: Serve) -> None:
+    """One request tries it when the wait is over; the others do not wait for each other."""
+    refused = time.monotonic() + 0.2
+
+    def respond(request: Request) -> bytes:
+        if time.monotonic() < refused:
+            return answer(b"", 429, {"Retry-After": "1"})
+        time.sleep(0.2)
+        return answer([report(request.params["symbol"])])
+
+    server = serve(respond)
+    symbols = [f"V{number}USDT" for number in range(8)]
+    began = time.monotonic()
+    assert len(cancel.Job(symbols, client=connect(server)).run()) == 8
+    assert time.monotonic() - began < 2.6
+
+
+def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has waited past the last moment is not sent, and says so; the reads that follow have their own bound."""
+    monkeypatch.setattr(cancel, "SENDING_SECONDS", 1.5)
+
+    def respond(request: Request) -> bytes:
+        time.sleep(1.0)
+        return answer([report(request.params["symbol"])] if request.method == "DELETE" else [])
+
+    server = serve(respond)
+    symbols = [f"V{number}USDT" for number in range(50)]
+    client = nbext.SpotClient(
+        server.url, api_key="k" * 64, secret_key="s" * 64, connect_timeout=0.5, answer_timeout=0.8
+    )
+    began = time.monotonic()
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        cancel.Job(symbols, client=client, settle_seconds=1.5, max_wait=0).run()
+    assert time.monotonic() - began < 1.5 + 0.8 + 1.5 + 1
+    deletes = [request for request in server.requests if request.method == "DELETE"]
+    assert max(request.at for request in deletes) < began + 1.5
+    not_sent = {symbol for symbol, error in unknown.value.failures.items() if isinstance(error, nbext.NotSentError)}
+    assert not_sent == set(symbols) - {request.params["symbol"] for request in deletes}
+    assert not_sent
+
+
+def test_a_request_that_waits_past_the_last_moment_is_not_sent(serve: Serve) -> None:
+    """It is told apart from one whose outcome is not known."""
+    server = serve(lambda request: answer([report(request.params["symbol"])]))
+    client = connect(server)
+    sending = Sending(
+        client,
+        by_symbol(["BTCUSDT"], None),
+        recv_window=None,
+        max_wait=0,
+        say=lambda _: None,
+        last_moment=time.monotonic() + client.connect_timeout - 0.01,
+    )
+    time.sleep(0.02)
+    sending.run()
+    assert isinstance(sending.sent[0].error, nbext.NotSentError)
+    assert server.requests == []
+
+
+def test_a_check_that_fails_takes_nothing_away(serve: Serve) -> None:
+    """The orders are canceled; that they could not be read again is said beside the frame."""
+    server = serve(lambda request: answer([report("BTCUSDT")]) if request.method == "DELETE" else answer(b"no", 403))
+    said: list[str] = []
+    frame = cancel.Job(["BTCUSDT"], client=connect(server), say=said.append).run(check=True)
+    assert frame["outcome"].tolist() == ["canceled"]
+    assert "could not be read" in said[-1]
