@@ -114,6 +114,6 @@ class Call:
         )
         return {
             "call_id": self.id,
-            "complete": not self.failures and not guessed,
+            "complete": not self.failures and not guessed and not self.only_read,
             "legs_without_report": sum(legs_without_report(sent.reply or ()) for sent in self.results),
         }

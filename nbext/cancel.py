@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nbext import clients, profiles, wording
@@ -23,13 +24,14 @@ from nbext.errors import (
     IncompleteError,
     NbextError,
     OutcomeUnknownError,
+    RateLimitedError,
     RejectedError,
 )
 from nbext.record import Record
-from nbext.rows import Row, from_reports
-from nbext.select import CANCEL_ALL, Look, Target, by_symbol, look, one_by_one, parse_filter
+from nbext.rows import FINAL, Row, from_reports, identity, outcome, unique
+from nbext.select import CANCEL_ALL, Look, Target, by_symbol, list_of, look, one_by_one, parse_filter
 from nbext.send import Sending, Sent
-from nbext.settle import Limits, Settlement, settle
+from nbext.settle import Limits, Settlement, is_unseen, settle
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ SENDING_SECONDS = 15.0
 SETTLE_SECONDS = 20.0
 DELAYS = Limits()
 
-_CANCEL_REJECTED = -2011
+_SAMPLES = 3
+# How the engine refuses a cancel-all, also when nothing is open (API docs, "Error codes").
+_NOTHING_TO_CANCEL = frozenset({-2011, -1013})
+_ABOUT_ORDERS = frozenset({-1010, -1013, -1102})
 
 
 class Ask(Protocol):
@@ -112,9 +117,9 @@ def open_orders(
     began = time.monotonic()
     wanted = _parse_symbols(symbols)
     client = clients.given(client, profile)
-    rows = look(client, wanted).rows()
+    rows = look(client, wanted, say=say).rows()
     if say:
-        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
+        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is listed as open"
         say(printable(f"{wording.subject(wanted)}: {said} {wording.place(client)}"))
     return _keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
 
@@ -249,6 +254,8 @@ class Job:
         self._say: Callable[[str], None] = Voice(_say_nothing if say is None else lambda line: say(printable(line)))
         self._progress = progress
         self._agreed: Look | None = None
+        self._lists_placed: Mapping[int, int] = {}
+        self._only_read: set[str] = set()
 
     @property
     def symbols(self) -> list[str]:
@@ -306,6 +313,8 @@ class Job:
             raise nobody
         while True:
             seen = self._look()
+            if not before_cell:
+                seen = self._again_if_empty(seen)
             rows = seen.rows()
             if not rows and not before_cell:
                 self._agreed = seen
@@ -528,7 +537,12 @@ class Job:
         sending = self._sending(targets, last_moment)
         sending.run_here()
         known = [(sent, from_reports(sent.reply or ())) for sent in sending.sent]
-        record.conclude((sent, rows) for sent, rows in known if sent.error is None)
+        ended = _ended(sending.sent)
+        record.conclude(  # what is left can be reconciled by another process
+            (sent, rows)
+            for sent, rows in known
+            if sent.error is None and all(identity(row.order) in ended for row in (*rows, *(sent.target.seen or ())))
+        )
         for sent, rows in known:
             if sent.error is None:
                 self._say(f"{sent.target.symbol}: {wording.outcomes(rows)} {wording.place(self._client)}")
@@ -538,8 +552,15 @@ class Job:
     def _select(self) -> Look | None:
         """Read what is open, unless that was agreed to before, or need not be known."""
         if self._agreed is None and (self._chooses or not self._symbols):
-            return self._look()
+            return self._again_if_empty(self._look())
         return self._agreed
+
+    def _again_if_empty(self, seen: Look) -> Look:
+        """Look again where nothing was open: the first look may have lagged behind what had just been placed."""
+        if seen.orders or self._orders is not None:
+            return seen
+        time.sleep(max(0.0, seen.taken + self._delays.lag - time.monotonic()))
+        return self._look()
 
     def _sending(self, targets: Sequence[Target], last_moment: float) -> Sending:
         return Sending(
@@ -558,7 +579,7 @@ class Job:
 
     @property
     def _nothing(self) -> str:
-        return "nothing open matches" if self._chooses else "nothing is open"
+        return "nothing open matches" if self._chooses else "nothing is listed as open"
 
     @property
     def _matching(self) -> str:
@@ -578,16 +599,21 @@ class Job:
             identity = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
             if identity not in self._orders:
                 return False
-        return self._filter.matches(order, self._client.now())
+        list_id = list_of(order)
+        return self._filter.matches(
+            order, self._client.now(), None if list_id is None else self._lists_placed.get(list_id)
+        )
 
     def _look(self) -> Look:
         """Read what is open and meant."""
         if self._orders is not None and not self._orders:
             return Look([], [])
         with self._client.until(time.monotonic() + LOOK_SECONDS):
-            if self._filter.older_than is not None and self._client.clock_offset is None:
-                self._client.measure_clock_offset()  # ages are reckoned by the exchange's clock
-            seen = look(self._client, self._symbols)
+            if self._filter.older_than is not None:
+                # Ages are reckoned by the exchange's clock, and this machine's may have been set since it was measured.
+                self._client.measure_clock_offset(samples=_SAMPLES)
+            seen = look(self._client, self._symbols, say=self._say)
+        self._lists_placed = seen.placed() if self._filter.older_than is not None else {}
         return seen.only(self._means) if self._chooses else seen
 
     def _vanished(self, seen: Look | None) -> list[Sent]:
@@ -608,47 +634,66 @@ class Job:
 
     def _settle(self, results: Sequence[Sent], *, interrupted: bool) -> tuple[list[Settlement | None], bool]:
         """Find out about the orders that no answer tells of, unless the reader interrupted or does so now."""
+        if all(map(_is_clear, results)):  # as in nearly every call
+            return [None] * len(results), interrupted
+        lost = [sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)]
+        ended = _ended(results)
+        searches = [self._settlement(sent, ended) for sent in results]
+        if interrupted:
+            return searches, True
         try:
-            for sent in filter(self._had_nothing_to_cancel, results):
-                sent.reply, sent.error = [], None
-            lost = [sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)]
-            if lost and not interrupted:
+            self._disprove([sent for sent in results if _may_mean_nothing_open(sent)])
+            if lost:
                 subject = wording.subject(list(dict.fromkeys(lost)))
                 self._say(f"{subject}: outcome unknown, checking {wording.place(self._client)}")
                 with suppress(NbextError):
                     self._client.measure_clock_offset()
+                searches = [self._settlement(sent, ended) for sent in results]  # which reckon by the clock
+            settle([each for each in searches if each is not None], seconds=self._settle_seconds, say=self._say)
         except KeyboardInterrupt:
             interrupted = True
-        searches = [self._settlement(sent) for sent in results]
-        if not interrupted:
-            try:
-                settle([each for each in searches if each is not None], seconds=self._settle_seconds, say=self._say)
-            except KeyboardInterrupt:
-                interrupted = True
+        for sent, search in zip(results, searches, strict=True):
+            if search is not None and _is_about_orders(sent.error) and search.ended:
+                sent.reply, sent.error = sent.reply or [], None  # there was nothing left to cancel, as it says
         return searches, interrupted
 
-    def _settlement(self, sent: Sent) -> Settlement | None:
+    def _settlement(self, sent: Sent, ended: frozenset[tuple[str, int]]) -> Settlement | None:
+        """Search for what became of the orders that were seen open, and of which no answer says that they ended."""
+        search = partial(Settlement, self._client, sent, self._recv_window, self._delays, ended=ended)
         if isinstance(sent.error, OutcomeUnknownError):
-            return Settlement(self._client, sent, self._recv_window, self._delays)
-        if sent.error is None and sent.target.seen is not None:
-            reported = set(_reported_ids(sent.reply or ()))
-            missing = [row for row in sent.target.seen if row.order.get("orderId") not in reported]
-            if missing:
-                return Settlement(self._client, sent, self._recv_window, self._delays, missing=missing)
-        return None
+            return search()
+        rows = [] if sent.error is not None else from_reports(sent.reply or ())
+        left = [row for row in (*rows, *(sent.target.seen or ())) if identity(row.order) not in ended]
+        if not left:
+            return None
+        return search(missing=unique(left), unseen=not sent.target.path or is_unseen(sent.error))
 
-    def _had_nothing_to_cancel(self, sent: Sent) -> bool:
-        """Say whether a refusal of cancel-all only means, in other words, that nothing was open."""
-        refused = isinstance(sent.error, RejectedError) and sent.error.code == _CANCEL_REJECTED
-        if not refused or sent.target.path != CANCEL_ALL:
-            return False
+    def _disprove(self, refused: Sequence[Sent]) -> None:
+        """Take back refusals of cancel-all that only mean, in other words, that nothing was open.
+
+        Reads have to prove that, the second of them begun when all that was open at the refusal had to be seen. Where
+        somebody looked before, each order is searched for instead.
+        """
+        answered = time.monotonic()
+        left = [sent for sent in refused if self._lists_nothing(sent.target.symbol)]
+        if left:
+            time.sleep(max(0.0, answered + self._delays.lag - time.monotonic()))
+        for sent in left:
+            if self._lists_nothing(sent.target.symbol):
+                sent.reply, sent.error = [], None
+                self._only_read.add(sent.target.symbol)
+
+    def _lists_nothing(self, symbol: str) -> bool:
         try:
-            return not look(self._client, [sent.target.symbol]).orders
+            return not look(self._client, [symbol]).orders
         except NbextError:
             return False
 
     def _summary(self, rows: Sequence[Row], results: Sequence[Sent]) -> str:
         said = wording.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
+        if self._only_read:
+            refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, and reads list nothing open there"
+            said = f"{said}; {refused}" if rows else refused
         lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
         found = {row.order.get("symbol") for row in rows}
         if shown := [symbol for symbol in lost if symbol in found]:
@@ -672,31 +717,31 @@ class Job:
         where = f"{self._subject} {wording.place(self._client)}"
         unknown = sum(row.outcome == "unknown" for row in rows)
         still_open = sum(row.outcome == "open" for row in rows)
-        if unknown or any(isinstance(failure, OutcomeUnknownError) for failure in failures.values()):
+        lost = any(isinstance(failure, OutcomeUnknownError) for failure in failures.values())
+        refused = _refused_in_one(results)
+        if lost or (unknown and not is_unseen(refused)):
+            not_known = f"{where}: what became of {wording.count(unknown, 'order')} is not known. "
             raise OutcomeUnknownError(
-                told
-                or f"{where}: what became of {wording.count(unknown, 'order')} is not known. "
-                "Look with %open_orders before anything else.",
+                told if lost else f"{told} {not_known}Look with %open_orders before anything else.".lstrip(),
                 frame=table,
                 failures=failures,
             )
-        if len(results) == 1 and failures:
-            error = next(iter(failures.values()))
-            error.frame = table
-            raise error
+        if refused is not None:
+            refused.frame = table
+            raise refused
         if failures or still_open:
             raise IncompleteError(
-                told or f"{where}: {wording.count(still_open, 'order')} still open. Cancel again.",
+                told or f"{where}: {wording.count(still_open, 'order')} still open{wording.as_of(rows)}. Cancel again.",
                 frame=table,
                 failures=failures,
             )
 
     def _check(self, symbols: Sequence[str], rows: Sequence[Row]) -> None:
         """Read again, and name the symbols on which there is something new."""
-        ended = {(row.order.get("symbol"), row.order.get("orderId")) for row in rows}  # a read may lag
-        now = look(self._client, symbols) if symbols else Look([], [])
-        left = now.only(lambda order: (order.get("symbol"), order.get("orderId")) not in ended)
-        said = "nothing is open now"
+        ended = {identity(row.order) for row in rows if row.outcome in FINAL}  # a read may lag
+        now = look(self._client, symbols, say=self._say) if symbols else Look([], [])
+        left = now.only(lambda order: identity(order) not in ended)
+        said = "nothing is listed as open"
         if left.orders:
             fresh = wording.count(len(left.orders), "order")
             said = f"{fresh} open now{wording.kinds(left.rows())}, on {wording.subject(left.symbols())}"
@@ -704,24 +749,54 @@ class Job:
 
 
 def _found(sent: Sent, search: Settlement | None) -> list[Row]:
-    """Give what is known of one request's orders: as answered, as found out, or else as they were last seen."""
-    rows = from_reports(sent.reply or ())
-    if search is not None:
-        rows += search.rows()
-    elif sent.error is not None:
-        rows += sent.target.seen or ()
-    return rows
+    """Give what is known of one request's orders: as answered, or else as found out."""
+    rows = from_reports(sent.reply or (), sent.target.seen or ())
+    return rows if search is None else unique(rows + search.rows())
 
 
 def _is_lost(sent: Sent, search: Settlement | None) -> bool:
     """Whether an answer got lost, and what became of the orders is not all known."""
-    return isinstance(sent.error, OutcomeUnknownError) and not (search is not None and search.done)
+    return isinstance(sent.error, OutcomeUnknownError) and not (search is not None and search.proven)
 
 
-def _reported_ids(reports: Iterable[Mapping[str, Any]]) -> Iterable[object]:
-    for report in reports:
-        for order in report.get("orderReports", (report,)):
-            yield order.get("orderId")
+def _is_clear(sent: Sent) -> bool:
+    """Whether an answer leaves nothing to find out."""
+    return (
+        sent.error is None
+        and sent.target.seen is None
+        and all(
+            outcome(order) in FINAL for report in sent.reply or () for order in report.get("orderReports", (report,))
+        )
+    )
+
+
+def _may_mean_nothing_open(sent: Sent) -> bool:
+    refused = isinstance(sent.error, RejectedError) and sent.error.code in _NOTHING_TO_CANCEL
+    return refused and sent.target.path == CANCEL_ALL and not sent.target.seen
+
+
+def _is_about_orders(error: NbextError | None) -> bool:
+    """Whether a refusal says that an order is not there as asked, or not to be canceled, whatever its text."""
+    return (
+        isinstance(error, RejectedError)
+        and not isinstance(error, RateLimitedError)
+        and error.code is not None
+        and (error.code in _ABOUT_ORDERS or (error.code <= -2000 and not is_unseen(error)))  # noqa: PLR2004 - the API's own range
+    )
+
+
+def _refused_in_one(results: Sequence[Sent]) -> NbextError | None:
+    """Give the error of a call for one symbol of which every request was refused, or not sent."""
+    errors = [sent.error for sent in results]
+    if len({sent.target.symbol for sent in results}) != 1 or len({type(error) for error in errors}) != 1:
+        return None
+    return None if isinstance(errors[0], OutcomeUnknownError) else errors[0]
+
+
+def _ended(results: Iterable[Sent]) -> frozenset[tuple[str, int]]:
+    """Name the orders of which answers say that they have ended, whichever request they answer."""
+    rows = (row for sent in results for row in from_reports(sent.reply or ()) if row.outcome in FINAL)
+    return frozenset(ident for row in rows if (ident := identity(row.order)) is not None)
 
 
 def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:

@@ -143,7 +143,7 @@ def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str],
     )
     settle([search], seconds=seconds, say=say)
     rows = search.rows()
-    if not search.done:
+    if not search.settled:
         return f"not reconciled within {seconds:.0f} s; {wording.outcomes(rows)}"
     outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
     # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.

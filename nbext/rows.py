@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 OUTCOMES = ("canceled", "filled", "expired", "rejected", "archived", "open", "unknown")
 """What became of an order, as last proven. Before a cancel there is ``would_cancel``, too."""
 FINAL = frozenset({"canceled", "filled", "expired", "rejected", "archived"})
 """The outcomes that nothing changes any more. An archived order was canceled or has expired; which, is not told."""
+OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 
 _ENDED = {
     "CANCELED": "canceled",
@@ -19,7 +21,40 @@ _ENDED = {
     "EXPIRED_IN_MATCH": "expired",
     "REJECTED": "rejected",
 }
-_OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
+# A cancel's id takes the place of the order's own in later queries, or does not: the docs say so once (WebSocket
+# API, "Cancel order"), and show nothing. A cancel ends orders with these statuses; a list's pending orders may expire.
+_MAY_SHOW_THE_CANCEL = frozenset({"CANCELED", "EXPIRED"})
+# What an order does not keep: a look says nothing of it once an answer, or time, has put the look in doubt.
+_PASSING = frozenset(
+    {
+        "status",
+        "executedQty",
+        "cummulativeQuoteQty",
+        "updateTime",
+        "isWorking",
+        "workingTime",
+        "trailingTime",
+        "peggedPrice",
+        "preventedMatchId",
+        "preventedQuantity",
+    }
+)
+_PASSING_OF_LISTS = frozenset({"listStatusType", "listOrderStatus", "transactionTime"})
+_NUMBERS = frozenset(
+    {
+        "orderId",
+        "orderListId",
+        "transactTime",
+        "transactionTime",
+        "time",
+        "updateTime",
+        "workingTime",
+        "trailingTime",
+    }
+)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+SHOWN_ID = "wire.clientOrderId"
+"""The client order id that a query shows of a canceled order, where it may be the order's own or the cancel's."""
 
 
 class Row(NamedTuple):
@@ -33,29 +68,49 @@ class Row(NamedTuple):
         The list it belongs to, as sent, where one was sent.
     outcome : str
         The order's state as last proven.
+    as_of : float or None
+        For an order that was read as open: Unix time at which it still was, the allowance for reads that lag taken off.
     """
 
     order: Mapping[str, Any]
     order_list: Mapping[str, Any] | None
     outcome: str
+    as_of: float | None = None
 
 
-def from_reports(reports: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Make rows of what a cancel answered, order lists expanded.
+def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ()) -> list[Row]:
+    """Make rows of what a cancel answered, order lists expanded, each order once.
 
     Parameters
     ----------
     reports : iterable of Mapping
         Cancel reports, and order lists with ``orderReports``, in any mixture. Only the presence of ``orderReports``
         tells them apart (API docs, "Cancel All Open Orders on a Symbol").
+    seen : sequence of Row, optional
+        The orders as they were last seen open, for reports that do not name an order's own id.
     """
     rows = []
     for report in reports:
         if (legs := report.get("orderReports")) is None:
-            rows.append(Row(report, None, outcome(report)))
+            rows.append(Row(_report(report, None, seen), None, outcome(report)))
         else:
-            rows += [Row(leg, report, outcome(leg)) for leg in legs]
-    return rows
+            order_list = plain(report)
+            rows += [Row(_report(leg, order_list, seen), order_list, outcome(leg)) for leg in legs]
+    return unique(rows)
+
+
+def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
+    report = plain(report)
+    if "origClientOrderId" in report or "clientOrderId" not in report:
+        return report
+    # In the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's.
+    number, shown = report.get("orderId"), report["clientOrderId"]
+    own = [leg.get("clientOrderId") for leg in named_legs(order_list or {}) if leg.get("orderId") == number]
+    own += [row.order.get("origClientOrderId") for row in seen if row.order.get("orderId") == number]
+    rest = {name: value for name, value in report.items() if name != "clientOrderId"}
+    if not own:
+        return {**rest, SHOWN_ID: shown}
+    return {**rest, "origClientOrderId": own[0], **({} if shown in own else {"clientOrderId": shown})}
 
 
 def from_open_orders(
@@ -69,7 +124,7 @@ def from_open_orders(
     Parameters
     ----------
     orders : iterable of Mapping
-        ``GET /api/v3/openOrders`` or ``GET /api/v3/order``.
+        ``GET /api/v3/openOrders``.
     order_lists : iterable of Mapping
         ``GET /api/v3/openOrderList``; a list that is not among them leaves its columns missing.
     dry_run : bool
@@ -78,12 +133,60 @@ def from_open_orders(
     by_id = {entry.get("orderListId"): entry for entry in order_lists}
     rows = []
     for order in orders:
-        own = {"origClientOrderId" if name == "clientOrderId" else name: value for name, value in order.items()}
-        state = "open" if order.get("status") in _OPEN else outcome(order)
+        state = "open" if order.get("status") in OPEN_STATUSES else outcome(order)
         state = "would_cancel" if dry_run and state == "open" else state
         list_id = order.get("orderListId", -1)
-        rows.append(Row(own, by_id.get(list_id) if isinstance(list_id, int) else None, state))
+        rows.append(Row(as_reported(order), by_id.get(list_id) if isinstance(list_id, int) else None, state))
     return rows
+
+
+def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Name the ids of an order as queried the way that cancel reports do: the one place where that is done.
+
+    Parameters
+    ----------
+    order : Mapping
+        As a query shows it: its ``clientOrderId`` is the order's own, or once it was canceled perhaps the cancel's.
+    before : Mapping, optional
+        The same order as it was known before, in the names of a cancel report.
+
+    Returns
+    -------
+    dict
+        With the order's own id as ``origClientOrderId`` where that is known, and the cancel's as ``clientOrderId``
+        where what the query shows can be nothing else: the order's own id was known, and only an amendment could have
+        given it another, which would have lowered the quantity (API docs, "Order Amend Keep Priority").
+    """
+    named = {name: value for name, value in plain(order).items() if name != "clientOrderId"}
+    shown = order.get("clientOrderId")
+    if shown is None:
+        return named
+    if order.get("status") not in _MAY_SHOW_THE_CANCEL:
+        return {**named, "origClientOrderId": shown}
+    own = None if before is None else before.get("origClientOrderId")
+    if own is None:
+        return {**named, SHOWN_ID: shown}
+    if shown == own:
+        return {**named, "origClientOrderId": own}
+    quantity, known = order.get("origQty"), before is not None and before.get("origQty")
+    if isinstance(quantity, str) and isinstance(known, str):
+        if same_number(quantity, known):
+            return {**named, "origClientOrderId": own, "clientOrderId": shown}
+        own = None  # amended in between, which may have given it this id, or another one that nobody saw
+    return {**named, "origClientOrderId": own, SHOWN_ID: shown}
+
+
+def in_doubt(row: Row) -> Row:
+    """Leave of a look what stays true of an order, whatever has become of it."""
+    order = {name: value for name, value in row.order.items() if name not in _PASSING}
+    return Row(order, lasting(row.order_list), "unknown")
+
+
+def lasting(order_list: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Leave of a list, as it was seen, what stays true of it."""
+    if order_list is None:
+        return None
+    return {name: value for name, value in order_list.items() if name not in _PASSING_OF_LISTS}
 
 
 def outcome(order: Mapping[str, Any]) -> str:
@@ -93,6 +196,67 @@ def outcome(order: Mapping[str, Any]) -> str:
     """
     status = order.get("status")
     return _ENDED.get(status, "unknown") if isinstance(status, str) else "unknown"
+
+
+def identity(order: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Name an order by symbol and id; None where it does not have both."""
+    symbol, number = order.get("symbol"), order.get("orderId")
+    return (symbol, number) if isinstance(symbol, str) and type(number) is int else None
+
+
+def unique(rows: list[Row]) -> list[Row]:
+    """Keep each order once: reports of one order are merged, those that say more of it first.
+
+    Rows whose own ids differ are not of one order, whatever their numbers say.
+    """
+    ids = [identity(row.order) for row in rows]
+    if len({each for each in ids if each is not None}) == len(ids):
+        return rows
+    kept: dict[object, Row] = {}
+    for number, (row, ident) in enumerate(zip(rows, ids, strict=True)):
+        key: object = number if ident is None else ident
+        before = kept.get(key)
+        if before is not None and _are_of_two_orders(row, before):
+            key = ident, row.order["origClientOrderId"]
+            before = kept.get(key)
+        if before is None:
+            kept[key] = row
+            continue
+        ended = (row.outcome in FINAL) > (before.outcome in FINAL)
+        ends_alike = (row.outcome in FINAL) == (before.outcome in FINAL)
+        better, other = (row, before) if ended or (ends_alike and before.order_list is None) else (before, row)
+        kept[key] = Row(
+            {**other.order, **better.order}, better.order_list or other.order_list, better.outcome, better.as_of
+        )
+    return list(kept.values())
+
+
+def _are_of_two_orders(one: Row, other: Row) -> bool:
+    ids = one.order.get("origClientOrderId"), other.order.get("origClientOrderId")
+    return ids[0] != ids[1] and all(isinstance(each, str) for each in ids)
+
+
+def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give ids and times as the numbers they are, where an exchange sends them as text."""
+    if type(entry.get("orderId", 0)) is int and type(entry.get("orderListId", 0)) is int:
+        return entry
+    named = dict(entry)
+    for name in _NUMBERS & named.keys():
+        value = named[name]
+        if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) is not None:
+            named[name] = int(value)
+    if isinstance(legs := named.get("orders"), list):
+        named["orders"] = [plain(leg) if isinstance(leg, dict) else leg for leg in legs]
+    return named
+
+
+def same_number(one: str, other: str) -> bool:
+    """Whether two amounts are the same number, however many zeros they end in."""
+    return _trimmed(one) == _trimmed(other)
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def legs_without_report(reports: Iterable[Mapping[str, Any]]) -> int:

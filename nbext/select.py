@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.rows import from_open_orders
+from nbext.reads import read_list
+from nbext.rows import from_open_orders, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,21 +69,41 @@ class Look:
 
     def symbols(self) -> list[str]:
         """Name the symbols on which something was open, in the order met."""
-        return list(dict.fromkeys(order["symbol"] for order in self.orders))
+        return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
 
     def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Look:
         """Keep the orders that are wanted, and the other orders of their lists: a list is canceled as a whole."""
-        live = {entry.get("orderListId") for entry in self.order_lists}
+        live = {list_of(entry) for entry in self.order_lists} - {None}
         chosen = {id(order) for order in self.orders if wanted(order)}
-        lists = {order.get("orderListId") for order in self.orders if id(order) in chosen} & live
-        kept = [order for order in self.orders if id(order) in chosen or order.get("orderListId") in lists]
+        lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
+        kept = [order for order in self.orders if id(order) in chosen or list_of(order) in lists]
         return Look(kept, self.order_lists, self.taken)
 
+    def placed(self) -> dict[int, int]:
+        """Say of each list when it was placed at the latest: the legs of a list are placed together.
 
-def look(client: SpotClient, symbols: Sequence[str]) -> Look:
+        An order that waited for another one may show the time of its release in place of that of its placing, which
+        the docs do not tell apart. Either is later than the first of all times that its list shows.
+        """
+        times: dict[int, int] = {}
+        for entry in (*self.orders, *self.order_lists):
+            for name in ("time", "transactionTime"):
+                if (list_id := list_of(entry)) is not None and type(told := entry.get(name)) is int and told > 0:
+                    times[list_id] = min(told, times.get(list_id, told))
+        return times
+
+
+def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], None] | None = None) -> Look:
     """Read what is open, on all symbols when none is named.
 
     Weight 6 for each symbol, 80 for all; 6 more where an order belongs to a list.
+
+    Parameters
+    ----------
+    client : SpotClient
+    symbols : sequence of str
+    say : callable, optional
+        Takes lines worth reading.
 
     Raises
     ------
@@ -92,25 +113,21 @@ def look(client: SpotClient, symbols: Sequence[str]) -> Look:
     taken = time.monotonic()
     orders: list[Mapping[str, Any]] = []
     for params in [{"symbol": symbol} for symbol in symbols] or [{}]:
-        orders += read_list(client, "/api/v3/openOrders", params)
-    in_a_list = any(order.get("orderListId", -1) != -1 for order in orders)
-    return Look(orders, read_list(client, "/api/v3/openOrderList") if in_a_list else [], taken)
+        orders += read_list(client, "/api/v3/openOrders", params, say=say)
+    if not all(isinstance(order.get("symbol"), str) for order in orders):
+        raise RejectedError(
+            f"{client.host} lists an open order without its symbol, so that it cannot be canceled; nothing was sent. "
+            "Name the symbols.",
+            http_status=200,
+        )
+    in_a_list = any(list_of(order) is not None for order in orders)
+    return Look(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
 
 
-def read_list(client: SpotClient, path: str, params: Mapping[str, Any] | None = None) -> list[Mapping[str, Any]]:
-    """Ask a question that is answered with a list of objects.
-
-    Raises
-    ------
-    NotSentError, RejectedError, RateLimitedError
-        There was no such answer. The orders are untouched.
-    """
-    document = client.request("GET", path, params)
-    if isinstance(document, list) and all(isinstance(entry, dict) for entry in document):
-        return document
-    raise RejectedError(
-        f"{client.host} did not answer {path} with a list; orders untouched. Check the base URL.", http_status=200
-    )
+def list_of(order: Mapping[str, Any]) -> int | None:
+    """Give the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
+    list_id = order.get("orderListId")
+    return list_id if type(list_id) is int and list_id >= 0 else None
 
 
 def by_symbol(symbols: Sequence[str], seen: Look | None) -> list[Target]:
@@ -142,14 +159,24 @@ def one_by_one(chosen: Look) -> list[Target]:
     """Cancel the chosen orders singly, and each live order list they belong to as a whole.
 
     An order is named by its id and by its client order id: a stranger's order of the same id does not have both.
+
+    Raises
+    ------
+    RejectedError
+        An order was listed without them. Nothing was sent.
     """
-    live = {entry.get("orderListId"): entry for entry in chosen.order_lists}
+    live = {list_id: entry for entry in chosen.order_lists if (list_id := list_of(entry)) is not None}
     lists: dict[tuple[str, int], list[Row]] = {}
     targets = []
     for row in chosen.rows():
-        order, symbol = row.order, row.order["symbol"]
-        list_id = order.get("orderListId", -1)
-        if list_id in live:
+        order = row.order
+        if identity(order) is None or not isinstance(order.get("origClientOrderId"), str):
+            raise RejectedError(
+                "the exchange lists an open order without its symbol, its id or its client order id, so that it cannot "
+                "be canceled by itself; nothing was sent. Leave the filter out to cancel all orders on its symbol."
+            )
+        symbol, list_id = order["symbol"], list_of(order)
+        if list_id is not None and list_id in live:
             legs = lists.setdefault((symbol, list_id), [])
             if not legs:
                 named = {"orderListId": list_id, "listClientOrderId": live[list_id].get("listClientOrderId")}
@@ -181,7 +208,7 @@ class Filter:
     def __bool__(self) -> bool:
         return any(value is not None for value in (self.side, self.type, self.prefix, self.older_than))
 
-    def matches(self, order: Mapping[str, Any], now: float) -> bool:
+    def matches(self, order: Mapping[str, Any], now: float, placed: object = None) -> bool:
         """Say whether an open order is meant. What an order does not tell of itself never matches.
 
         Parameters
@@ -190,8 +217,10 @@ class Filter:
             As ``GET /api/v3/openOrders`` shows it.
         now : float
             The exchange's time in milliseconds.
+        placed : int, optional
+            When it was placed, where that is better known than by the order's own ``time``.
         """
-        placed = order.get("time")
+        placed = order.get("time") if placed is None else placed
         return (
             self.side in {None, order.get("side")}
             and self.type in {None, order.get("type")}

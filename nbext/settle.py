@@ -1,12 +1,19 @@
-"""Find out what became of orders after a cancel whose answer was lost.
+"""Find out what became of orders that no answer tells of.
 
 What is believed, and why (API docs, "Data sources" and error -1007):
 
-- A terminal status is final, whichever read shows it.
-- Absence from ``openOrders`` proves nothing: the read may lag, or the order may have ended in any way.
+- A terminal status is final, whichever read shows it. The quantities beside it may be older than the status, so they
+  are believed once a later read has had the time to catch up, or when nothing is left to be executed.
+- Absence from ``openOrders`` proves nothing, nor does -2013: a read may lag, an exchange may forget an order for a
+  while, or the order may have ended in any way. -2026 is believed only of orders that have not changed for 90 days.
 - A cancel that was sent may still arrive while its recv window lasts, and may then take as long as the exchange gives
-  any request. So ``open`` needs a read that began after that, and after the allowance for reads that lag.
+  any request. So ``open`` needs a read that began after that, and after the allowance for reads that lag. The same
+  holds where the cancel was answered, and does not name an order that was seen open before. A cancel that the exchange
+  never saw cannot arrive, so that the allowance alone will do.
 - What nothing proves is ``unknown``.
+
+No document bounds how long a cancel may take inside the engine, nor how far reads lag. So ``open`` has a date, and says
+nothing of later.
 
 Outcomes are states of orders. Who brought them about, this cancel or another hand, is not said, as nobody can know.
 """
@@ -14,29 +21,50 @@ Outcomes are states of orders. Who brought them about, this cancel or another ha
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from nbext.errors import NbextError, RejectedError
-from nbext.rows import Row, from_open_orders, outcome
-from nbext.select import read_list
+from nbext.errors import NbextError, NotSentError, RateLimitedError, RejectedError
+from nbext.reads import read, read_list
+from nbext.rows import (
+    FINAL,
+    OPEN_STATUSES,
+    Row,
+    as_reported,
+    identity,
+    in_doubt,
+    lasting,
+    outcome,
+    plain,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbext.send import Sent
     from nbext.spot import SpotClient
 
-_ENDED = frozenset({"CANCELED", "FILLED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
-_OPEN = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 # What a cancel can have left behind; an order that was not seen before and FILLED may have nothing to do with it.
 _CANCELED = frozenset({"CANCELED", "EXPIRED"})
 _ARCHIVED = -2026
+_ARCHIVED_AFTER = 90 * 86_400_000
 _DEFAULT_RECV_WINDOW = 5000.0
 # Asking for one order costs 4, for all of a symbol 20: so few at a time are asked for singly.
 _SINGLY = 5
+_MOST_SINGLY = 25
 _PAGE = 1000
+_MOST_PAGES = 50
+_A_DAY = 86_400_000 - 1
+# A preview may be a minute old, and what it showed may have ended at any time since.
+_PREVIEW = 90_000
+# The engine's clock may be off by some seconds against the one that `GET /api/v3/time` tells of.
+_CLOCKS = 5_000
+_EXECUTED = ("executedQty", "cummulativeQuoteQty")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+# Of the codes, those that the engine itself refuses with are told apart from those of the API in front of it.
+_OF_THE_ENGINE = frozenset({-1010, -1013})
+_OF_KEYS = frozenset({-2014, -2015, -2008, -2017})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +74,43 @@ class Limits:
     Attributes
     ----------
     engine : float, default 10
-        For so long the exchange may work on a request that has arrived (API docs, -1007).
+        For so long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound;
+        this is when the exchange itself stops waiting.
     lag : float, default 2
         By so much a read may lag behind the engine. The docs promise no bound; this is the allowance that is made.
-        Reads that lag further can make ``open`` untrue, and nothing else.
+        Where reads lag further, an order may be said to have been open at a moment when it was not any more, and the
+        quantities of an order that has ended may be too small.
     """
 
     engine: float = 10.0
     lag: float = 2.0
+
+
+def is_unseen(error: NbextError | None) -> bool:
+    """Whether an error proves that the matching engine never saw the request, so that nothing of it can come later.
+
+    A refusal by the engine itself proves only that this answer was given: orders may have been canceled before it.
+    """
+    if isinstance(error, (NotSentError, RateLimitedError)):
+        return True
+    if not isinstance(error, RejectedError):
+        return False
+    code = error.code
+    return code is None or (-2000 < code <= -1000 and code not in _OF_THE_ENGINE) or code in _OF_KEYS  # noqa: PLR2004 - the API's own range
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one order: its fields, in the names of a cancel report, and its state as last proven."""
+
+    order: dict[str, Any] = field(default_factory=dict)
+    order_list: Mapping[str, Any] | None = None
+    state: str = "unknown"
+    ended_by: float = 0.0
+    """Monotonic end of the first read that showed that it had ended."""
+    is_whole: bool = False
+    """Whether its quantities are final, too."""
+    as_of: float | None = None
 
 
 class Settlement:
@@ -70,9 +127,12 @@ class Settlement:
     missing : sequence of Row, optional
         The cancel was answered, and these orders, seen open before, are not in the answer. Otherwise the answer was
         lost: the orders are those of the target, and the cancel may still arrive.
+    unseen : bool, default False
+        Whether the engine never saw the cancel, so that it cannot arrive any more.
+    ended : collection of (str, int)
+        Orders of which an answer says that they have ended: a read that shows one of them open is older than that.
     until : int, optional
-        Milliseconds by the exchange's clock; the last moment at which the cancel can have been carried out, where it is
-        not known when it was sent.
+        Milliseconds by the exchange's clock after which the cancel cannot have left, where its time is not known.
     """
 
     def __init__(
@@ -83,148 +143,327 @@ class Settlement:
         limits: Limits,
         *,
         missing: Sequence[Row] | None = None,
+        unseen: bool = False,
+        ended: frozenset[tuple[str, int]] = frozenset(),
         until: int | None = None,
     ) -> None:
         self._client = client
         self._symbol = sent.target.symbol
         self._lag = limits.lag
         self._in_flight = missing is None
+        self._unseen = unseen
+        self._ended = {number for symbol, number in ended if symbol == self._symbol}
         seen = sent.target.seen if missing is None else missing
-        self._seen = None if seen is None else {row.order.get("orderId"): row for row in seen}
+        self._seen = None if seen is None else list(seen)
+        self._known: dict[Any, _Known] = {}
+        for row in self._seen or ():
+            if (ident := identity(row.order)) is not None:
+                bare = in_doubt(row)
+                # What has been executed is never less later on.
+                executed = {name: row.order[name] for name in _EXECUTED if name in row.order}
+                self._known[ident[1]] = _Known({**bare.order, **executed}, bare.order_list)
         self._sent_at = sent.at
         stamped, really = sent.stamp, sent.stamp - 1000.0
         if client.clock_offset is not None:
             really = min(stamped, client.now() - (time.monotonic() - sent.at) * 1000)
         # A stamp from a clock that runs ahead keeps the request good for longer.
         good_for = (stamped - really + float(recv_window or _DEFAULT_RECV_WINDOW)) / 1000
-        may_take = good_for + limits.engine if missing is None else 0.0
-        self._proven_after = sent.at + may_take + limits.lag
-        self._since = round(really) - 1000
-        self._until = round(really + may_take * 1000)
-        if until is not None:
-            self._until = max(self._until, until)
-        self._known: dict[Any, tuple[Mapping[str, Any], str]] = {}
+        may_take = good_for + limits.engine
+        self._proven_after = (time.monotonic() if unseen else sent.at + may_take) + limits.lag
+        self._really = really
+        self._since = round(really) - (1000 if self._seen is None else _PREVIEW)
+        self._until = max(round(really + may_take * 1000), until or 0)
         self._none_open_at: float | None = None
-        self._found_all = False
+        self._found_all = self._helpless = False
+        self._all_pages_read = True
 
     @property
     def done(self) -> bool:
-        """Whether further reads could change nothing."""
-        if self._seen is not None:
-            return all(order_id in self._known for order_id in self._seen)
-        return self._found_all and all(state != "unknown" for _, state in self._known.values())
+        """Whether further reads could change nothing, or are of no use."""
+        return self._helpless or self.settled
 
-    def read(self) -> None:
+    @property
+    def settled(self) -> bool:
+        """Whether reads have told all that they can."""
+        known = all(each.is_whole if each.state in FINAL else each.state == "open" for each in self._known.values())
+        return known and (self._found_all if self._seen is None else self._names_all)
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is known what became of each order.
+
+        Without an earlier look, what reads do not show may have been there all the same; so nothing found proves
+        nothing.
+        """
+        known = all(each.state != "unknown" for each in self._known.values())
+        return known and (self._names_all if self._seen is not None else self._found_all and bool(self._known))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known of each order that it has ended."""
+        return self.proven and all(known.state in FINAL for known in self._known.values())
+
+    @property
+    def _names_all(self) -> bool:
+        return all(identity(row.order) is not None for row in self._seen or ())
+
+    def read(self, until: float) -> None:
         """Read once, and remember what it proves.
+
+        Parameters
+        ----------
+        until : float
+            Monotonic time at which reading ends.
 
         Raises
         ------
         NbextError
-            The exchange did not answer; nothing is lost by asking again.
+            The exchange did not answer.
         """
-        if self._seen is None:
-            self._read_unseen()
-        else:
-            self._read_seen(self._seen)
+        try:
+            with self._client.until(until):
+                if self._seen is None:
+                    self._read_unseen(until)
+                else:
+                    self._read_seen(until)
+        except NbextError as error:
+            hopeless = isinstance(error, RejectedError) and (error.code in _OF_KEYS or error.code == -1022)  # noqa: PLR2004 - the exchange's number
+            waits_for_longer = self._client.held_for > until - time.monotonic()
+            self._helpless = hopeless or waits_for_longer or (self._unseen and not isinstance(error, RateLimitedError))
+            raise
 
-    def _read_seen(self, seen: Mapping[Any, Row]) -> None:
-        if len(self._missing(seen)) > _SINGLY:
-            for order in self._updated_since():
-                if order.get("orderId") in seen:
-                    self._note_ended(order)
-        if time.monotonic() >= self._proven_after:
-            for order_id, order in self._open_orders().items():
-                if order_id in seen and order_id not in self._known:
-                    self._known[order_id] = order, "open"
-        for order_id in self._missing(seen)[:_SINGLY]:
-            self._query(order_id)
+    def _read_seen(self, until: float) -> None:
+        asked = self._wanted()
+        if len(asked) > _SINGLY:
+            for orders, began in self._pages(until):
+                self._note_all(orders, began)
+        if time.monotonic() >= self._proven_after and any(each.state == "unknown" for each in self._known.values()):
+            self._read_open(until)
+        asked = self._wanted()
+        if len(asked) > _SINGLY:
+            self._read_by_id(until)
+        left = self._wanted()
+        for number in left[: _SINGLY if len(left) < len(asked) else _MOST_SINGLY]:
+            self._query(number, until)
 
-    def _missing(self, seen: Mapping[Any, Row]) -> list[Any]:
-        return [order_id for order_id in seen if order_id not in self._known]
+    def _wanted(self) -> list[Any]:
+        """Name the orders of which a read could tell more now."""
+        now = time.monotonic()
+        return [
+            number
+            for number, known in self._known.items()
+            if known.state == "unknown"
+            or (known.state in FINAL and not known.is_whole and now >= known.ended_by + self._lag)
+        ]
 
-    def _read_unseen(self) -> None:
+    def _read_open(self, until: float, *, adopt: bool = False) -> dict[Any, Mapping[str, Any]]:
+        """Read what is listed as open; where the read is late enough, that proves it.
+
+        Parameters
+        ----------
+        until : float
+        adopt : bool
+            Whether orders count that nobody has seen before.
+        """
+        began = time.monotonic()
+        orders = self._list("/api/v3/openOrders", {}, until)
+        listed = {order.get("orderId"): order for order in orders if outcome(order) not in FINAL}
+        # An order that has ended for certain shows how old the read is, whatever else it shows.
+        stale = any(
+            number in self._ended or ((known := self._known.get(number)) is not None and known.state in FINAL)
+            for number in listed
+        )
+        for number, order in listed.items():
+            if adopt and number not in self._known and not self._came_later(order):
+                self._known[number] = _Known()
+            if number in self._known:
+                self._note(order, began, proves_open=not stale)
+        return listed
+
+    def _came_later(self, order: Mapping[str, Any]) -> bool:
+        """Whether an order was placed when the cancel could not work any more, and so is none of its business.
+
+        The legs of a list may show the time of their release in place of that of their placing.
+        """
+        placed = order.get("time")
+        return order.get("orderListId", -1) == -1 and type(placed) is int and placed > self._until + _CLOCKS
+
+    def _read_by_id(self, until: float) -> None:
+        """Read from the lowest id on that is wanted, as long as that finds any: whatever its times say."""
+        for _ in range(_MOST_PAGES):
+            wanted = self._wanted()
+            if len(wanted) <= _SINGLY:
+                return
+            began = time.monotonic()
+            orders = self._list("/api/v3/allOrders", {"orderId": min(wanted), "limit": _PAGE}, until)
+            self._note_all(orders, began)
+            if len(self._wanted()) == len(wanted):
+                return
+
+    def _read_unseen(self, until: float) -> None:
         """Look for what the cancel may have ended, nobody having looked before."""
         began = time.monotonic()
         proven = began >= self._proven_after
-        # Orders placed after the last moment at which the cancel can have worked are none of its business.
-        orders = {
-            order_id: order
-            for order_id, order in self._open_orders().items()
-            if not isinstance(order.get("time"), int) or order["time"] <= self._until
-        }
-        for order_id, order in orders.items():
-            if self._known.get(order_id, ({}, "unknown"))[1] == "unknown":
-                self._known[order_id] = order, "open" if proven else "unknown"
-        listed = time.monotonic()
-        for order in self._updated_since():
-            updated = order.get("updateTime")
-            by_cancel = order.get("status") in _CANCELED and isinstance(updated, int) and updated <= self._until
-            if by_cancel or order.get("orderId") in self._known:
-                self._note_ended(order)
-        lost = [id_ for id_, (_, state) in self._known.items() if state == "unknown" and id_ not in orders]
-        for order_id in lost[:_SINGLY]:
-            self._query(order_id)
+        listed = self._read_open(until, adopt=True)
+        listed_at = time.monotonic()
+        for orders, page_began in self._pages(until):
+            for order in orders:
+                updated, number = order.get("updateTime"), order.get("orderId")
+                in_time = type(updated) is int and self._since <= updated <= self._until
+                if in_time and order.get("status") in _CANCELED and number not in self._known:
+                    self._known[number] = _Known()
+            self._note_all(orders, page_began)
+        for number in self._wanted()[:_SINGLY]:
+            if number not in listed:
+                self._query(number, until)
         # A read shows what was at some moment between its beginning less the lag and its end. So one that begins a lag
         # after the sending and shows nothing open proves that nothing was left to cancel, and a list of what ended,
         # asked for another lag later, holds all that had ended by then.
-        if self._none_open_at is None and not orders and began >= self._sent_at + self._lag:
+        if self._none_open_at is None and not listed and began >= self._sent_at + self._lag:
             self._none_open_at = began
-        self._found_all = proven or (self._none_open_at is not None and listed >= self._none_open_at + self._lag)
+        self._found_all = self._all_pages_read and (
+            proven or (self._none_open_at is not None and listed_at >= self._none_open_at + self._lag)
+        )
 
-    def _open_orders(self) -> dict[Any, Mapping[str, Any]]:
-        orders = read_list(self._client, "/api/v3/openOrders", {"symbol": self._symbol})
-        return {order.get("orderId"): order for order in orders if order.get("status") in _OPEN}
+    def _pages(self, until: float) -> Iterator[tuple[list[Mapping[str, Any]], float]]:
+        """Read every order that changed in the span in question, whatever the exchange sorts and filters by.
 
-    def _updated_since(self) -> list[Mapping[str, Any]]:
-        """Read every order that has changed since the sending, page by page."""
-        orders: list[Mapping[str, Any]] = []
-        since = self._since
-        while True:
-            params = {"symbol": self._symbol, "startTime": since, "limit": _PAGE}
-            if self._in_flight:  # of an old cancel, what came later would be the whole history
-                params["endTime"] = self._until
-            page = read_list(self._client, "/api/v3/allOrders", params)
-            orders += page
-            latest = max((order.get("updateTime", since) for order in page), default=since)
-            if len(page) < _PAGE or latest <= since:
-                return orders
-            since = latest
+        Spans of a day at most, as longer ones are refused. A full page may have left some out, which ones nobody can
+        say, so that its span is read again in two parts; what is left of one full millisecond, by id.
+        """
+        last = self._until if self._seen is None else min(self._client.now() + _CLOCKS, self._since + _A_DAY)
+        spans, pages = [(self._since, max(last, self._since))], 0
+        self._all_pages_read = True
+        while spans:
+            first, last = spans.pop()
+            began, pages = time.monotonic(), pages + 1
+            page = self._list("/api/v3/allOrders", {"startTime": first, "endTime": last, "limit": _PAGE}, until)
+            yield page, began
+            if len(page) < _PAGE:
+                continue
+            if self._seen is None and (first == last or pages > _MOST_PAGES):
+                yield from self._pages_by_id(until)
+                return
+            if pages > _MOST_PAGES:
+                return
+            if first == last:  # what is missing is asked for by its id
+                continue
+            middle = min(_middle(page, first, last), last - 1)
+            spans += [(middle + 1, last), (first, middle)]
 
-    def _query(self, order_id: Any) -> None:  # noqa: ANN401 - an id, or whatever stood in its place
+    def _pages_by_id(self, until: float) -> Iterator[tuple[list[Mapping[str, Any]], float]]:
+        """Read all there is, by id, as far as the exchange sorts by it."""
+        number: Any = 0
+        for _ in range(_MOST_PAGES):
+            began = time.monotonic()
+            page = self._list("/api/v3/allOrders", {"orderId": number, "limit": _PAGE}, until)
+            yield page, began
+            ids: list[Any] = [order.get("orderId") for order in page]
+            if len(page) < _PAGE:
+                return
+            if not all(type(each) is int for each in ids) or ids != sorted(ids) or ids[-1] < number:
+                break
+            number = ids[-1] + 1
+        self._all_pages_read = False
+
+    def _list(self, path: str, params: Mapping[str, Any], until: float) -> list[Mapping[str, Any]]:
+        wait = until - time.monotonic()
+        return read_list(self._client, path, {"symbol": self._symbol, **params}, max_wait=wait)
+
+    def _query(self, number: Any, until: float) -> None:  # noqa: ANN401 - an id, or whatever stood in its place
+        began, params = time.monotonic(), {"symbol": self._symbol, "orderId": number}
         try:
-            order = self._client.request("GET", "/api/v3/order", {"symbol": self._symbol, "orderId": order_id})
+            order = read(self._client, "/api/v3/order", params, max_wait=until - began)
+        except RateLimitedError:
+            raise
         except RejectedError as refused:
-            if refused.code == _ARCHIVED:  # it ended long ago without a fill; how, is not told
-                self._known[order_id] = {"status": None}, "archived"
+            if refused.code == _ARCHIVED and self._is_old:
+                self._known[number].state, self._known[number].is_whole = "archived", True
+            elif refused.code is None or refused.code > -2000 or refused.code in _OF_KEYS:  # noqa: PLR2004 - not of the order
+                raise
             return
-        if isinstance(order, dict) and order.get("orderId") == order_id:
-            self._note_ended(order)
+        if isinstance(order, dict) and plain(order).get("orderId") == number:
+            told = {"symbol": self._symbol, **plain(order)}
+            if told["symbol"] == self._symbol:
+                self._note(told, began, proves_open=True)
 
-    def _note_ended(self, order: Mapping[str, Any]) -> None:
-        if order.get("status") in _ENDED:
-            self._known[order.get("orderId")] = order, outcome(order)
+    @property
+    def _is_old(self) -> bool:
+        """Whether the orders were last seen open so long ago that they can have been archived since."""
+        return self._client.now() - self._really > _ARCHIVED_AFTER
+
+    def _note_all(self, orders: Sequence[Mapping[str, Any]], began: float) -> None:
+        for order in orders:
+            if order.get("orderId") in self._known:
+                self._note(order, began)
+
+    def _note(self, order: Mapping[str, Any], began: float, *, proves_open: bool = False) -> None:
+        """Take over what a read that began then shows of an order, unless what is known is newer."""
+        known = self._known[order.get("orderId")]
+        state = outcome(order)
+        if state not in FINAL and known.state in FINAL:
+            return
+        told = as_reported(order, known.order)
+        is_more = _executed(told) >= _executed(known.order)
+        kept = {} if is_more else {name: known.order.get(name) for name in _EXECUTED}
+        known.order = {**known.order, **told, **kept}
+        if state in FINAL:
+            now = time.monotonic()
+            known.ended_by = known.ended_by or now
+            known.is_whole = known.is_whole or (
+                is_more and (began >= known.ended_by + self._lag or _is_all_executed(order))
+            )
+            known.state, known.as_of = state, None
+        elif proves_open and order.get("status") in OPEN_STATUSES and began >= self._proven_after:
+            known.state = "open"
+            known.as_of = time.time() - (time.monotonic() - began) - self._lag
 
     def rows(self) -> list[Row]:
         """Give each order with its outcome as far as proven."""
         if self._seen is None:
-            return [_row(order, None, state) for order, state in self._known.values()]
+            return [_row(known) for known in self._known.values()]
         rows = []
-        for order_id, seen in self._seen.items():
-            if order_id in self._known:
-                order, state = self._known[order_id]
-                rows.append(_row({**_as_queried(seen), **order}, seen.order_list, state))
-            else:
-                rows.append(Row(seen.order, seen.order_list, "unknown"))
+        for seen in self._seen:
+            ident = identity(seen.order)
+            known = None if ident is None else self._known[ident[1]]
+            rows.append(in_doubt(seen) if known is None else _row(known))
         return rows
 
 
-def _row(order: Mapping[str, Any], order_list: Mapping[str, Any] | None, state: str) -> Row:
-    return Row(from_open_orders([order])[0].order, order_list, state)
+def _row(known: _Known) -> Row:
+    row = Row(known.order, lasting(known.order_list), known.state, known.as_of)
+    if known.state == "unknown":
+        return in_doubt(row)
+    if known.state in FINAL and not known.is_whole:  # it may have traded more than the read had heard of
+        return row._replace(order={**known.order, "executedQty": None, "cummulativeQuoteQty": None})
+    return row
 
 
-def _as_queried(row: Row) -> Mapping[str, Any]:
-    """Undo what `rows.from_open_orders` renamed."""
-    return {"clientOrderId" if name == "origClientOrderId" else name: value for name, value in row.order.items()}
+def _executed(order: Mapping[str, Any]) -> Decimal:
+    return _amount(order.get("executedQty")) or Decimal(0)
+
+
+def _is_all_executed(order: Mapping[str, Any]) -> bool:
+    """Whether nothing was left to be executed, so that no read can have heard of too little."""
+    executed, quantity = _amount(order.get("executedQty")), _amount(order.get("origQty"))
+    return executed is not None and quantity is not None and executed == quantity > 0
+
+
+def _amount(text: object) -> Decimal | None:
+    try:
+        number = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:
+    """Give the time that halves a page, by whichever of their times the exchange has chosen its orders."""
+    for name in ("updateTime", "time"):
+        times = [told for order in page if type(told := order.get(name)) is int and first <= told <= last]
+        if len(times) == len(page):
+            return sorted(times)[len(times) // 2]
+    return (first + last) // 2
 
 
 def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[str], None]) -> None:
@@ -245,7 +484,7 @@ def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[
             if time.monotonic() >= ends:
                 return
             try:
-                each.read()
+                each.read(ends)
             except NbextError as error:
                 if not complained:
                     say(

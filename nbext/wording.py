@@ -5,6 +5,7 @@ Amounts are reckoned in Decimal, from what the exchange sent.
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from nbext.spot import SpotClient
 
 _FEW = 3
-_STATES = {"open": "still open"}
 
 
 def subject(symbols: Sequence[str]) -> str:
@@ -96,8 +96,18 @@ def outcomes(rows: Sequence[Row]) -> str:
     said = f"{count(len(canceled), 'order')} canceled"
     if canceled:
         said += kinds(canceled) + traded(canceled, canceled=True)
-    rest = (f"{len(found)} {_STATES.get(state, state)}{kinds(found)}" for state, found in by_outcome.items())
+    rest = (f"{len(found)} {_said(state, found)}{kinds(found)}" for state, found in by_outcome.items())
     return "; ".join([said, *rest])
+
+
+def _said(state: str, rows: Sequence[Row]) -> str:
+    return f"still open{as_of(rows)}" if state == "open" else state
+
+
+def as_of(rows: Sequence[Row]) -> str:
+    """Date what is said to be open, by the local clock: `` as of 12:03:07``, the earliest of all."""
+    moments = [row.as_of for row in rows if row.outcome == "open" and row.as_of is not None]
+    return time.strftime(" as of %H:%M:%S", time.localtime(min(moments))) if moments else ""
 
 
 def inexact(counts: Mapping[str, int]) -> str:

@@ -155,7 +155,7 @@ def test_what_had_traded_is_in_the_row_and_the_summary(exchange: LocalExchange) 
     traded = frame[frame["executedQty"] > 0]
     assert traded[["executedQty", "origQty", "outcome"]].to_numpy().tolist() == [[0.4, 1.0, "canceled"]]
     assert "1 had traded 0.4 of 1.0 first" in said[0]
-    assert "nothing is open now" in said[1]
+    assert "nothing is listed as open" in said[1]
     client.close()
 
 

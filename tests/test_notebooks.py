@@ -106,7 +106,7 @@ def test_the_quickstart_does_the_main_job() -> None:
     )
     assert "nothing was open" in output(notebook, "%cancel_all BTCUSDT", "stream")
     assert "ETHUSDT: 5 orders, 5 open" in output(notebook, "%open_orders")
-    assert "nothing is open now" in output(notebook, "%cancel_all ETHUSDT --check", "stream")
+    assert "nothing is listed as open" in output(notebook, "%cancel_all ETHUSDT --check", "stream")
 
 
 def test_order_lists_end_as_the_notebook_says() -> None:

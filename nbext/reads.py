@@ -1,0 +1,108 @@
+"""Ask the exchange a question, and get over what a mere question can get over: it changes nothing, however often."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nbext.errors import RateLimitedError, RejectedError
+from nbext.rows import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbext.spot import SpotClient
+
+MAX_WAIT = 10.0
+_SHORTEST_WAIT = 1.0
+_ATTEMPTS = 5
+_CLOCK_IS_OFF = -1021
+_TOO_MANY = 429
+
+
+def read(
+    client: SpotClient,
+    path: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    max_wait: float = MAX_WAIT,
+    say: Callable[[str], None] | None = None,
+) -> Any:  # noqa: ANN401 - JSON of any endpoint
+    """Ask a signed question until it is answered.
+
+    It is asked again after -1021, once the exchange's clock has been measured, however long ago that was done before,
+    and after a 429, once the wait that it asks for is over.
+
+    Parameters
+    ----------
+    client : SpotClient
+    path : str
+    params : mapping, optional
+    max_wait : float, default 10
+        Seconds that 429s may ask to wait, in all.
+    say : callable, optional
+        Takes lines worth reading.
+
+    Raises
+    ------
+    NotSentError, RejectedError, RateLimitedError
+        As `SpotClient.request`.
+    """
+    waited, attempts, corrected, clock_is_off = 0.0, 0, False, False
+    while True:
+        attempts += 1
+        try:
+            if clock_is_off:
+                offset = client.measure_clock_offset()
+                clock_is_off, corrected = False, True
+                if say:
+                    way = "behind" if offset > 0 else "ahead of"
+                    say(f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, asking again.")
+            return client.request("GET", path, params)
+        except RateLimitedError as refused:
+            wait = max(_SHORTEST_WAIT, refused.retry_after or 0.0)
+            if refused.http_status != _TOO_MANY or attempts >= _ATTEMPTS or waited + wait > max_wait:
+                raise
+            if say:
+                say(f"{client.host}: 429, waiting {wait:.0f} s before asking again.")
+            time.sleep(wait)
+            waited += wait
+        except RejectedError as refused:
+            if refused.code != _CLOCK_IS_OFF or corrected:
+                raise
+            clock_is_off = True
+
+
+def read_list(
+    client: SpotClient,
+    path: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    max_wait: float = MAX_WAIT,
+    say: Callable[[str], None] | None = None,
+) -> list[Mapping[str, Any]]:
+    """Ask a question that is answered with a list of objects: orders or order lists.
+
+    Each order once, with the symbol that was asked about where it does not name it, and its ids as numbers.
+
+    Raises
+    ------
+    NotSentError, RejectedError, RateLimitedError
+        There was no such answer, or it is about something else.
+    """
+    document = read(client, path, params, max_wait=max_wait, say=say)
+    symbol = (params or {}).get("symbol")
+    if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
+        raise RejectedError(f"{client.host} did not answer {path} with a list. Check the base URL.", http_status=200)
+    told: dict[object, Mapping[str, Any]] = {}
+    for number, entry in enumerate(map(plain, document)):
+        if symbol is not None and entry.get("symbol", symbol) != symbol:
+            raise RejectedError(
+                f"{client.host} answered {path} with something about another symbol than {symbol}. Try again.",
+                http_status=200,
+            )
+        whole = entry if symbol is None or "symbol" in entry else {"symbol": symbol, **entry}
+        ids = whole.get("symbol"), whole.get("orderId"), whole.get("orderListId")
+        known = all(isinstance(part, (str, int, type(None))) for part in ids) and ids[1:] != (None, None)
+        told[ids if known else number] = whole
+    return list(told.values())
