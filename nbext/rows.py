@@ -101,12 +101,13 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
 
 def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
     report = plain(report)
-    if "origClientOrderId" in report or "clientOrderId" not in report:
+    if "origClientOrderId" in report or not isinstance(report.get("clientOrderId"), str):
         return report
     # In the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's.
     number, shown = report.get("orderId"), report["clientOrderId"]
     own = [leg.get("clientOrderId") for leg in named_legs(order_list or {}) if leg.get("orderId") == number]
     own += [row.order.get("origClientOrderId") for row in seen if row.order.get("orderId") == number]
+    own = [each for each in own if isinstance(each, str)]
     rest = {name: value for name, value in report.items() if name != "clientOrderId"}
     if not own:
         return {**rest, SHOWN_ID: shown}
