@@ -71,6 +71,8 @@ class Call:
         The requests whose orders are all known, and the others, each with its rows, for the journal.
     failures : dict of str to NbextError
         What went wrong, by symbol.
+    only_read : bool
+        Whether some cancel was refused, and only reads say that nothing was open.
     recorded, told : bool
         Whether the journal, and the user, have been told.
     table : DataFrame or None
@@ -90,6 +92,7 @@ class Call:
     known: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
     unknown: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
     failures: dict[str, NbextError] = field(default_factory=dict)
+    only_read: bool = False
     recorded: bool = False
     told: bool = False
     table: DataFrame | None = None

@@ -435,8 +435,8 @@ class Job:
         if call.no_key is not None:
             call.searches = [None] * len(call.results)
             return False
-        with self._client.until(time.monotonic() + self._settle_seconds):
-            call.searches, interrupted = self._settle(call.results, interrupted=at_once)
+        call.searches, interrupted = self._settle(call.results, interrupted=at_once)
+        call.only_read = bool(self._only_read)
         return interrupted and not at_once
 
     def _conclude(self, call: Call) -> None:
@@ -467,6 +467,7 @@ class Job:
             is_known = not is_lost and all(row.outcome != "unknown" for row in found)
             (call.known if is_known else call.unknown).append((sent, found))
             call.rows += found
+        call.rows = unique(call.rows)
 
     def _build(self, call: Call) -> None:
         """Build the frame, and keep it as the last one; if that fails, name each order with its outcome instead."""
@@ -634,27 +635,33 @@ class Job:
 
     def _settle(self, results: Sequence[Sent], *, interrupted: bool) -> tuple[list[Settlement | None], bool]:
         """Find out about the orders that no answer tells of, unless the reader interrupted or does so now."""
+        self._only_read.clear()
         if all(map(_is_clear, results)):  # as in nearly every call
             return [None] * len(results), interrupted
+        ends = time.monotonic() + self._settle_seconds
         lost = [sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)]
         ended = _ended(results)
         searches = [self._settlement(sent, ended) for sent in results]
         if interrupted:
             return searches, True
         try:
-            self._disprove([sent for sent in results if _may_mean_nothing_open(sent)])
-            if lost:
-                subject = wording.subject(list(dict.fromkeys(lost)))
-                self._say(f"{subject}: outcome unknown, checking {wording.place(self._client)}")
-                with suppress(NbextError):
-                    self._client.measure_clock_offset()
-                searches = [self._settlement(sent, ended) for sent in results]  # which reckon by the clock
-            settle([each for each in searches if each is not None], seconds=self._settle_seconds, say=self._say)
+            with self._client.until(ends):
+                self._disprove([sent for sent in results if _may_mean_nothing_open(sent)], ends)
+                if lost:
+                    subject = wording.subject(list(dict.fromkeys(lost)))
+                    self._say(f"{subject}: outcome unknown, checking {wording.place(self._client)}")
+                    with suppress(NbextError):
+                        self._client.measure_clock_offset()
+                    searches = [self._settlement(sent, ended) for sent in results]  # which reckon by the clock
+            left = ends - time.monotonic()
+            settle([each for each in searches if each is not None], seconds=left, say=self._say)
         except KeyboardInterrupt:
             interrupted = True
         for sent, search in zip(results, searches, strict=True):
             if search is not None and _is_about_orders(sent.error) and search.ended:
                 sent.reply, sent.error = sent.reply or [], None  # there was nothing left to cancel, as it says
+                if sent.target.path == CANCEL_ALL:
+                    self._only_read.add(sent.target.symbol)
         return searches, interrupted
 
     def _settlement(self, sent: Sent, ended: frozenset[tuple[str, int]]) -> Settlement | None:
@@ -668,16 +675,18 @@ class Job:
             return None
         return search(missing=unique(left), unseen=not sent.target.path or is_unseen(sent.error))
 
-    def _disprove(self, refused: Sequence[Sent]) -> None:
+    def _disprove(self, refused: Sequence[Sent], ends: float) -> None:
         """Take back refusals of cancel-all that only mean, in other words, that nothing was open.
 
         Reads have to prove that, the second of them begun when all that was open at the refusal had to be seen. Where
         somebody looked before, each order is searched for instead.
         """
-        answered = time.monotonic()
+        late_enough = time.monotonic() + self._delays.lag
+        if late_enough > ends:
+            return
         left = [sent for sent in refused if self._lists_nothing(sent.target.symbol)]
         if left:
-            time.sleep(max(0.0, answered + self._delays.lag - time.monotonic()))
+            time.sleep(max(0.0, late_enough - time.monotonic()))
         for sent in left:
             if self._lists_nothing(sent.target.symbol):
                 sent.reply, sent.error = [], None
@@ -692,8 +701,8 @@ class Job:
     def _summary(self, rows: Sequence[Row], results: Sequence[Sent]) -> str:
         said = wording.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
         if self._only_read:
-            refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, and reads list nothing open there"
-            said = f"{said}; {refused}" if rows else refused
+            refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, "
+            said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
         lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
         found = {row.order.get("symbol") for row in rows}
         if shown := [symbol for symbol in lost if symbol in found]:
@@ -730,8 +739,9 @@ class Job:
             refused.frame = table
             raise refused
         if failures or still_open:
+            left = f"{where}: {wording.count(still_open, 'order')} still open{wording.as_of(rows)}. Cancel again."
             raise IncompleteError(
-                told or f"{where}: {wording.count(still_open, 'order')} still open{wording.as_of(rows)}. Cancel again.",
+                f"{told} {left}".lstrip() if still_open else told,
                 frame=table,
                 failures=failures,
             )

@@ -121,7 +121,7 @@ def each(rows: Iterable[Row]) -> list[str]:
     """Name every order by its id, one line for each symbol and outcome: ``BTCUSDT canceled: 17, 18``."""
     named: dict[str, list[str]] = {}
     for row in rows:
-        what = f"{row.order.get('symbol')} {_STATES.get(row.outcome, row.outcome)}"
+        what = f"{row.order.get('symbol')} {_said(row.outcome, [row])}"
         named.setdefault(what, []).append(str(row.order.get("orderId")))
     return [f"{what}: {', '.join(ids)}" for what, ids in named.items()]
 

@@ -128,8 +128,8 @@ def require_everything(reports: list[dict[str, Any]], table: pd.DataFrame, *, ex
     for row, (order, order_list) in enumerate(orders):
         for name, value in order.items():
             plain = [] if name == "outcome" or name.startswith(("list.", "wire.")) else [name]
-            if name == "clientOrderId" and "origClientOrderId" not in order:  # it is perhaps the order's own
-                plain += ["origClientOrderId", "wire.wire.clientOrderId"]
+            perhaps_own = ["origClientOrderId", "wire.wire.clientOrderId"]
+            plain += perhaps_own * (name == "clientOrderId" and "origClientOrderId" not in order)
             assert found(row, value, *plain, f"wire.{name}"), (name, value)
         for name, value in (order_list or {}).items():
             if name not in {"orders", "orderReports"}:
