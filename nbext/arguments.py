@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from nbext.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
 
@@ -52,6 +52,21 @@ def parse_symbol(text: str) -> str:
         )
     # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
     return "".join(c.upper() if c.isascii() else c for c in symbol)
+
+
+def parse_symbols(texts: Iterable[str]) -> list[str]:
+    """Turn what somebody typed into symbols, each once; commas separate symbols, too.
+
+    Raises
+    ------
+    ConfigurationError
+        As `parse_symbol`.
+    """
+    parts: list[str] = []
+    for text in texts:
+        several = hasattr(text, "split") and "," in text
+        parts += [part for part in text.split(",") if part.strip()] or [text] if several else [text]
+    return list(dict.fromkeys(map(parse_symbol, parts)))
 
 
 def parse_recv_window(value: str | int | Decimal) -> str:

@@ -14,10 +14,10 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from nbext import clients, profiles, wording
-from nbext.arguments import parse_recv_window, parse_symbol
+from nbext.arguments import parse_recv_window, parse_symbols
 from nbext.call import Call, Voice
 from nbext.errors import (
     ConfigurationError,
@@ -47,6 +47,12 @@ Confirm = Literal["live", "always", "never"]
 
 last: DataFrame | None = None
 """The last frame that any call made, also of calls that raised."""
+_shown_at: dict[tuple[object, object, object], tuple[str, str]] = {}
+"""On which profile and host this process showed an order: by symbol, id and client order id, the latest last."""
+_SEVERAL = ("", "")
+"""Stands there for more than one."""
+_MOST_SHOWN = 100_000
+_OLDEST_PANDAS = 3
 symbols_met: set[str] = set()
 """The symbols that calls of this process have asked for or found, for Tab."""
 
@@ -98,6 +104,7 @@ def forget() -> None:
     global last  # noqa: PLW0603 - the one frame that unloading the extension has to let go of
     last = None
     symbols_met.clear()
+    _shown_at.clear()
 
 
 def open_orders(
@@ -114,8 +121,9 @@ def open_orders(
     say : callable, optional
         Takes the summary line.
     """
+    _refuse_old_pandas()
     began = time.monotonic()
-    wanted = _parse_symbols(symbols)
+    wanted = parse_symbols(symbols)
     client = clients.given(client, profile)
     rows = look(client, wanted, say=say).rows()
     if say:
@@ -134,7 +142,39 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     """
     from nbext import frames
 
+    _remember(rows, client)
     return frames.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
+
+
+def _remember(rows: Sequence[Row], client: SpotClient) -> None:
+    """Note where each order was shown."""
+    place = client.profile, client.host
+    for row in rows:
+        field = row.order.get
+        identity = field("symbol"), field("orderId"), field("origClientOrderId")
+        try:
+            known = _shown_at.pop(identity, place)
+            _shown_at[identity] = place if known == place else _SEVERAL
+        except TypeError:  # no report that means what it says holds a list there
+            continue
+    while len(_shown_at) > _MOST_SHOWN:
+        del _shown_at[next(iter(_shown_at))]
+
+
+def _refuse_old_pandas() -> None:
+    """Refuse a pandas that is loaded and too old: Colab has one before anything is installed.
+
+    Raises
+    ------
+    ConfigurationError
+        It is.
+    """
+    version = str(getattr(sys.modules.get("pandas"), "__version__", ""))
+    if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < _OLDEST_PANDAS:
+        raise ConfigurationError(
+            f"this kernel has pandas {version} loaded, and nbext needs 3 or newer; nothing was sent. "
+            "Restart the kernel, after pip install -U pandas where needed."
+        )
 
 
 def perform(
@@ -165,28 +205,50 @@ def perform(
     return job.run(check=check)
 
 
-def orders_of(frame: DataFrame, client: SpotClient) -> list[Mapping[str, Any]]:
+def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
     """Read from a frame which orders to cancel: those that it does not show as ended.
+
+    A frame of ours says what profile and host it is of. Where that got lost, as in ``pd.concat``, every order of it has
+    to be one that this process showed, of this profile and host and no other.
 
     Raises
     ------
     ConfigurationError
         The frame is not one of ours, or was made for another profile or host. Nothing was sent.
     """
+    _refuse_old_pandas()
     from nbext import frames
 
-    made = frame.attrs.get("nbext") if frames.is_frame(frame) else None
-    if not isinstance(made, dict):
+    here = client.profile, client.host
+    orders = frames.orders_of(frame)
+    if orders is None:
         raise ConfigurationError(
-            "this frame was not made by nbext, or has lost its columns or attrs; nothing was sent. "
-            "Take rows of %open_orders, as in df[df['price'] > 65000]."
+            f"cancel_orders takes rows of a frame that nbext made, not {_described(frame)}; nothing was sent. "
+            "Pass rows of %open_orders, as in df[df['price'] > 65000]."
         )
-    if (made.get("profile"), made.get("host")) != (client.profile, client.host):
+    places = {_shown_at.get((order["symbol"], order["orderId"], order["origClientOrderId"])) for order in orders}
+    made = getattr(frame, "attrs", {}).get("nbext")
+    if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and frames.is_frame(cast("DataFrame", frame)):
+        places = {(str(made.get("profile")), str(made.get("host")))}
+    if None in places:
         raise ConfigurationError(
-            f"this frame is of {made.get('profile')} ({made.get('host')}), and the call goes to {client.profile} "
-            f"({client.host}); nothing was sent. Name the profile that the frame is of."
+            "not every row of this frame names an order that nbext showed in this kernel; nothing was sent. "
+            "Pass rows of %open_orders with their symbol, orderId and origClientOrderId."
         )
-    return frames.open_orders_of(frame)
+    strange = sorted(place for place in places if place and place != here)
+    if strange:
+        where = " and ".join("several exchanges" if at == _SEVERAL else f"{at[0]} ({at[1]})" for at in strange)
+        raise ConfigurationError(
+            f"this frame has orders of {where}, and the call goes to {here[0]} ({here[1]}); nothing was sent. "
+            "Name the profile that the frame is of, and pass orders of one exchange at a time."
+        )
+    live = [order for order in orders if order.pop("outcome") not in FINAL]
+    return list({(order["symbol"], order["orderId"]): order for order in live}.values())
+
+
+def _described(thing: object) -> str:
+    kind = type(thing).__name__
+    return f"a {kind} without the columns that name an order" if kind in {"DataFrame", "Series"} else f"{kind}"
 
 
 class Job:
@@ -240,8 +302,9 @@ class Job:
             raise ConfigurationError("symbols were named, and all as well; nothing was sent. Give one of them.")
         if not everything and not symbols and orders is None:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
+        _refuse_old_pandas()
         self._client = client
-        self._symbols = _parse_symbols(symbols)
+        self._symbols = parse_symbols(symbols)
         self._filter = parse_filter(side, type, prefix, older_than)
         self._orders = None if orders is None else {_identity(order): order for order in orders}
         if self._orders is not None:
@@ -811,10 +874,6 @@ def _ended(results: Iterable[Sent]) -> frozenset[tuple[str, int]]:
 
 def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:
     return order["symbol"], order["orderId"], order["origClientOrderId"]
-
-
-def _parse_symbols(symbols: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(map(parse_symbol, symbols)))
 
 
 def _keep(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nbext.rows import FINAL, SHOWN_ID, named_legs
+from nbext.rows import SHOWN_ID, named_legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,12 +140,49 @@ def is_frame(table: pd.DataFrame) -> bool:
     )
 
 
-def open_orders_of(table: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """Name the orders of a frame that it does not show as ended: symbol, ids and status of each."""
-    live = table[~table["outcome"].isin(FINAL)].drop_duplicates(["symbol", "orderId"])
-    names = ["symbol", "orderId", "orderListId", "origClientOrderId", "side", "type", "status"]
-    columns = [[None if pd.isna(value) else value for value in live[name].tolist()] for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+_NAMING: dict[str, type] = {
+    "symbol": str,
+    "orderId": int,
+    "origClientOrderId": str,
+    "orderListId": int,
+    "side": str,
+    "type": str,
+    "status": str,
+    "outcome": str,
+}
+
+
+def orders_of(table: object) -> list[dict[str, Any]] | None:
+    """Read the orders of a frame, or of one row of it, whatever became of its dtypes.
+
+    Returns
+    -------
+    list of dict or None
+        Symbol, ids, side, type, status and outcome of each row, None where a value is missing or is not of its kind;
+        None when this is no frame and no row of one, or has not all of the columns that name an order.
+    """
+    if isinstance(table, pd.Series):
+        table = table.to_frame().T
+    if not isinstance(table, pd.DataFrame):
+        return None
+    names = table.columns.tolist()
+    if any(names.count(name) != 1 for name in ("symbol", "orderId", "origClientOrderId")):
+        return None
+    columns = [
+        [_plain(value, kind) for value in table[name].tolist()] if names.count(name) == 1 else [None] * len(table)
+        for name, kind in _NAMING.items()
+    ]
+    return [dict(zip(_NAMING, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain(value: object, kind: type) -> object:
+    if isinstance(value, kind) and not isinstance(value, bool):
+        return value
+    if kind is int and hasattr(value, "__index__") and not isinstance(value, bool | np.bool_):
+        return int(value)
+    if kind is int and isinstance(value, float) and value.is_integer():  # what an id becomes beside missing ones
+        return int(value)
+    return None
 
 
 _NONE = type(None)

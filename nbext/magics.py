@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import io
 import shlex
 import sys
@@ -328,10 +329,39 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _parse(magic: Any, line: str) -> Namespace:  # noqa: ANN401 - a method with a parser
-    args: Namespace = magic.parser.parse_args(_split(line))
+    words = _split(line)
+    try:
+        args: Namespace = magic.parser.parse_args(words)
+    except UsageError as error:
+        said = _unknown_option(magic, words) if str(error).startswith("unrecognized") else None
+        if said is None:
+            raise
+        raise UsageError(said) from None
+    if (said := _unknown_option(magic, words, only=_DASHES)) is not None:
+        raise UsageError(said)
+    if getattr(args, "symbols", None):
+        split = (filter(None, word.split(",")) if "," in word else [word] for word in args.symbols)
+        args.symbols = [symbol for symbols in split for symbol in symbols]
     if getattr(args, "profile", None) is not None and not args.profile.strip():
         raise UsageError("--profile is blank; nothing was sent. Name one, or leave it out.")
     return args
+
+
+_DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")  # what word processors make of ``--``
+
+
+def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", *_DASHES)) -> str | None:  # noqa: ANN401 - a method with a parser
+    """Find an option that the magic does not have, and name the one that it most resembles."""
+    known = [name for action in magic.parser._actions for name in action.option_strings]  # noqa: SLF001 - nothing public lists them
+    for word in words:
+        typed = word.partition("=")[0]
+        together = all(f"-{letter}" in known for letter in typed[1:])  # as in -ny
+        if word.startswith(only) and typed not in known and not together:
+            bare = "--" + typed.lstrip("-" + "".join(_DASHES)).lower().replace("_", "-")
+            near = [bare] if bare in known else difflib.get_close_matches(bare, known, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            return f"Unknown option {printable(typed)}.{meant} Nothing was sent."
+    return None
 
 
 def _split(line: str) -> list[str]:

@@ -96,8 +96,10 @@ _ADVICE = {
     -1022: "The secret key does not belong to this API key: check both.",
     -1100: "Check how the symbol is spelled.",
     -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
+    -2008: "This API key does not exist here: it was deleted, or is another host's (testnet, demo, live).",
     -2014: "Check the API key: it is not in the form of one.",
     -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
+    -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
 _ADVICE_BY_STATUS = {
     403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
@@ -105,6 +107,8 @@ _ADVICE_BY_STATUS = {
     407: "Check the proxy's credentials.",
     451: "The exchange refuses this country or cloud; use the local profile, or run where it is allowed.",
 }
+# How CloudFront's page, and the exchange's own text, say so.
+_COUNTRY = re.compile(rb"(?i)access from your country|restricted location")
 
 
 class SpotClient:
@@ -528,16 +532,23 @@ class SpotClient:
                 http_status=status,
                 retry_after=wait,
             )
-        advice = _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status)
-        if advice is None:
-            at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
-            advice = "Mend the request before trying again." if at_fault else "Try again in a moment."
-        if code is None and _redirects(status):
-            said, advice = f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
+        said, advice = _advice(answer, code, said)
         untouched = "; orders untouched"
         if method != "GET" and answers.of_the_engine(code):  # which may have done some of it before it refused
             untouched, advice = "", f"{advice} %open_orders shows what is open."
         return RejectedError(f"{where}: refused, {said}{untouched}. {advice}", code=code, msg=msg, http_status=status)
+
+
+def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
+    """Give what to say of a refusal, and what to do next."""
+    status = answer.status
+    if code is None and _redirects(status):
+        return f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
+    if code is None and status == HTTPStatus.FORBIDDEN and _COUNTRY.search(answer.body or b""):
+        return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
+    at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
+    otherwise = "Mend the request before trying again." if at_fault else "Try again in a moment."
+    return said, _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
 
 
 def _user_agent() -> str:
@@ -624,7 +635,8 @@ _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 def _code_and_msg(document: object) -> tuple[int | None, str]:
     """Read an error body."""
-    if not isinstance(document, dict) or type(code := document.get("code")) is not int:
+    # Zero is what stands beside a text about the country (451), and is no code.
+    if not isinstance(document, dict) or type(code := document.get("code")) is not int or not code:
         return None, ""
     msg = " ".join(str(document.get("msg", "")).split())
     return code, printable(msg[:300])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +24,7 @@ import nbext
 from nbext import cancel, clients, display, log, record
 from nbext.exchange import LocalExchange
 from nbext.exchange.engine.symbols import LISTINGS
+from nbext.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,19 +157,134 @@ def test_a_frame_cancels_its_orders(exchange: LocalExchange, client: SpotClient)
     assert set(again["outcome"]) == {"canceled", "filled"}
 
 
+def test_rows_of_ours_are_taken_in_whatever_shape(exchange: LocalExchange, client: SpotClient) -> None:
+    """Put together, cut down, of other dtypes, one row alone: what this process showed is known by its ids."""
+    bitcoin, ether = (nbext.open_orders(symbol, client=client) for symbol in ("BTCUSDT", "ETHUSDT"))
+    both = pd.concat([bitcoin, ether], ignore_index=True)
+    assert both.attrs == {}
+    single = both[both["orderListId"] == -1]
+    ids = ["symbol", "orderId", "origClientOrderId"]
+    shapes: list[Any] = [
+        both,
+        single,
+        single[ids],
+        single[[*reversed(ids), "side"]],
+        single.assign(orderId=single["orderId"].astype(float)),
+        single.astype(object),
+        single.astype({"orderId": "int32", "symbol": "category"}),
+        single.assign(note="x").sample(frac=1).reset_index(),
+        single.merge(single[["orderId"]].assign(why="old"), on="orderId"),
+        pd.read_csv(io.StringIO(single.to_csv(index=False))),
+        pd.concat([single, single]),
+        pd.concat([bitcoin.head(0), ether.head(0)]),
+        single.iloc[0],
+        single.set_index("orderId", drop=False).loc[single["orderId"].iloc[1]],
+        bitcoin.iloc[3],
+        bitcoin.set_index("orderId").reset_index(),
+    ]
+    for shape in shapes:
+        wanted = {shape["orderId"]} if isinstance(shape, pd.Series) else set(shape["orderId"])
+        shown = nbext.cancel_orders(shape, client=client, dry_run=True)
+        lists = set(both.loc[both["orderId"].isin(wanted) & (both["orderListId"] != -1), "orderListId"])
+        assert set(shown["orderId"]) == wanted | set(both.loc[both["orderListId"].isin(lists), "orderId"])
+    result = nbext.cancel_orders(single, client=client)
+    assert set(result["outcome"]) == {"canceled"}
+    assert set(result["orderId"]) == set(single["orderId"])
+    assert still_open(exchange).isdisjoint(single["orderId"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_frame_of_elsewhere_is_refused(exchange: LocalExchange, client: SpotClient) -> None:
-    """Without attrs, of another profile or host, or not ours: nothing is sent. An empty frame cancels nothing."""
+    """Of another profile or host, of two, or nothing that names orders of ours: one line, and nothing is sent."""
     frame = nbext.open_orders("BTCUSDT", client=client)
+    with LocalExchange() as other:
+        other.seed_orders()
+        stranger = nbext.connect(base_url=other.url, api_key=other.api_key, secret_key=other.secret_key)
+        theirs = nbext.open_orders("ETHUSDT", client=stranger)
+        stranger.close()
     sent = len(exchange.requests())
-    stripped = frame.copy()
-    stripped.attrs = {}
     elsewhere = frame.copy()
     elsewhere.attrs = {"nbext": {**frame.attrs["nbext"], "host": "127.0.0.1:1"}}
-    for wrong in (stripped, elsewhere, pd.DataFrame({"orderId": [1]}), frame[["orderId", "symbol"]]):
-        with pytest.raises(nbext.ConfigurationError, match="nothing was sent"):
+    unheard = frame.assign(origClientOrderId="nobodys")
+    unheard.attrs = {}
+    missing = frame.assign(orderId=pd.array([pd.NA, *frame["orderId"][1:]], "Int64"))
+    missing.attrs = {}
+    refused: list[tuple[Any, str]] = [
+        (elsewhere, "has orders of custom"),
+        (theirs, "has orders of custom"),
+        (pd.concat([frame, theirs]), "has orders of custom"),
+        (theirs.iloc[0], "has orders of custom"),
+        (unheard, "not every row of this frame names an order that nbext showed"),
+        (missing, "not every row"),
+        (
+            frame.assign(orderId=frame["orderId"].astype(str))[["symbol", "orderId", "origClientOrderId"]],
+            "not every row",
+        ),
+        (pd.DataFrame({"orderId": [1]}), "not a DataFrame without the columns"),
+        (frame[["orderId", "symbol"]], "not a DataFrame without the columns"),
+        (frame.rename(columns={"orderId": "id"}), "not a DataFrame without the columns"),
+        (frame["orderId"], "not a Series without the columns"),
+        (pd.concat([frame, frame], axis=1), "not a DataFrame without the columns"),
+        (pd.DataFrame(), "not a DataFrame without the columns"),
+        (frame.to_dict("records"), "not list"),
+        (frame.to_dict(), "not dict"),
+        (frame["orderId"].tolist(), "not list"),
+        ([frame, frame], "not list"),
+        (None, "not NoneType"),
+        ("BTCUSDT", "not str"),
+        (11, "not int"),
+        (frame["orderId"].to_numpy(), "not ndarray"),
+    ]
+    for wrong, words in refused:
+        with pytest.raises(nbext.ConfigurationError, match=rf"{re.escape(words)}.*nothing was sent\.") as caught:
             nbext.cancel_orders(wrong, client=client)
+        assert len(str(caught.value).splitlines()) == 1
     assert nbext.cancel_orders(frame[frame["price"] < 0], client=client).empty
     assert len(exchange.requests()) == sent
+
+
+def test_only_so_many_orders_are_remembered(exchange: LocalExchange, client: SpotClient) -> None:
+    """The latest are; and unloading forgets them all."""
+    frame = nbext.open_orders("BTCUSDT", client=client)
+    frame.attrs = {}
+    order = {"symbol": "BTCUSDT", "orderId": 0, "origClientOrderId": ""}
+    rows = [Row({**order, "orderId": -number}, None, "open") for number in range(1, cancel._MOST_SHOWN)]
+    cancel._remember(rows, client)
+    assert len(cancel._shown_at) == cancel._MOST_SHOWN
+    with pytest.raises(nbext.ConfigurationError, match="not every row"):
+        nbext.cancel_orders(frame, client=client, dry_run=True)
+    cancel._remember([Row({"symbol": [], "orderId": {}}, None, "open")], client)
+    cancel.forget()
+    assert not cancel._shown_at
+    assert exchange.requests()
+
+
+def test_a_pandas_that_is_too_old_is_named_before_anything_is_sent(tmp_path: Path, exchange: LocalExchange) -> None:
+    """Colab has one loaded before anything is installed: the kernel has to be restarted."""
+    (tmp_path / "pandas.py").write_text("__version__ = '2.2.3'")
+    script = """
+    import pandas, nbext
+    with nbext.connect(base_url=URL, api_key=KEY, secret_key=SECRET) as client:
+        for call in (nbext.cancel_all, nbext.open_orders, lambda *_, **more: nbext.cancel_orders(None, client=client)):
+            try: call("BTCUSDT", client=client)
+            except nbext.ConfigurationError as error: print(error)
+    """
+    for name, value in {"URL": exchange.url, "KEY": exchange.api_key, "SECRET": exchange.secret_key}.items():
+        script = script.replace(name, repr(value))
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 3, ran.stderr
+    for line in lines:
+        assert "pandas 2.2.3" in line
+        assert "nothing was sent. Restart the kernel" in line
+    assert exchange.requests() == []
 
 
 def test_a_strangers_order_with_the_same_id_stays(exchange: LocalExchange, client: SpotClient) -> None:

@@ -161,9 +161,16 @@ def test_a_line_is_read_as_a_shell_would(shell: Shell, sample: PlainServer, cell
         ("ETHUSDT BTC?USDT -y", "it holds '?'"),
         ("'BTCUSDT", "no closing quotation"),
         ("BTCUSDT --all", "not both"),
-        ("BTCUSDT --al", "unrecognized arguments: --al"),
-        ("BTCUSDT --dry", "unrecognized arguments: --dry"),
-        ("BTCUSDT --nope", "unrecognized arguments: --nope"),
+        ("BTCUSDT --al", "Unknown option --al. Did you mean --all? Nothing was sent."),
+        ("BTCUSDT --dry", "Unknown option --dry. Did you mean --dry-run? Nothing was sent."),
+        ("BTCUSDT --dryrun", "Unknown option --dryrun. Did you mean --dry-run? Nothing was sent."),
+        ("BTCUSDT --dry_run --yes", "Unknown option --dry_run. Did you mean --dry-run? Nothing was sent."),
+        ("BTCUSDT -dry-run", "Unknown option -dry-run. Did you mean --dry-run? Nothing was sent."),
+        ("BTCUSDT \N{EM DASH}dry-run", "Did you mean --dry-run? Nothing was sent."),
+        ("BTCUSDT \N{EN DASH}yes", "Did you mean --yes? Nothing was sent."),
+        ("BTCUSDT --YES", "Unknown option --YES. Did you mean --yes? Nothing was sent."),
+        ("BTCUSDT --recvwindow=5000", "Unknown option --recvwindow. Did you mean --recv-window? Nothing was sent."),
+        ("BTCUSDT --xyzzy", "Unknown option --xyzzy. Nothing was sent."),
         ("BTCUSDT -y --recv-window 60000.001", "'60000.001' is not milliseconds"),
         ("BTCUSDT -y --recv-window 1.2345", "'1.2345' is not milliseconds"),
         ("BTCUSDT -y --recv-window abc", "'abc' is not milliseconds"),
@@ -194,6 +201,19 @@ def test_several_symbols_go_with_one_request_each(shell: Shell, sample: PlainSer
     assert sorted(deletes(sample)) == ["BTCUSDT", "ETHUSDT"]
     assert len(frame) == 8
     assert shell.out.startswith("ETHUSDT, BTCUSDT: 8 orders canceled (4 single, 1 OCO list)")
+
+
+@pytest.mark.parametrize("typed", ["BTCUSDT,ETHUSDT", "BTCUSDT, ETHUSDT", "btc/usdt ,eth/usdt,", "BTCUSDT ,, ETHUSDT"])
+def test_commas_separate_symbols(shell: Shell, sample: PlainServer, typed: str) -> None:
+    """On a line as in a call, with blanks or without."""
+    shell.run(f"%cancel_all {typed} -y")
+    assert sorted(deletes(sample)) == ["BTCUSDT", "ETHUSDT"]
+    nbext.cancel_all(typed, yes=True)
+    assert sorted(deletes(sample)) == ["BTCUSDT", "BTCUSDT", "ETHUSDT", "ETHUSDT"]
+    shell.run(f"%nbext_guard {typed} -y\n%nbext_guard --off")
+    assert "Not guarded any more: BTCUSDT, ETHUSDT." in shell.out
+    shell.fails("%cancel_all , -y")
+    assert "name a symbol" in one_line(shell)
 
 
 def test_recv_window_is_sent_as_written(shell: Shell, sample: PlainServer) -> None:

@@ -728,6 +728,26 @@ def test_refusals_say_so_whatever_their_body(
             assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (403, "<H1>403 ERROR</H1> configured to block access from your country.", "refuses this country or cloud"),
+        (403, {"code": 0, "msg": "Service unavailable from a restricted location."}, "refuses this country or cloud"),
+        (403, "<H1>403 ERROR</H1> Request blocked.", "firewall"),
+        (400, {"code": -2008, "msg": "Invalid Api-Key ID."}, "does not exist here"),
+        (401, {"code": -2017, "msg": "API Keys are locked on this account."}, "has locked this account's API keys"),
+    ],
+)
+def test_a_refusal_names_what_is_at_fault(
+    serve: Serve, connect: Connect, status: int, body: object, words: str
+) -> None:
+    """A country is told apart from a firewall, a key that does not exist from one that is locked."""
+    with pytest.raises(RejectedError, match=words) as caught:
+        connect(serve(lambda _: answer(body, status)).url).request("DELETE", PATH, {"symbol": "BTCUSDT"})
+    assert ("firewall" in str(caught.value)) is (words == "firewall")
+    assert caught.value.code != 0
+
+
 def test_an_error_without_text_or_with_a_strange_one_is_one_line(serve: Serve, connect: Connect) -> None:
     """Line ends, endless texts and other types in msg do not get into the line."""
     for body in (
