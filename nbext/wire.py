@@ -1,10 +1,11 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
 requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once, and
-again when the settings change; each call then goes straight to the pool, which is urllib3's, since preparing a request
-anew takes longer than sending it. What both leave open is added on the connections: a timeout there starts anew with
-every byte received, no exception tells whether the request had left, an interim answer passes for the final one, and
-what follows an answer passes for the next. Nothing is ever sent twice, and redirects are not followed.
+again when the settings change. A connection is opened by urllib3; on one that is kept, the request is written and the
+answer read here, since preparing both anew takes longer than the rest of a call. What requests and urllib3 leave open
+is added on the connections: a timeout there starts anew with every byte received, no exception tells whether the
+request had left, an interim answer passes for the final one, and what follows an answer passes for the next. Nothing
+is ever sent twice, and redirects are not followed.
 
 Connections belong to the process that made them: a forked child opens its own.
 """
@@ -27,11 +28,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet, WeakValueDictionary
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
@@ -53,6 +55,7 @@ IDLE_SECONDS = 30.0
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
 _AT_ONCE = 1 << 20
+_ENDS_A_LINE = re.compile("[\r\n]")
 _MOST_INTERIM_ANSWERS = 100
 _SETTINGS = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
@@ -163,6 +166,9 @@ class Wire:
     def _open(self) -> HTTPConnectionPool:
         """Choose proxy and certificates as requests does, once for all calls."""
         asked = requests.Request("GET", self._base_url).prepare()
+        host = str(asked.url).partition("://")[2].rstrip("/")
+        default = ":443" if self._base_url.startswith("https") else ":80"
+        self._host = host.removesuffix(default)
         proxies = requests.utils.get_environ_proxies(self._base_url) if self._proxied else {}
         self._proxy = requests.utils.select_proxy(self._base_url, proxies) or ""
         verify = next(filter(None, map(os.environ.get, BUNDLES)), None)
@@ -212,7 +218,12 @@ class Wire:
             sent["Content-Length"] = "0"
         try:
             _call.begin(self._timeouts, until)
-            answer = self._way().urlopen(
+            pool = self._way()
+            line: Any = pool._get_conn()  # noqa: SLF001 - one that may be used, or a closed one
+            if not line.is_closed and not line.proxy_is_forwarding:
+                return self._ask(pool, line, method, target, sent)
+            pool._put_conn(line)  # noqa: SLF001
+            answer = pool.urlopen(
                 method,
                 target,
                 headers=sent,
@@ -230,6 +241,58 @@ class Wire:
             _call.under_way = False
         # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.
         raise Unanswered(*why, written=_call.written)
+
+    def _ask(
+        self, pool: HTTPConnectionPool, line: _WatchedConnection, method: str, target: str, headers: Mapping[str, str]
+    ) -> Answer:
+        """Send a request on a connection that is open, and give the connection back."""
+        kept = False
+        try:
+            head = _head(method, target, {"Host": self._host, **headers})
+            # The answer may have come before the connection broke, as where the exchange has had enough.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                line.send(head)
+            reply = line.response_class(line.sock, method=method)
+            try:
+                reply.begin()
+                body = _body(reply)
+                kept = body is not None and reply.isclosed() and not reply.will_close
+                return Answer(reply.status, cast("Mapping[str, str]", reply.headers), body, line.number)
+            finally:
+                reply.close()
+        finally:
+            if not kept:
+                line.close()
+            pool._put_conn(line)  # noqa: SLF001 - closed, it is opened anew
+
+
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """Write the head of a request, which has no body."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    head = "\r\n".join(lines)
+    if _ENDS_A_LINE.search(head.replace("\r\n", "")) or head.count("\r\n") >= len(lines) or target.count(" "):
+        raise http.client.InvalidURL("a target or a header with a line end in it")
+    return head.encode("latin-1")
+
+
+def _body(reply: _TimedResponse) -> bytes | None:
+    """Read a body to its end; None when it is not whole."""
+    if "Content-Encoding" in reply.headers:
+        fields = HTTPHeaderDict(reply.headers.items())
+        return _read(HTTPResponse(reply, fields, reply.status, preload_content=False, original_response=reply))
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        if reply.length is not None and reply.length < _AT_ONCE:
+            return reply.read()
+        while chunk := reply.read(_AT_ONCE):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                return None
+    except (OSError, http.client.HTTPException):
+        return None
+    return None if reply.length else b"".join(chunks)
 
 
 def _read(answer: BaseHTTPResponse) -> bytes | None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 from conftest import PlainServer, Request, answer
@@ -186,3 +188,76 @@ def test_a_proxy_is_asked_for_a_tunnel_and_told_nothing_else(serve: Serve, monke
     with wire(server) as direct:
         assert direct.send("GET", "/").status == 200
     assert len(proxy.requests) == 2
+
+
+def test_the_first_request_and_the_next_look_the_same(serve: Serve) -> None:
+    """A kept connection carries the same head as a new one, in the same spelling."""
+    server = serve(lambda _: answer(b""))
+    always = {"Accept-Encoding": "identity", "User-Agent": "a test"}  # what else urllib3 would fill in
+    with contextlib.closing(Wire(server.url, always, proxied=False)) as line:
+        for _ in range(3):
+            line.send("DELETE", "/a?b=%2F%3D&c=d", {"X-MBX-APIKEY": "k"})
+    first, *others = server.requests
+    for other in others:
+        assert (other.method, other.headers) == (first.method, first.headers)
+        assert other.target == first.target == "/a?b=%2F%3D&c=d"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("target", ["/a\r\nX: y", "/a\nb", "/a b", "/a\r"])
+def test_nothing_smuggles_a_line_into_the_head(serve: Serve, target: str) -> None:
+    """Neither on a new connection nor on a kept one: it is refused, or goes out as one harmless line."""
+    server = serve(lambda _: answer(b""))
+    with wire(server) as line:
+        for _ in range(2):
+            with contextlib.suppress(Unanswered):
+                line.send("GET", target)
+            line.send("GET", "/fine")
+            with pytest.raises(Unanswered) as refused:
+                line.send("GET", "/key", {"X-Key": f"k{target}"} if "\n" in target or "\r" in target else {"X": "a\nb"})
+            assert not refused.value.written
+    assert all(" " not in request.target and "X" not in request.headers for request in server.requests)
+
+
+BODIES: dict[str, tuple[bytes, bytes | None, int]] = {
+    "empty": (answer(b""), b"", 1),
+    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", b"", 1),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", b"[]", 1),
+    "gzip": (answer(gzip.compress(b"[1]"), headers={"Content-Encoding": "gzip"}), b"[1]", 1),
+    "no gzip": (answer(b"[1]", headers={"Content-Encoding": "gzip"}), None, 3),
+    "bomb": (answer(gzip.compress(bytes(2**27)), headers={"Content-Encoding": "gzip"}), None, 3),
+    "large": (answer(b" " * 3_000_000), b" " * 3_000_000, 1),
+    "asked to close": (answer(b"[]", headers={"Connection": "close"}), b"[]", 3),
+}
+
+
+@pytest.mark.parametrize(("raw", "body", "connections"), BODIES.values(), ids=BODIES)
+def test_bodies_are_read_alike_on_every_connection(
+    serve: Serve, raw: bytes, body: bytes | None, connections: int
+) -> None:
+    """The first answer and later ones, however they are framed; a connection is kept while its answers are whole."""
+    server = serve(lambda _: raw)
+    with wire(server) as line:
+        assert [line.send("GET", "/").body for _ in range(3)] == [body] * 3
+    assert server.connections <= connections
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n5\r\n12",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n",
+    ],
+)
+def test_a_body_that_breaks_off_is_none_on_every_connection(serve: Serve, cut: bytes) -> None:
+    """The status is told, and that the body is not whole."""
+    server = serve(lambda request: [cut] if request.target == "/cut" else answer(b"ok"))
+    with wire(server) as line:
+        assert line.send("DELETE", "/cut").body is None
+        assert line.send("DELETE", "/").body == b"ok"
+        assert line.send("DELETE", "/cut") == Answer(200, ANY, None)
+        assert line.send("DELETE", "/").body == b"ok"
+    assert server.connections == 3
