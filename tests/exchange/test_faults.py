@@ -206,6 +206,7 @@ def test_faults_hit_what_they_wait_for(exchange: LocalExchange, client: Client) 
         ("fail", {"status": 100}),
         ("fail", {"body": "x" * 20_000}),
         ("limit", {"retry_after": -1}),
+        ("limit", {"retry_after": "1\r\nX-Forged: 1"}),
         ("limit", {"times": 0}),
         ("limit", {"times": -1}),
         ("answer_late", {"seconds": -1}),

@@ -357,6 +357,8 @@ class Coming:
             raise ValueError(f"a body has at most {MAX_TEXT} characters")
         if isinstance(retry_after, int) and retry_after < 0:
             raise ValueError("retry_after must not be negative")
+        if isinstance(retry_after, str) and not (retry_after.isascii() and retry_after.isprintable()):
+            raise ValueError("retry_after must be one line of ASCII")
         headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)

@@ -100,6 +100,7 @@ class Message(HTTPMessageDelegate):
     target: str
     method: str
     headers: HTTPHeaders
+    is_plain: bool  # what is answered has a body, and the connection stays
 
     def __init__(self, connection: HTTP1Connection, handle: Callable[[Message], None]) -> None:
         self.connection = connection
@@ -108,8 +109,10 @@ class Message(HTTPMessageDelegate):
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         """Take the head."""
-        self.method, self.target, _ = cast("RequestStartLine", start_line)
+        self.method, self.target, version = cast("RequestStartLine", start_line)
         self.headers = headers
+        kept = "Connection" not in headers or headers["Connection"].lower() == "keep-alive"
+        self.is_plain = version == "HTTP/1.1" and self.method != "HEAD" and kept
 
     def data_received(self, chunk: bytes) -> None:
         """Take a piece of the body, which is small."""
@@ -186,18 +189,18 @@ class Listener(HTTPServerConnectionDelegate):
         self._server.heard_from(connection.stream)
         if request.headers.get("Host", "").lower() not in self._hosts:
             # A page that rebinds its name to loopback must get nowhere.
-            send(connection, Reply(403))
+            send(request, Reply(403))
             return
         if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
             # Nor must any other page: a browser says of each request which kind of page it comes from.
-            send(connection, Reply(403))
+            send(request, Reply(403))
             return
         method = request.method
         path, _, query = request.target.partition("?")
         address: str = connection.context.remote_ip  # type: ignore[attr-defined]
         arrived = Request(query.encode("latin-1"), request.body, request.headers, address)
         if path.startswith("/nbext/"):
-            send(connection, self._backstage.answer(method, path, arrived))
+            send(request, self._backstage.answer(method, path, arrived))
             return
         visit = venue.arrive(method, path, arrived)
         fault = venue.faults.take(method, path, visit.symbol)
@@ -207,7 +210,7 @@ class Listener(HTTPServerConnectionDelegate):
             if reply.status in TOO_MUCH:
                 reply = venue.held_back(reply)
             visit.entry.status = reply.status
-            send(connection, reply, venue.limit_headers(arrived))
+            send(request, reply, venue.limit_headers(arrived))
             return
         self._server.owes(connection.stream)
         self._later(self._go_wrong(fault, visit, request))
@@ -250,7 +253,7 @@ class Listener(HTTPServerConnectionDelegate):
         elif fault.ending != "kept":
             await end(connection.detach(), fault, reply, headers)
         else:
-            send(connection, reply, headers, copies=1 if fault.pause else fault.copies)
+            send(request, reply, headers, copies=1 if fault.pause else fault.copies)
             self._server.heard_from(connection.stream)
             if fault.copies > 1 and fault.pause:
                 await asyncio.sleep(fault.pause)
@@ -282,15 +285,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
 
-def send(connection: HTTP1Connection, reply: Reply, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
+def send(request: Message, reply: Reply, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
     """Send an answer; nobody is there any more is no error."""
+    connection = request.connection
     with suppress(StreamClosedError):
-        if copies > 1:
-            connection.stream.write(_written(reply, headers) * copies)
-        else:
+        if not request.is_plain:
             start = ResponseStartLine("HTTP/1.1", reply.status, _phrase(reply.status))
-            connection.write_headers(start, _headers(reply, headers), reply.body)
-        connection.finish()
+            connection.write_headers(start, HTTPHeaders(_fields(reply, headers)), reply.body)
+            connection.finish()
+            return
+        # Tornado's own way with headers costs a tenth of a whole cancel.
+        written = connection.stream.write(_written(reply, headers) * copies)
+        if connection.stream.writing():
+            written.add_done_callback(lambda _: connection.finish())
+        else:
+            connection.finish()
 
 
 async def end(stream: IOStream, fault: Fault, reply: Reply, headers: dict[str, str]) -> None:
@@ -321,21 +330,14 @@ def _written(reply: Reply, headers: dict[str, str] | None) -> bytes:
 
 
 def _head(reply: Reply, headers: dict[str, str] | None) -> bytes:
-    fields = "".join(f"{name}: {value}\r\n" for name, value in _headers(reply, headers).get_all())
-    return f"HTTP/1.1 {reply.status} {_phrase(reply.status)}\r\n{fields}\r\n".encode()
+    lines = "\r\n".join([f"{name}: {value}" for name, value in _fields(reply, headers).items()])
+    return f"HTTP/1.1 {reply.status} {_phrase(reply.status)}\r\n{lines}\r\n\r\n".encode("latin-1")
 
 
-def _headers(reply: Reply, more: dict[str, str] | None) -> HTTPHeaders:
+def _fields(reply: Reply, more: dict[str, str] | None) -> dict[str, str]:
     digits = f"{getrandbits(128):032x}"  # uuid.uuid4 asks the system for each, and takes five times as long
     made_up = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-    fields = HTTPHeaders()
-    fields["x-mbx-uuid"] = made_up
-    for name, value in reply.headers.items():
-        fields[name] = value
-    for name, value in (more or {}).items():
-        fields[name] = value
-    fields["Content-Length"] = str(len(reply.body))
-    return fields
+    return {"X-Mbx-Uuid": made_up, **reply.headers, **(more or {}), "Content-Length": str(len(reply.body))}
 
 
 def _phrase(status: int) -> str:
