@@ -168,6 +168,7 @@ class Listener(HTTPServerConnectionDelegate):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.close_all_connections()
+        self._server.close_detached()
 
     def disown(self) -> None:
         """Close, in a forked child, what the parent listens at and talks over: it ends with the parent.
@@ -178,7 +179,6 @@ class Listener(HTTPServerConnectionDelegate):
         for stream in list(self._server.open) if hasattr(self, "_server") else ():  # it may not have begun to serve
             if stream.socket is not None:
                 stream.socket.close()
-        self._server.close_detached()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Message:  # noqa: ARG002 - tornado's
         """Begin to read a request."""
