@@ -28,7 +28,8 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.untrusted import printable, scrub
+from nbext.scrubbing import scrub
+from nbext.untrusted import printable
 from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from nbext import cancel
 from nbext.errors import NbextError, RejectedError
+from nbext.scrubbing import scrub
 from nbext.spot import SpotClient
-from nbext.untrusted import printable, scrub
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,192 @@
+"""Hide what was sent, key and signature, in the answers that echo it.
+
+A proxy or firewall may answer with the signed URL, and write it in whatever way it writes things.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HIDDEN = "<hidden>"
+
+# No answer of the exchange holds any of these; every way to write a secret otherwise needs one.
+_MARKS = (b"\\", b"%", b"&", b"=", b"\0", b"\n")
+_SHORTEST = 8
+"""What is shorter than this is no key of an exchange, and would be found in ordinary words."""
+_PIECE = 12
+"""So much of a secret, and half as much on either side of it, is a part of it and no chance."""
+_DEEPEST = 16
+"""So many encodings around each other are undone; what has more is hidden as a whole."""
+
+_NAMED = re.compile(r"""(?i)(signature|api-?key)(["']?(?:\s*[:=]\s*|\s*>\s*|%3D)["']?)[^&\s"'<>]+""")
+_NAMES = ("signature", "apikey", "api-key")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ENTITY = re.compile(r"&#?[A-Za-z0-9]+;")
+_BROKEN = re.compile(r"%\s*([0-9a-fA-F])\s*([0-9a-fA-F])")
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_TOKEN = re.compile(rf"[A-Za-z0-9+/=_.~-]{{{_PIECE},}}+")
+_NOT_ALNUM = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f]")
+
+
+def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
+    """Return an answer's body without the secrets that were sent, in whatever spelling they were echoed.
+
+    A body in which there is nothing to hide comes back as it is. Otherwise escapes of JSON, HTML and URLs, UTF-16 and
+    line ends within are undone as far as needed; JSON stays JSON with the same values. Parts of a secret are hidden,
+    too, and so is whatever is named a signature or an API key.
+
+    Parameters
+    ----------
+    body : bytes
+    secrets : sequence of str
+        Those shorter than 8 characters are passed over.
+    """
+    secrets = [secret for secret in secrets if len(secret) >= _SHORTEST]
+    if not any(mark in body for mark in _MARKS) and not any(_echoes(body, secret) for secret in secrets):
+        try:
+            if body.isascii() or body.decode():
+                return body
+        except UnicodeDecodeError:  # perhaps compressed
+            pass
+    text = _as_text(body)
+    if text is None:
+        return f"<{len(body)} bytes that are not text>".encode()
+    hiding = _Hiding(secrets)
+    hidden = hiding.hide(text)
+    if hidden == text:
+        return body
+    try:
+        document = json.dumps(hiding.walk(json.loads(text)), separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return hidden.encode("utf-8", "surrogatepass")
+    return document.encode() if hiding.hide(document) == document else json.dumps(HIDDEN).encode()
+
+
+def _echoes(body: bytes, secret: str) -> bool:
+    """Whether a body without escapes holds a secret, in any case or in base64."""
+    run = max(re.findall(r"[A-Za-z0-9]+", secret) or [secret], key=len)  # the longer, the faster it is looked for
+    forms = {run, run.lower(), run.upper()}
+    return any(form.encode() in body for form in forms) or any(
+        len(core) >= _PIECE and core.encode() in body for core in _in_base64(secret)
+    )
+
+
+def _in_base64(text: str) -> list[str]:
+    """Return what stands in base64 for a text within a longer one, wherever in that it begins."""
+    raw = text.encode("utf-8", "replace")
+    return [b64encode(b"\0" * before + raw).decode()[4:-4] for before in range(3)]
+
+
+def _as_text(body: bytes) -> str | None:
+    """Read a body in the encoding that it most likely has; None when it is no text."""
+    if b"\0" in body[:64] or body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return body.decode(json.detect_encoding(body)).lstrip("\ufeff")
+        except UnicodeDecodeError:
+            pass
+    body = body.replace(b"\0", b"")
+    try:
+        text = body.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+        return None if _BINARY.search(text) else text
+    return text
+
+
+class _Hiding:
+    """Finds secrets in text, and hides them."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        forms = {secret: [secret, *_in_base64(secret)] for secret in secrets}
+        for secret in secrets:
+            if (sent := quote(secret, safe="")) != secret:
+                forms[secret] += [*_in_base64(sent), *_in_base64(sent.lower())]
+        self._forms = {_squeezed(form) for each in forms.values() for form in each if len(form) >= _SHORTEST}
+        self._known: dict[str, str] = {}
+        self._pieces = [
+            form[start : start + _PIECE]
+            for form in map(_squeezed, secrets)
+            for start in range(0, len(form) - _PIECE + 1, _PIECE // 2)
+        ]
+
+    def hide(self, text: str, depth: int = _DEEPEST) -> str:
+        """Return a text without the secrets; decoded where they only show then."""
+        decoded = _decoded(text)
+        if decoded != text:
+            # First what lies deepest, as long as it is whole.
+            deeper = self.hide(decoded, depth - 1) if depth else HIDDEN
+            if deeper != decoded:
+                return deeper
+        return self._hide_plain(text)
+
+    def walk(self, document: object) -> object:
+        """Return a JSON document without the secrets."""
+        if isinstance(document, str):
+            return self._hide_again(document)
+        if isinstance(document, list):
+            return [self.walk(entry) for entry in document]
+        if isinstance(document, dict):
+            return {
+                self._hide_again(name): HIDDEN if isinstance(value, str) and self._is_named(name) else self.walk(value)
+                for name, value in document.items()
+            }
+        return document
+
+    def _hide_again(self, text: str) -> str:
+        """Do as `hide`, for texts of which many are the same."""
+        if (hidden := self._known.get(text)) is None:
+            hidden = self._known[text] = self.hide(text) if len(text) >= _SHORTEST else text
+        return hidden
+
+    @staticmethod
+    def _is_named(name: str) -> bool:
+        lowered = name.lower()
+        return any(word in lowered for word in _NAMES)
+
+    def _hide_plain(self, text: str) -> str:
+        squeezed = _squeezed(text)
+        for form in self._forms:
+            if form in squeezed:
+                text = re.sub("(?i)" + b"[^A-Za-z0-9]*+".join(map(_one, form)).decode(), HIDDEN, text)
+        if any(piece in squeezed for piece in self._pieces):
+            text = _TOKEN.sub(self._hide_token, text)
+        if self._is_named(text):
+            text = _NAMED.sub(rf"\1\2{HIDDEN}", text)
+        return text
+
+    def _hide_token(self, token: re.Match[str]) -> str:
+        squeezed = _squeezed(token[0])
+        return HIDDEN if any(piece in squeezed for piece in self._pieces) else token[0]
+
+
+def _one(byte: int) -> bytes:
+    return bytes([byte])
+
+
+def _squeezed(text: str) -> bytes:
+    """Return a text's ASCII letters and digits only, in lower case: what no wrapping and no quoting changes."""
+    return text.encode("utf-8", "surrogatepass").lower().translate(None, _NOT_ALNUM)
+
+
+def _decoded(text: str) -> str:
+    """Undo one layer of escapes, also of those that a line end has broken."""
+    text = text.replace("\0", "")
+    if "\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    return unquote(_BROKEN.sub(r"%\1\2", text)) if "%" in text else text
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else _CONTROLS.get(escape[3], escape[3])
