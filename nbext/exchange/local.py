@@ -343,7 +343,7 @@ class LocalExchange:
             wanted = Decimal(str(price))
             if wanted <= 0 or wanted % self._engine.symbol(symbol).tick:
                 raise ValueError(f"a price of {symbol} is a positive multiple of {self._engine.symbol(symbol).tick}")
-            self._engine.set_price(symbol, wanted)
+            self._venue.maker.set_price(self._engine.symbol(symbol), wanted)
 
     def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001) -> None:
         """Let a price walk: `advance` then moves the market as well as the clock, the same way for the same seed.
@@ -361,12 +361,12 @@ class LocalExchange:
             if not (every >= LEAST_PACE and 0 < swing <= 1):
                 raise ValueError(f"every must be at least {LEAST_PACE} (seconds), and swing between 0 and 1")
             share = Decimal(str(swing))
-            self._engine.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
+            self._venue.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
 
     def stop_market(self, symbol: str) -> None:
         """Let a price rest where it is."""
         with self._step("stop_market()"):
-            self._engine.maker.stop(self._engine.symbol(symbol))
+            self._venue.maker.stop(self._engine.symbol(symbol))
 
     def advance(self, seconds: float) -> None:
         """Move the exchange's clock forward, and with it every market that was started."""
@@ -375,7 +375,7 @@ class LocalExchange:
         with self._step("advance()"):
             engine = self._engine
             until = engine.now() + round(seconds * SECOND)
-            engine.maker.walk(until, lambda moment: self._venue.advance(max(0, moment - engine.now())))
+            self._venue.maker.walk(until, lambda moment: self._venue.advance(max(0, moment - engine.now())))
 
     def set_status(self, symbol: str, status: str) -> None:
         """Open or halt a symbol: in any status but ``TRADING`` nothing trades, and cancels still work.

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nbext.exchange.local import LocalExchange
+from typing import Protocol
 
 
-def seed_orders(exchange: LocalExchange) -> None:
+class Exchange(Protocol):
+    """What seeding needs of a `LocalExchange`."""
+
+    def last_price(self, symbol: str) -> Decimal:
+        """Return the price of the last trade."""
+
+    def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> object:  # noqa: A002 - the wire's word
+        """Place an order."""
+
+    def place_list(self, kind: str, symbol: str, *, account: str = "main", **params: object) -> object:
+        """Place an order list."""
+
+
+def seed_orders(exchange: Exchange) -> None:
     """Place the mixture at distances from the last price: about 12 orders on BTCUSDT, 5 on ETHUSDT."""
     _seed_btc(exchange)
     _seed_eth(exchange)
@@ -18,7 +28,7 @@ def seed_orders(exchange: LocalExchange) -> None:
 class _Ruler:
     """Prices of one symbol as distances from its last price."""
 
-    def __init__(self, exchange: LocalExchange, symbol: str) -> None:
+    def __init__(self, exchange: Exchange, symbol: str) -> None:
         self._last = exchange.last_price(symbol)
 
     def at(self, share: str) -> str:
@@ -26,7 +36,7 @@ class _Ruler:
         return str((self._last * (1 + Decimal(share))).quantize(Decimal(1)))
 
 
-def _seed_btc(exchange: LocalExchange) -> None:
+def _seed_btc(exchange: Exchange) -> None:
     symbol = "BTCUSDT"
     at = _Ruler(exchange, symbol).at
     gtc = {"timeInForce": "GTC"}
@@ -86,7 +96,7 @@ def _seed_btc(exchange: LocalExchange) -> None:
     )
 
 
-def _seed_eth(exchange: LocalExchange) -> None:
+def _seed_eth(exchange: Exchange) -> None:
     symbol = "ETHUSDT"
     at = _Ruler(exchange, symbol).at
     gtc = {"timeInForce": "GTC"}

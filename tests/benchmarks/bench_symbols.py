@@ -57,7 +57,7 @@ def list_more(exchange: nbext.LocalExchange, names: Sequence[str]) -> None:
         engine._next_order_id[name] = 1
         for account in engine.accounts.values():
             account.balances[symbol.base] = Balance(Decimal(10**9))
-        engine.set_price(name, symbol.listing_price)
+        exchange._venue.maker.set_price(symbol, symbol.listing_price)
 
 
 def test_two_hundred_symbols_stay_within_the_limits(figures: Figures) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nbext.exchange import LocalExchange, Refusal
 from nbext.exchange.engine.filters import Counts, Filters
-from nbext.exchange.engine.orders import Ticket
+from nbext.exchange.engine.tickets import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

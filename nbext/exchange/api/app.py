@@ -29,6 +29,7 @@ from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.accounts import KEPT_ORDERS
 from nbext.exchange.engine.engine import Engine
 from nbext.exchange.engine.limits import MILLISECOND, SECOND, Banned, RequestLimits
+from nbext.exchange.engine.market_maker import MarketMaker
 from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -137,10 +138,10 @@ class Venue:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._asked = 0
         self._to_forgive: deque[gate.Admission] = deque()
-        self.reads = Reads(self, keeps_past=keeps_past)
         self.lock = threading.RLock()
         self.errors: list[Exception] = []
         self.faults = Faults(self.lock, self._faults_changed)
+        self.reads = Reads(self.faults, self.steady_clock, keeps_past=keeps_past)
         self.gate = gate.Gate(self.clock, request_limits)
         self.open(dialect or Dialect())
 
@@ -169,10 +170,11 @@ class Venue:
                 dialect=dialect,
                 given_out=self._given_out,
             )
+            self.maker = MarketMaker(self.engine, self._seed)
             for key in self.gate.keys.values():
                 self.engine.account(key.account)
-        self.desk = Desk(self.engine, self.gate.limits, self.clock)
-        self.reads.open(self._seed)
+        self.desk = Desk(self.engine, self.gate.limits, self.clock, self.maker)
+        self.reads.open(self.engine, self.desk, self._seed)
 
     def add_key(self, api_key: str, account: str, verifier: gate.Verifier, *, can_trade: bool) -> None:
         """Let an API key act for an account, which is opened when it is new, with one more kind of signature."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nbext.exchange.engine.refusals import Refusal, invalid
-from nbext.exchange.engine.symbols import ORDER_TYPES
+from nbext.exchange.engine.tickets import ORDER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

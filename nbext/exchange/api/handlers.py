@@ -14,21 +14,22 @@ from nbext.exchange.api.endpoints import MAX_DECIMAL, MAX_INTEGER
 from nbext.exchange.engine import refusals
 from nbext.exchange.engine.limits import DAY
 from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
-from nbext.exchange.engine.orders import ZERO
 from nbext.exchange.engine.refusals import Refusal, ReplaceFailed, TooMuch
 from nbext.exchange.engine.symbols import text
+from nbext.exchange.engine.tickets import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from nbext.exchange.api.admission import Admission
     from nbext.exchange.api.endpoints import Value
-    from nbext.exchange.api.parsing import ListTicket
     from nbext.exchange.api.replies import Json, Report
     from nbext.exchange.engine.engine import Engine
     from nbext.exchange.engine.limits import RequestLimits
-    from nbext.exchange.engine.orders import Order, OrderList, Ticket
+    from nbext.exchange.engine.market_maker import MarketMaker
+    from nbext.exchange.engine.orders import Order, OrderList
     from nbext.exchange.engine.symbols import Symbol
+    from nbext.exchange.engine.tickets import ListTicket, Ticket
 
     Params = dict[str, Value]
     Answer = Report | list[Report] | Json
@@ -62,12 +63,15 @@ class Desk:
         What each address may ask for, which ``exchangeInfo`` says.
     clock : callable
         Returns the time as ``GET /time`` says it, in microseconds; the engine's own may be another.
+    maker : MarketMaker
+        Places orders for the market account.
     """
 
-    def __init__(self, engine: Engine, limits: RequestLimits, clock: Callable[[], int]) -> None:
+    def __init__(self, engine: Engine, limits: RequestLimits, clock: Callable[[], int], maker: MarketMaker) -> None:
         self._engine = engine
         self._clock = clock
         self._limits = limits
+        self._maker = maker
         self._calls: dict[str, Callable[[Admission], Answer]] = {
             "ping": lambda _: {},
             "time": lambda asked: {"serverTime": self._clock() // asked.unit},
@@ -96,6 +100,10 @@ class Desk:
             "rateLimit": self._rate_limit,
         }
 
+    def with_engine(self, engine: Engine) -> Desk:
+        """Return another one for another engine, or for one as it was."""
+        return Desk(engine, self._limits, self._clock, self._maker)
+
     def answer(self, asked: Admission) -> Answer:
         """Carry out one admitted request and return its reply."""
         return self._calls[asked.endpoint.name](asked)
@@ -113,7 +121,7 @@ class Desk:
             return replies.placement(order, asked.unit, kind)
 
         if account.name == MARKET_ACCOUNT:
-            return self._engine.place_as_market(symbol, ticket, write)
+            return self._maker.place(symbol, ticket, write)
         return self._engine.place(account, symbol, ticket, write)
 
     def _test(self, asked: Admission) -> Report:

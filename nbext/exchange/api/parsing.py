@@ -5,14 +5,22 @@ Parameters arrive here well formed, as numbers and words; what is judged here is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nbext.exchange.engine import refusals
-from nbext.exchange.engine.orders import LIMIT_TYPES, STOP_TYPES, ZERO, Ticket
 from nbext.exchange.engine.refusals import Refusal
-from nbext.exchange.engine.symbols import ORDER_TYPES, PRECISION
+from nbext.exchange.engine.tickets import (
+    LIMIT_TYPES,
+    ORDER_TYPES,
+    PRECISION,
+    STOP_TYPES,
+    ZERO,
+    ListTicket,
+    Ticket,
+    anchor,
+    bad_relation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,27 +65,6 @@ _OLD_STOP_LEG = {
     "stopStrategyType": "StrategyType",
     "trailingDelta": "TrailingDelta",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ListTicket:
-    """What somebody asks for: an order list. `pair` and `pending` are in the order of the reply."""
-
-    kind: str
-    client_order_id: str | None
-    working: Ticket | None = None
-    pending: Ticket | None = None
-    pair: tuple[Ticket, Ticket] | None = None
-
-    @property
-    def starting(self) -> list[Ticket]:
-        """The legs that do not wait for another one."""
-        return [self.working] if self.working else list(self.pair or ())
-
-    @property
-    def legs(self) -> list[Ticket]:
-        """All legs, working order first."""
-        return [leg for leg in (self.working, self.pending, *(self.pair or ())) if leg is not None]
 
 
 class _Leg:
@@ -247,18 +234,6 @@ def _check_places(side: str, above: str, below: str) -> None:
         raise Refusal(-1196 if side == "BUY" else -1197, f"A stop loss order in a {word} OCO must be {near}.")
     if limit_place.startswith("TAKE_PROFIT"):
         raise Refusal(-1198 if side == "BUY" else -1199, f"A take profit order in a {word} OCO must be {far}.")
-
-
-def anchor(ticket: Ticket) -> Decimal | None:
-    """Return the price that places a leg: its stop price, or the limit of a LIMIT_MAKER; a peg's once it is set."""
-    if ticket.is_stop:
-        return ticket.stop_price
-    return ticket.pegged_price if ticket.is_pegged else ticket.price
-
-
-def bad_relation() -> Refusal:
-    """Return the refusal of a pair whose prices are the wrong way round."""
-    return Refusal(-2010, "The relationship of the prices for the orders is not correct.")
 
 
 def _check_relation(stop: Ticket, limit: Ticket) -> None:

@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from nbext.exchange.engine.limits import MILLISECOND
-from nbext.exchange.engine.orders import ZERO, Order, OrderList
+from nbext.exchange.engine.orders import Order, OrderList
 from nbext.exchange.engine.symbols import text
+from nbext.exchange.engine.tickets import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

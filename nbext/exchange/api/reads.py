@@ -11,15 +11,17 @@ from copy import copy
 from typing import TYPE_CHECKING, cast
 
 from nbext.exchange.api import past
-from nbext.exchange.api.handlers import Desk
 from nbext.exchange.engine.limits import SECOND
 from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
 from nbext.exchange.engine.refusals import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbext.exchange.api.admission import Admission
-    from nbext.exchange.api.app import Venue
-    from nbext.exchange.api.handlers import Answer
+    from nbext.exchange.api.faults import Faults
+    from nbext.exchange.api.handlers import Answer, Desk
+    from nbext.exchange.engine.engine import Engine
     from nbext.exchange.engine.orders import Order
 
 NO_SUCH_ORDER = -2013
@@ -32,24 +34,31 @@ BEHIND = MEMORY_FIRST | MEMORY | DATABASE
 
 
 class Reads:
-    """Answers queries of a venue as its dialect and its faults have it.
+    """Answers queries as the dialect and the faults have it.
 
     Parameters
     ----------
-    venue : Venue
-        The venue that it belongs to.
+    faults : Faults
+        Whose `Faults.lag` counts.
+    steady_clock : callable
+        Returns the time in microseconds by a clock that is right.
     keeps_past : bool
         Keep the past even while no query needs it.
     """
 
-    def __init__(self, venue: Venue, *, keeps_past: bool) -> None:
-        self._venue = venue
+    _engine: Engine
+    _desk: Desk
+
+    def __init__(self, faults: Faults, steady_clock: Callable[[], int], *, keeps_past: bool) -> None:
+        self._faults = faults
+        self._steady_clock = steady_clock
         self._always = keeps_past
         self.keeps_past = False
         self._is_open = False
 
-    def open(self, seed: int) -> None:
-        """Begin anew."""
+    def open(self, engine: Engine, desk: Desk, seed: int) -> None:
+        """Begin anew, with this engine and the desk that knows it as it is."""
+        self._engine, self._desk = engine, desk
         self._random = random.Random(seed)  # noqa: S311 - which replica answers, no secret
         self._asked: dict[Order, int] = {}  # when each was asked for first, by those that forget
         self._lagging_since = 0
@@ -61,11 +70,11 @@ class Reads:
         """Keep the past from now on if it is needed, of accounts that have just been opened, too."""
         if not self._is_open:
             return
-        dialect, lag = self._venue.dialect, self._venue.faults.lag
+        dialect, lag = self._engine.dialect, self._faults.lag
         if not lag:
             self._lagging_since = 0
         elif not self._lagging_since:
-            self._lagging_since = self._venue.steady_clock()
+            self._lagging_since = self._steady_clock()
         self._are_true = not (
             lag
             or dialect.lag_memory
@@ -76,26 +85,26 @@ class Reads:
         )
         self.keeps_past = self.keeps_past or self._always or not self._are_true
         if self.keeps_past:
-            for name, account in self._venue.engine.accounts.items():
+            for name, account in self._engine.accounts.items():
                 if name != MARKET_ACCOUNT:
                     past.watch(account)
 
     def note(self) -> None:
         """Remember what has just changed."""
-        for account in self._venue.engine.accounts.values():
-            past.note(account, self._venue.steady_clock())
+        for account in self._engine.accounts.values():
+            past.note(account, self._steady_clock())
 
     def answer(self, asked: Admission) -> Answer:
         """Answer a query."""
-        name, dialect = asked.endpoint.name, self._venue.dialect
+        name, dialect = asked.endpoint.name, self._engine.dialect
         if self._are_true or name not in BEHIND:
-            return self._venue.desk.answer(asked)
+            return self._desk.answer(asked)
         if name == "query":
             self._forgets(asked)
         older = dialect.replicas * self._random.choice((0, 0.5, 1)) if dialect.replicas else 0
         if name in MEMORY_FIRST:
             try:
-                found = self._desk(asked, dialect.lag_memory + older, only_open=True).answer(asked)
+                found = self._earlier(asked, dialect.lag_memory + older, only_open=True).answer(asked)
             except Refusal as refusal:
                 if refusal.code != NO_SUCH_ORDER:
                     raise
@@ -103,39 +112,38 @@ class Reads:
                 if found or dialect.empty_memory == "empty":
                     return found
         lag = dialect.lag_memory if name in MEMORY else dialect.lag_database
-        return self._desk(asked, lag + older).answer(asked)
+        return self._earlier(asked, lag + older).answer(asked)
 
     def for_cancel(self, asked: Admission) -> Desk:
-        """Return the desk that serves what changes something: the venue's, or one that has forgotten the order."""
-        forgets = self._venue.dialect.forgetting and asked.endpoint.name == "cancel" and self._forgets(asked)
-        return self._desk(asked, 0) if forgets else self._venue.desk
+        """Return the desk that serves what changes something: the usual one, or one that has forgotten the order."""
+        forgets = self._engine.dialect.forgetting and asked.endpoint.name == "cancel" and self._forgets(asked)
+        return self._earlier(asked, 0) if forgets else self._desk
 
-    def _desk(self, asked: Admission, lag: float, *, only_open: bool = False) -> Desk:
+    def _earlier(self, asked: Admission, lag: float, *, only_open: bool = False) -> Desk:
         """Return a desk that knows the account as it was so many seconds ago."""
-        venue = self._venue
-        now = venue.steady_clock()
+        now = self._steady_clock()
         moment = now - int(lag * SECOND)
-        if venue.faults.lag:
+        if self._faults.lag:
             # What happened before the lag was set is known.
-            moment = min(moment, max(self._lagging_since, now - int(venue.faults.lag * SECOND)))
-        engine = copy(venue.engine)
+            moment = min(moment, max(self._lagging_since, now - int(self._faults.lag * SECOND)))
+        engine = copy(self._engine)
         then = past.look_back(
             engine.account(asked.account),
             moment,
             only_open=only_open,
-            torn=int(venue.dialect.torn_read * SECOND),
+            torn=int(self._engine.dialect.torn_read * SECOND),
             without={order for order in self._asked if self._is_forgotten(order, now)},
         )
         engine.accounts = engine.accounts | {asked.account: then}
-        return Desk(engine, venue.gate.limits, venue.clock)
+        return self._desk.with_engine(engine)
 
     def _forgets(self, asked: Admission) -> bool:
         """Tell whether the one order that a request names is forgotten at present; every second one will be, once."""
-        params, now = asked.params, self._venue.steady_clock()
+        params, now = asked.params, self._steady_clock()
         symbol, order_id, client_id = params["symbol"], params.get("orderId"), params.get("origClientOrderId")
-        if symbol not in self._venue.engine.symbols:
+        if symbol not in self._engine.symbols:
             return False
-        account = self._venue.engine.account(asked.account)
+        account = self._engine.account(asked.account)
         order = account.find(str(symbol), cast("int | None", order_id), cast("str | None", client_id))
         if order is None or not order.is_live or order.order_id % 2:
             return False
@@ -145,4 +153,4 @@ class Reads:
         return self._is_forgotten(order, now)
 
     def _is_forgotten(self, order: Order, now: int) -> bool:
-        return now - self._asked[order] < self._venue.dialect.forgetting * SECOND
+        return now - self._asked[order] < self._engine.dialect.forgetting * SECOND

@@ -9,8 +9,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nbext.exchange.engine.limits import DAY
-from nbext.exchange.engine.orders import ZERO, Order, OrderList
+from nbext.exchange.engine.orders import Order, OrderList
 from nbext.exchange.engine.symbols import text
+from nbext.exchange.engine.tickets import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

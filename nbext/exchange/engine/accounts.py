@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nbext.exchange.engine import refusals
-from nbext.exchange.engine.orders import ZERO, Fill, Order, OrderList
+from nbext.exchange.engine.orders import Fill, Order, OrderList
+from nbext.exchange.engine.tickets import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -13,23 +13,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from nbext.exchange.api import parsing
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine import refusals
 from nbext.exchange.engine.accounts import KEPT_ORDERS, Account
 from nbext.exchange.engine.filters import Counts
 from nbext.exchange.engine.limits import OrderCount
-from nbext.exchange.engine.market_maker import MarketMaker
 from nbext.exchange.engine.matching import Market
-from nbext.exchange.engine.orders import ZERO, Order, OrderList, Ticket
+from nbext.exchange.engine.orders import Order, OrderList
 from nbext.exchange.engine.refusals import Refusal
 from nbext.exchange.engine.symbols import FUNDS, exchange_filters, list_symbols
+from nbext.exchange.engine.tickets import ZERO, Ticket, anchor, bad_relation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nbext.exchange.api.parsing import ListTicket
     from nbext.exchange.engine.symbols import Symbol
+    from nbext.exchange.engine.tickets import ListTicket
 
     Canceled = Order | tuple[OrderList, list[Order]]
 
@@ -96,13 +95,18 @@ class Engine:
             self.markets[symbol.name] = Market(
                 symbol, first_trade_id, lambda asset: self.worth("BNB", asset), self.dialect
             )
-        self.maker = MarketMaker(self, seed)
-        for symbol in self.symbols.values():
-            jitter = self._random.randint(-25, 25)
-            price = symbol.listing_price * (10_000 + jitter) / 10_000
-            self.set_price(symbol.name, price.quantize(symbol.tick))
-            if self.dialect.order_ids == "from_zero":
-                self._next_order_id[symbol.name] = 0
+        # What happens to an order that rests in the book while a cancel-all is half done: RULES.md, atomicity.
+        self.meanwhile: Callable[[Order], None] = lambda _: None
+
+    def opening_price(self, symbol: Symbol) -> Decimal:
+        """Draw the price at which a symbol begins to trade."""
+        jitter = self._random.randint(-25, 25)
+        return (symbol.listing_price * (10_000 + jitter) / 10_000).quantize(symbol.tick)
+
+    def start_ids(self) -> None:
+        """Choose the first ids that anybody but the market gets, now that its quotes have theirs."""
+        if self.dialect.order_ids == "from_zero":
+            self._next_order_id = dict.fromkeys(self._next_order_id, 0)
         if self.dialect.list_ids == "from_zero":
             self._next_list_id = 0
 
@@ -143,22 +147,14 @@ class Engine:
 
         The reply is written as soon as the order has been dealt with, before what its trades set off.
         """
-        reply = self._place(account, symbol, ticket, write)
+        reply = self.place_unsettled(account, symbol, ticket, write)
         self.markets[symbol.name].settle()
         return reply
 
-    def place_as_market(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
-        """Place an order of the market account, whose quotes step aside so that it meets the others first."""
-        market = self.begin(symbol)
-        self.maker.withdraw(symbol)
-        try:
-            return self._place(self.maker.account, symbol, ticket, write)
-        finally:
-            # The quotes are back before anything is triggered, so that stops find a book.
-            self.maker.lay(symbol, market.last_price or symbol.listing_price)
-            market.settle()
-
-    def _place(self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+    def place_unsettled(
+        self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]
+    ) -> Reply:
+        """Accept one order, and leave what its trades set off to the caller, who settles the market."""
         order = self.check(account, symbol, ticket)
         if order.type != "MARKET":
             account.hold([order])
@@ -473,7 +469,7 @@ class Engine:
             raise refusals.not_canceled()
         resting = next((order for order in rest if order.is_working), None)
         if self.dialect.atomicity == "fill_between" and resting and resting.symbol.status == "TRADING":
-            self.set_price(resting.symbol.name, resting.limit)
+            self.meanwhile(resting)
 
     def _check_closed(self, symbol: Symbol) -> None:
         if self.dialect.closed_cancel != "accepted" and symbol.status not in {"TRADING", "CANCEL_ONLY"}:
@@ -513,15 +509,11 @@ class Engine:
                 cancel_id = self.client_id()
             market.cancel(leg, cancel_id)
 
-    # The market that moves.
+    # Prices.
 
     def last_price(self, name: str) -> Decimal:
         """Return the price of a symbol's last trade."""
         return self.markets[self.symbol(name).name].last_price or ZERO
-
-    def set_price(self, name: str, price: Decimal) -> None:
-        """Move the market to a price: it takes every order at or beyond it and quotes around it."""
-        self.maker.set_price(self.symbol(name), price)
 
     def worth(self, asset: str, other: str) -> Decimal | None:
         """Return what one unit of an asset costs in another one, by last trades; through USDT if need be."""
@@ -546,9 +538,9 @@ def _row_of(order: Order) -> int:
 def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:
     """Refuse a pair that does not have the last trade between its prices (section 12)."""
     for ticket in pair:
-        at = parsing.anchor(ticket)
+        at = anchor(ticket)
         if at is None or last is None:
             continue
         above = ticket.triggers_above if ticket.is_stop else ticket.side == "SELL"
         if not (at > last if above else at < last):
-            raise parsing.bad_relation()
+            raise bad_relation()

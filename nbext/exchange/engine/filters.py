@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nbext.exchange.engine.orders import ZERO, Ticket
 from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.engine.tickets import ZERO, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

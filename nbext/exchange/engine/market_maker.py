@@ -9,15 +9,18 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from nbext.exchange.engine.orders import ZERO, Ticket, opposite
+from nbext.exchange.engine.tickets import ZERO, Ticket, opposite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nbext.exchange.engine.engine import Engine
+    from nbext.exchange.engine.orders import Order
     from nbext.exchange.engine.symbols import Symbol
+
+Reply = TypeVar("Reply")
 
 MARKET_ACCOUNT = "market"
 MARKET_WEALTH = 1_000  # how many times the funds of others the market has
@@ -46,7 +49,7 @@ class Path:
 
 
 class MarketMaker:
-    """Quotes on every symbol for the market account.
+    """Opens trading on every symbol of an engine, and quotes there for the market account.
 
     Parameters
     ----------
@@ -63,6 +66,21 @@ class MarketMaker:
         self.account = engine.account(MARKET_ACCOUNT)
         for balance in self.account.balances.values():
             balance.free *= MARKET_WEALTH
+        for symbol in engine.symbols.values():
+            self.set_price(symbol, engine.opening_price(symbol))
+        engine.start_ids()
+        engine.meanwhile = lambda order: self.set_price(order.symbol, order.limit)
+
+    def place(self, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
+        """Place an order of the market account, whose quotes step aside so that it meets the others first."""
+        market = self._engine.begin(symbol)
+        self.withdraw(symbol)
+        try:
+            return self._engine.place_unsettled(self.account, symbol, ticket, write)
+        finally:
+            # The quotes are back before anything is triggered, so that stops find a book.
+            self.lay(symbol, market.last_price or symbol.listing_price)
+            market.settle()
 
     def set_price(self, symbol: Symbol, price: Decimal) -> None:
         """Move the market to a price: it takes every order at or beyond it and quotes around it."""

@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.limits import MINUTE
 from nbext.exchange.engine.order_book import Book
-from nbext.exchange.engine.orders import (
-    BASIS_POINTS,
-    ZERO,
-    Event,
-    Fill,
-    Order,
-    OrderList,
-    PreventedMatch,
-    Ticket,
-    opposite,
-)
+from nbext.exchange.engine.orders import Event, Fill, Order, OrderList, PreventedMatch
 from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.engine.tickets import BASIS_POINTS, ZERO, Ticket, opposite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,76 +7,18 @@ and a life; an `OrderList` ties two or three orders together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from nbext.exchange.engine.tickets import BASIS_POINTS, LIMIT_TYPES, ZERO, Ticket
+
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from nbext.exchange.dialect import Dialect
     from nbext.exchange.engine.accounts import Account
     from nbext.exchange.engine.symbols import Symbol
 
-ZERO = Decimal(0)
-BASIS_POINTS = Decimal(10_000)
-
-STOP_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
-LIMIT_TYPES = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
 LIVE = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED"})
-
-
-def opposite(side: str) -> str:
-    """Return the other side of the book."""
-    return "SELL" if side == "BUY" else "BUY"
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Ticket:
-    """What somebody asks for: one order, complete and well formed, but not yet accepted."""
-
-    side: str
-    type: str
-    time_in_force: str = "GTC"
-    quantity: Decimal = ZERO
-    quote_quantity: Decimal = ZERO
-    price: Decimal = ZERO
-    stop_price: Decimal | None = None
-    trailing_delta: int | None = None
-    iceberg_quantity: Decimal | None = None
-    client_order_id: str | None = None
-    strategy_id: int | None = None
-    strategy_type: int | None = None
-    stp_mode: str = "NONE"
-    peg_price_type: str | None = None
-    peg_offset_type: str | None = None
-    peg_offset_value: int | None = None
-    pegged_price: Decimal | None = None  # the level of the book that a peg has picked (15.8)
-    awaits_quantity: bool = False  # pending leg of an OPO: its quantity is what the working order buys (15.10)
-
-    @property
-    def is_pegged(self) -> bool:
-        """Whether the price comes from the book."""
-        return self.peg_price_type is not None
-
-    @property
-    def is_stop(self) -> bool:
-        """Whether the order waits for a trade before it works."""
-        return self.type in STOP_TYPES
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether the order has a worst price."""
-        return self.type in LIMIT_TYPES
-
-    @property
-    def triggers_above(self) -> bool:
-        """Whether a trade at or above the stop price triggers (15.5), rather than one at or below."""
-        return self.type.startswith("STOP_LOSS") == (self.side == "BUY")
-
-    def meets_stop(self, price: Decimal) -> bool:
-        """Tell whether a trade at this price meets the stop condition (15.5)."""
-        stop = self.stop_price
-        if stop is None:
-            return True
-        return price >= stop if self.triggers_above else price <= stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from nbext.exchange.engine.filters import Filters
 from nbext.exchange.engine.refusals import Refusal
+from nbext.exchange.engine.tickets import ORDER_TYPES, PRECISION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbext.exchange.engine.orders import Ticket
+    from nbext.exchange.engine.tickets import Ticket
 
-ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-PRECISION = 8  # decimals of every asset, and of every amount in a reply (RULES.md, decimals)
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
 # All but TRANSFER, which needs a partner who asked for it as well. The first is the default (RULES.md, default-stp).
 STP_MODES = ("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
