@@ -27,6 +27,8 @@ _MAY_SHOW_THE_CANCEL = frozenset({"CANCELED", "EXPIRED"})
 # What an order does not keep: a look says nothing of it once an answer, or time, has put the look in doubt.
 _PASSING = frozenset(
     {
+        "clientOrderId",
+        "transactTime",
         "status",
         "executedQty",
         "cummulativeQuoteQty",
@@ -223,13 +225,17 @@ def unique(rows: list[Row]) -> list[Row]:
         if before is None:
             kept[key] = row
             continue
-        ended = (row.outcome in FINAL) > (before.outcome in FINAL)
-        ends_alike = (row.outcome in FINAL) == (before.outcome in FINAL)
-        better, other = (row, before) if ended or (ends_alike and before.order_list is None) else (before, row)
-        kept[key] = Row(
-            {**other.order, **better.order}, better.order_list or other.order_list, better.outcome, better.as_of
+        better, other = (row, before) if _tells_of(row) > _tells_of(before) else (before, row)
+        if other.outcome not in FINAL:
+            other = in_doubt(other)
+        kept[key] = better._replace(
+            order={**other.order, **better.order}, order_list=better.order_list or other.order_list
         )
     return list(kept.values())
+
+
+def _tells_of(row: Row) -> tuple[int, bool]:
+    return (2 if row.outcome in FINAL else 1 if row.outcome != "unknown" else 0), row.order_list is not None
 
 
 def _are_of_two_orders(one: Row, other: Row) -> bool:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from reconciling import PATH, Quick, executed
 
 import nbext
-from nbext import cancel
 from nbext.exchange import LocalExchange
 from nbext.select import by_symbol
 from nbext.send import Sending
@@ -19,13 +19,9 @@ from nbext.settle import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pandas import DataFrame
-
     from nbext.spot import SpotClient
 
     Setting = float | Limits | Callable[[int, int], None]
-
-PATH = "/api/v3/openOrders"
 
 
 @pytest.fixture
@@ -43,31 +39,6 @@ def client(exchange: LocalExchange) -> Iterator[SpotClient]:
         exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key, answer_timeout=0.6
     ) as client:
         yield client
-
-
-class Quick:
-    """A job with small recv window and engine time, and what it said."""
-
-    def __init__(self, client: SpotClient, *symbols: str, seen: bool = False, **changes: Setting) -> None:
-        self.said: list[str] = []
-        settings: dict[str, Any] = {
-            "recv_window": 500,
-            "settle_seconds": 6.0,
-            "delays": Limits(engine=0.7, lag=0.2),
-            **changes,
-        }
-        self.job = cancel.Job(symbols or ["BTCUSDT"], client=client, say=self.said.append, **settings)
-        if seen:
-            self.job.obtain_consent(lambda preview, _: str(len(preview)))
-
-    def run(self, *, check: bool = False) -> DataFrame:
-        """Cancel."""
-        return self.job.run(check=check)
-
-
-def executed(exchange: LocalExchange) -> list[bool]:
-    """Say of each cancel-all that arrived whether it was carried out."""
-    return [bool(request["executed"]) for request in exchange.requests("DELETE", PATH)]
 
 
 LOSSES: dict[str, Callable[[Any, bool], None]] = {
