@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from nbext import clients, profiles, wording
+from nbext.answers import of_the_engine
 from nbext.arguments import parse_recv_window, parse_symbols
 from nbext.call import Call, Voice
 from nbext.errors import (
@@ -68,7 +69,8 @@ DELAYS = Limits()
 _SAMPLES = 3
 # How the engine refuses a cancel-all, also when nothing is open (API docs, "Error codes").
 _NOTHING_TO_CANCEL = frozenset({-2011, -1013})
-_ABOUT_ORDERS = frozenset({-1010, -1013, -1102})
+# So it may refuse ids that do not belong together, as after an amendment.
+_WRONG_PARAMETER = -1102
 
 
 class Ask(Protocol):
@@ -853,8 +855,7 @@ def _is_about_orders(error: NbextError | None) -> bool:
     return (
         isinstance(error, RejectedError)
         and not isinstance(error, RateLimitedError)
-        and error.code is not None
-        and (error.code in _ABOUT_ORDERS or (error.code <= -2000 and not is_unseen(error)))  # noqa: PLR2004 - the API's own range
+        and (error.code == _WRONG_PARAMETER or of_the_engine(error.code))
     )
 
 

@@ -60,7 +60,7 @@ def read(
                     say(f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, asking again.")
             return client.request("GET", path, params)
         except RateLimitedError as refused:
-            wait = max(_SHORTEST_WAIT, refused.retry_after or 0.0)
+            wait = max(_SHORTEST_WAIT, refused.retry_after or 0.0, client.held_for)
             if refused.http_status != _TOO_MANY or attempts >= _ATTEMPTS or waited + wait > max_wait:
                 raise
             if say:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from nbext.answers import of_the_engine
 from nbext.errors import NbextError, NotSentError, RateLimitedError, RejectedError
 from nbext.reads import read, read_list
 from nbext.rows import (
@@ -62,9 +63,8 @@ _PREVIEW = 90_000
 _CLOCKS = 5_000
 _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-# Of the codes, those that the engine itself refuses with are told apart from those of the API in front of it.
-_OF_THE_ENGINE = frozenset({-1010, -1013})
-_OF_KEYS = frozenset({-2014, -2015, -2008, -2017})
+# With these it refuses the key (API docs, "Error codes"), which time does not heal.
+_OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,7 @@ def is_unseen(error: NbextError | None) -> bool:
     """
     if isinstance(error, (NotSentError, RateLimitedError)):
         return True
-    if not isinstance(error, RejectedError):
-        return False
-    code = error.code
-    return code is None or (-2000 < code <= -1000 and code not in _OF_THE_ENGINE) or code in _OF_KEYS  # noqa: PLR2004 - the API's own range
+    return isinstance(error, RejectedError) and not of_the_engine(error.code)
 
 
 @dataclass(slots=True)
@@ -227,7 +224,7 @@ class Settlement:
                 else:
                     self._read_seen(until)
         except NbextError as error:
-            hopeless = isinstance(error, RejectedError) and (error.code in _OF_KEYS or error.code == -1022)  # noqa: PLR2004 - the exchange's number
+            hopeless = isinstance(error, RejectedError) and error.code in _OF_KEYS
             waits_for_longer = self._client.held_for > until - time.monotonic()
             self._helpless = hopeless or waits_for_longer or (self._unseen and not isinstance(error, RateLimitedError))
             raise

@@ -40,7 +40,7 @@ class Quick:
             "delays": Limits(engine=0.7, lag=0.2),
             **changes,
         }
-        if "orders" not in settings:
+        if not {"orders", "everything"} & settings.keys():
             symbols = symbols or ("BTCUSDT",)
         self.job = cancel.Job(symbols, client=client, say=self.said.append, **settings)
         if seen:
