@@ -17,7 +17,7 @@ from nbext.select import Filter, Look, look, one_by_one
 from nbext.settle import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from conftest import PlainServer, Request
 
@@ -211,7 +211,7 @@ def test_an_order_without_its_ids_is_not_canceled_by_one_of_them() -> None:
 
 def test_the_age_of_a_leg_is_that_of_its_list() -> None:
     """A leg may show the time of its release; its list was placed no later than the first time that it shows."""
-    legs = [
+    legs: list[Mapping[str, Any]] = [
         {"symbol": "A", "orderListId": 0, "orderId": 1, "time": 5_000},
         {"symbol": "A", "orderListId": 0, "orderId": 2, "time": 90_000},
     ]
