@@ -1,10 +1,9 @@
 """An exchange that fits into a notebook: Binance Spot's API on loopback, with a matching engine behind it.
 
-A request comes in at the `listener` (HTTP) and goes through the `venue`, which shows it to the `gate` (keys,
-signatures, timing, limits, parameters) and takes it to the `desk` (one call per endpoint) and so to the `engine`,
-whose `market` of each symbol matches, triggers and ends orders. What can be made to go wrong on the way is in
-`faults`; a second process asks for faults and truth `backstage`. Where the documentation is silent, a `dialect` says
-what is done.
+A request arrives at `http.server` and passes through `api.app`, where `api.admission` checks it (key, signature,
+timing, limits, parameters) and `api.handlers` take it to the `engine`, whose `matching` trades, triggers and ends the
+orders of a symbol. `api.faults` are what can be made to go wrong on the way; `http.control` lets a second process set
+faults and read the truth. Where the API's documentation is silent, a `dialect` decides; RULES.md explains each choice.
 """
 
 from nbext.exchange.dialect import Dialect

@@ -16,22 +16,22 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
-from nbext.exchange.api import admission as gate
 from nbext.exchange.api import replies
-from nbext.exchange.api.app import Venue
+from nbext.exchange.api.admission import Call, hmac_verifier, public_key_verifier, read
+from nbext.exchange.api.app import App
 from nbext.exchange.api.endpoints import BY_NAME
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.accounts import KEPT_ORDERS
 from nbext.exchange.engine.limits import SECOND, RequestLimits
 from nbext.exchange.engine.symbols import STATUSES
-from nbext.exchange.http.server import HOST, Listener
+from nbext.exchange.http.server import HOST, Server
 from nbext.exchange.seeding import seed_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbext.exchange.api.faults import Faults
-    from nbext.exchange.api.handlers import Desk
+    from nbext.exchange.api.handlers import Handlers
     from nbext.exchange.api.replies import Report
     from nbext.exchange.engine.engine import Engine
 
@@ -118,7 +118,7 @@ class LocalExchange:
         self.api_key = api_key or _made_up()
         self.secret_key = secret_key or _made_up()
         self._first_dialect = dialect or Dialect()
-        self._venue = Venue(
+        self._app = App(
             seed=seed,
             max_num_orders=max_num_orders,
             request_limits=RequestLimits(weight_limit, raw_request_limit, patience),
@@ -128,7 +128,7 @@ class LocalExchange:
             keeps_past=keeps_past,
             given_out=_ids_of_a_port() if port else _given_out.setdefault(seed, defaultdict(lambda: -1)),
         )
-        self._venue.add_key(self.api_key, "main", gate.hmac_verifier(self.secret_key), can_trade=True)
+        self._app.add_key(self.api_key, "main", hmac_verifier(self.secret_key), can_trade=True)
         self.pid = os.getpid()
         self._port_used = 0
         self._thread: threading.Thread | None = None
@@ -171,11 +171,11 @@ class LocalExchange:
         self._require_own()
         if self.is_serving:
             return self
-        listener = Listener(self._venue, self._port)
-        self._port_used = listener.port
+        server = Server(self._app, self._port)
+        self._port_used = server.port
         started = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listener, started)), name="nbext-exchange", daemon=True
+            target=lambda: asyncio.run(self._serve(server, started)), name="nbext-exchange", daemon=True
         )
         self._thread.start()
         started.wait()
@@ -229,12 +229,12 @@ class LocalExchange:
         api_key = api_key or _made_up()
         if public_key is not None:
             pem = public_key.encode() if isinstance(public_key, str) else public_key
-            verifier, secret_key = gate.public_key_verifier(pem), None
+            verifier, secret_key = public_key_verifier(pem), None
         else:
             secret_key = secret_key or _made_up()
-            verifier = gate.hmac_verifier(secret_key)
+            verifier = hmac_verifier(secret_key)
         self._report_errors()
-        self._venue.add_key(api_key, account, verifier, can_trade=trade)
+        self._app.add_key(api_key, account, verifier, can_trade=trade)
         return ApiKey(api_key, secret_key)
 
     def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> Report:  # noqa: A002 - the wire's word
@@ -343,7 +343,7 @@ class LocalExchange:
             wanted = Decimal(str(price))
             if wanted <= 0 or wanted % self._engine.symbol(symbol).tick:
                 raise ValueError(f"a price of {symbol} is a positive multiple of {self._engine.symbol(symbol).tick}")
-            self._venue.maker.set_price(self._engine.symbol(symbol), wanted)
+            self._app.maker.set_price(self._engine.symbol(symbol), wanted)
 
     def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001) -> None:
         """Let a price walk: `advance` then moves the market as well as the clock, the same way for the same seed.
@@ -361,12 +361,12 @@ class LocalExchange:
             if not (every >= LEAST_PACE and 0 < swing <= 1):
                 raise ValueError(f"every must be at least {LEAST_PACE} (seconds), and swing between 0 and 1")
             share = Decimal(str(swing))
-            self._venue.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
+            self._app.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
 
     def stop_market(self, symbol: str) -> None:
         """Let a price rest where it is."""
         with self._step("stop_market()"):
-            self._venue.maker.stop(self._engine.symbol(symbol))
+            self._app.maker.stop(self._engine.symbol(symbol))
 
     def advance(self, seconds: float) -> None:
         """Move the exchange's clock forward, and with it every market that was started."""
@@ -375,7 +375,7 @@ class LocalExchange:
         with self._step("advance()"):
             engine = self._engine
             until = engine.now() + round(seconds * SECOND)
-            self._venue.maker.walk(until, lambda moment: self._venue.advance(max(0, moment - engine.now())))
+            self._app.maker.walk(until, lambda moment: self._app.advance(max(0, moment - engine.now())))
 
     def set_status(self, symbol: str, status: str) -> None:
         """Open or halt a symbol: in any status but ``TRADING`` nothing trades, and cancels still work.
@@ -440,7 +440,7 @@ class LocalExchange:
             Another one from now on, instead of the one that the exchange was made with.
         """
         with self._step("reset()"):
-            self._venue.open(dialect or self._first_dialect)
+            self._app.open(dialect or self._first_dialect)
 
     def last_price(self, symbol: str) -> Decimal:
         """Return the price of the last trade."""
@@ -451,22 +451,20 @@ class LocalExchange:
         """Return the main account's open orders as the engine knows them."""
         with self._step():
             params = {} if symbol is None else {"symbol": symbol}
-            admission = gate.Admission(
-                BY_NAME["openOrders"], dict(params), "main", can_trade=True, unit=replies.MILLISECOND, weight=0
-            )
-            rows = self._desk.answer(admission)
+            call = Call(BY_NAME["openOrders"], dict(params), "main", can_trade=True, unit=replies.MILLISECOND, weight=0)
+            rows = self._handlers.answer(call)
             return cast("list[Report]", rows)
 
     @property
     def dialect(self) -> Dialect:
         """What the exchange does where the API's documentation is silent."""
-        return self._venue.dialect
+        return self._app.dialect
 
     @property
     def faults(self) -> Faults:
         """What is made to go wrong; see `Faults`."""
         self._require_own()
-        return self._venue.faults
+        return self._app.faults
 
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
         """Return what happened to an order, in sequence, whatever was answered.
@@ -481,7 +479,7 @@ class LocalExchange:
             If no account has such an order.
         """
         self._report_errors()
-        return self._venue.history(order_id, symbol)
+        return self._app.history(order_id, symbol)
 
     def orders(
         self, symbol: str | None = None, *, at: float | None = None, account: str = "main"
@@ -511,7 +509,7 @@ class LocalExchange:
             If the past has not been kept.
         """
         self._report_errors()
-        return self._venue.orders(symbol, at, account)
+        return self._app.orders(symbol, at, account)
 
     def requests(
         self, method: str | None = None, path: str | None = None, symbol: str | None = None
@@ -527,13 +525,13 @@ class LocalExchange:
             Only requests like this; ``"openOrders"`` is short for its whole path.
         """
         self._report_errors()
-        return self._venue.requests(method, path, symbol)
+        return self._app.requests(method, path, symbol)
 
     @contextmanager
     def _step(self, cause: str = "a direct call") -> Iterator[None]:
         """Hold the engine for one direct call; errors of earlier requests come out here."""
         self._report_errors()
-        with self._venue.step(cause):
+        with self._app.step(cause):
             yield
 
     def _direct(self, name: str, account: str, params: dict[str, object]) -> Report:
@@ -542,15 +540,15 @@ class LocalExchange:
             if account not in self._engine.accounts:
                 raise ValueError(f"there is no account {account!r}; a key of it opens it (add_key)")
             texts = {key: _wire_text(value) for key, value in params.items()}
-            admission = gate.Admission(
+            call = Call(
                 endpoint,
-                gate.read(endpoint, texts, is_signed=False),
+                read(endpoint, texts, is_signed=False),
                 account,
                 can_trade=True,
                 unit=replies.MILLISECOND,
                 weight=0,
             )
-            reply = self._desk.answer(admission)
+            reply = self._handlers.answer(call)
         return cast("Report", reply)
 
     def _require_own(self) -> None:
@@ -562,7 +560,7 @@ class LocalExchange:
 
     def _report_errors(self) -> None:
         self._require_own()
-        errors = self._venue.errors
+        errors = self._app.errors
         if errors:
             first = errors[0]
             errors.clear()
@@ -570,11 +568,11 @@ class LocalExchange:
 
     @property
     def _engine(self) -> Engine:
-        return self._venue.engine
+        return self._app.engine
 
     @property
-    def _desk(self) -> Desk:
-        return self._venue.desk
+    def _handlers(self) -> Handlers:
+        return self._app.handlers
 
     @property
     def is_serving(self) -> bool:
@@ -587,12 +585,12 @@ class LocalExchange:
         """Whether the process that this one was forked from had it started: it can be reached at its url only."""
         return self._thread is not None and self.pid != os.getpid()
 
-    async def _serve(self, listener: Listener, started: threading.Event) -> None:
-        """Run the listener on the thread of its own."""
+    async def _serve(self, server: Server, started: threading.Event) -> None:
+        """Run the server on its own thread."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         started.set()
-        await listener.serve(self._stopping)
+        await server.serve(self._stopping)
 
 
 def _wire_text(value: object) -> str:

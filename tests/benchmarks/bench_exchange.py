@@ -29,14 +29,14 @@ def resident():
         return int(file.read().split()[1]) * 4096
 
 exchange = LocalExchange(seed=7)
-quoted = exchange._venue.engine._next_order_id["BTCUSDT"]
+quoted = exchange._app.engine._next_order_id["BTCUSDT"]
 exchange.start_market("BTCUSDT", every=19)
 held = []
 for hour in range(24):
     exchange.advance(3600)
     if hour % 6 == 5:
         held.append(resident())
-print(json.dumps([exchange._venue.engine._next_order_id["BTCUSDT"] - quoted, held]))
+print(json.dumps([exchange._app.engine._next_order_id["BTCUSDT"] - quoted, held]))
 """
 
 

@@ -49,7 +49,7 @@ def test_symbols_go_side_by_side(figures: Figures, slow: Server, symbols: int) -
 
 def list_more(exchange: nbext.LocalExchange, names: Sequence[str]) -> None:
     """List symbols that the exchange does not come with, and give every account some of each."""
-    engine = exchange._venue.engine
+    engine = exchange._app.engine
     for name in names:
         symbol = Symbol(Listing(name.removesuffix("USDT"), "USDT", "10", "0.01", "0.01", "5", "1000"), 200)
         engine.symbols[name] = symbol
@@ -57,7 +57,7 @@ def list_more(exchange: nbext.LocalExchange, names: Sequence[str]) -> None:
         engine._next_order_id[name] = 1
         for account in engine.accounts.values():
             account.balances[symbol.base] = Balance(Decimal(10**9))
-        exchange._venue.maker.set_price(symbol, symbol.listing_price)
+        exchange._app.maker.set_price(symbol, symbol.listing_price)
 
 
 def test_two_hundred_symbols_stay_within_the_limits(figures: Figures) -> None:

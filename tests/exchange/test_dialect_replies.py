@@ -29,7 +29,7 @@ LISTS = {"oco": OCO, "oto": OTO, "opo": WORKING | PENDING}
 DAY = 24 * 3600
 
 
-class Desk:
+class Stage:
     """A client at a fresh exchange, with the few things that the scenes below do."""
 
     def __init__(self, client: Client, exchange: LocalExchange) -> None:
@@ -79,400 +79,401 @@ def or_code(told: Any, otherwise: object) -> object:  # noqa: ANN401
     return told[0] if isinstance(told, tuple) else otherwise
 
 
-def nothing_open(desk: Desk) -> object:
+def nothing_open(stage: Stage) -> object:
     """Cancel nothing."""
-    return desk.cancel_all()
+    return stage.cancel_all()
 
 
-def unknown_order(desk: Desk) -> object:
+def unknown_order(stage: Stage) -> object:
     """Cancel an order that nobody knows."""
-    return desk.cancel(orderId=7)
+    return stage.cancel(orderId=7)
 
 
-def unknown_list(desk: Desk) -> object:
+def unknown_list(stage: Stage) -> object:
     """Cancel a list that nobody knows."""
-    return desk.ask("DELETE", LIST, symbol=SYMBOL, orderListId=7)
+    return stage.ask("DELETE", LIST, symbol=SYMBOL, orderListId=7)
 
 
-def all_unknown(desk: Desk) -> object:
+def all_unknown(stage: Stage) -> object:
     """Return the codes of the three."""
-    return [refusal(desk)[0] for refusal in (nothing_open, unknown_order, unknown_list)]  # type: ignore[index]
+    return [refusal(stage)[0] for refusal in (nothing_open, unknown_order, unknown_list)]  # type: ignore[index]
 
 
-def mismatch(desk: Desk) -> object:
+def mismatch(stage: Stage) -> object:
     """Cancel by two ids that do not belong together."""
-    order_id, told = desk.limit("a"), desk.order_list("oco")
-    codes = [desk.cancel(orderId=order_id, origClientOrderId="b")[0]]
-    codes += [desk.ask("DELETE", LIST, symbol=SYMBOL, orderListId=told["orderListId"], listClientOrderId="b")[0]]
-    assert len(desk.left()) == 3
+    order_id, told = stage.limit("a"), stage.order_list("oco")
+    codes = [stage.cancel(orderId=order_id, origClientOrderId="b")[0]]
+    codes += [stage.ask("DELETE", LIST, symbol=SYMBOL, orderListId=told["orderListId"], listClientOrderId="b")[0]]
+    assert len(stage.left()) == 3
     # Amended meanwhile, it has another client id than it was seen with.
-    renamed = desk.exchange.amend(SYMBOL, order_id, "0.05")
-    codes += [desk.cancel(orderId=order_id, origClientOrderId="a")[0]]
-    assert desk.cancel(orderId=order_id, origClientOrderId=renamed)["origQty"] == "0.05000000"
+    renamed = stage.exchange.amend(SYMBOL, order_id, "0.05")
+    codes += [stage.cancel(orderId=order_id, origClientOrderId="a")[0]]
+    assert stage.cancel(orderId=order_id, origClientOrderId=renamed)["origQty"] == "0.05000000"
     return codes
 
 
-def neither_id(desk: Desk) -> object:
+def neither_id(stage: Stage) -> object:
     """Cancel and ask without saying what."""
-    told = [desk.ask(method, path, symbol=SYMBOL) for method in ("DELETE", "GET") for path in (ORDER,)]
-    return [each[0] for each in (*told, desk.ask("DELETE", LIST, symbol=SYMBOL), desk.ask("GET", LIST))]
+    told = [stage.ask(method, path, symbol=SYMBOL) for method in ("DELETE", "GET") for path in (ORDER,)]
+    return [each[0] for each in (*told, stage.ask("DELETE", LIST, symbol=SYMBOL), stage.ask("GET", LIST))]
 
 
-def unknown_list_query(desk: Desk) -> object:
+def unknown_list_query(stage: Stage) -> object:
     """Ask about a list that nobody knows."""
-    return desk.ask("GET", LIST, orderListId=7)
+    return stage.ask("GET", LIST, orderListId=7)
 
 
-def lower_case(desk: Desk) -> object:
+def lower_case(stage: Stage) -> object:
     """Spell a symbol wrongly."""
-    return desk.ask("GET", OPEN, symbol="btcusdt")[0]
+    return stage.ask("GET", OPEN, symbol="btcusdt")[0]
 
 
-def closed(desk: Desk) -> object:
+def closed(stage: Stage) -> object:
     """Cancel while nothing trades."""
-    desk.limit("a")
-    desk.exchange.set_status(SYMBOL, "CANCEL_ONLY")
-    assert len(desk.cancel_all()) == 1
-    desk.exchange.set_status(SYMBOL, "TRADING")
-    desk.limit("a")
-    desk.exchange.set_status(SYMBOL, "HALT")
-    told = desk.cancel_all()
+    stage.limit("a")
+    stage.exchange.set_status(SYMBOL, "CANCEL_ONLY")
+    assert len(stage.cancel_all()) == 1
+    stage.exchange.set_status(SYMBOL, "TRADING")
+    stage.limit("a")
+    stage.exchange.set_status(SYMBOL, "HALT")
+    told = stage.cancel_all()
     return told if isinstance(told, tuple) else len(told)
 
 
-def refusal_status(desk: Desk) -> object:
+def refusal_status(stage: Stage) -> object:
     """Be refused by the engine, and before."""
     calls = ({"symbol": SYMBOL, "orderId": 7}, {"symbol": "NOSUCH", "orderId": 7})
-    return [desk.client.signed("DELETE", ORDER, headers=None, **params).status for params in calls]
+    return [stage.client.signed("DELETE", ORDER, headers=None, **params).status for params in calls]
 
 
-def bad_key(desk: Desk) -> object:
+def bad_key(stage: Stage) -> object:
     """Send an unknown key, and none."""
-    return [desk.client.send("DELETE", OPEN, headers={"X-MBX-APIKEY": key}).status for key in ("A" * 64, "")]
+    return [stage.client.send("DELETE", OPEN, headers={"X-MBX-APIKEY": key}).status for key in ("A" * 64, "")]
 
 
-def server_errors(desk: Desk) -> object:
+def server_errors(stage: Stage) -> object:
     """Meet three faults on the other side."""
     statuses = []
     for code in (-1000, -1007, -1008):
-        desk.exchange.faults.fail("GET", "openOrders", code=code)
-        statuses.append(desk.client.signed("GET", OPEN).status)
+        stage.exchange.faults.fail("GET", "openOrders", code=code)
+        statuses.append(stage.client.signed("GET", OPEN).status)
     return statuses
 
 
-def from_id_and_times(desk: Desk) -> object:
+def from_id_and_times(stage: Stage) -> object:
     """Send what excludes each other."""
-    desk.order_list("oco")
-    told = desk.ask("GET", "/api/v3/allOrderList", fromId=10**9, startTime=1)
+    stage.order_list("oco")
+    told = stage.ask("GET", "/api/v3/allOrderList", fromId=10**9, startTime=1)
     return or_code(told, len(told))
 
 
-def own_trade(desk: Desk) -> object:
+def own_trade(stage: Stage) -> object:
     """Sell to oneself without naming a mode: the statuses of bid and offer."""
-    told = desk.client.public("/api/v3/exchangeInfo", symbol=SYMBOL).body["symbols"][0]
-    bid = desk.client.limit("BUY", "60000").body["orderId"]
-    offer = desk.client.limit("SELL", "60000").body["orderId"]
-    statuses = [desk.query(orderId=each)["status"] for each in (bid, offer)]
+    told = stage.client.public("/api/v3/exchangeInfo", symbol=SYMBOL).body["symbols"][0]
+    bid = stage.client.limit("BUY", "60000").body["orderId"]
+    offer = stage.client.limit("SELL", "60000").body["orderId"]
+    statuses = [stage.query(orderId=each)["status"] for each in (bid, offer)]
     return told["defaultSelfTradePreventionMode"], statuses
 
 
-def trailing_start(desk: Desk) -> object:
+def trailing_start(stage: Stage) -> object:
     """Return whether a trailing stop tracks as soon as it is placed."""
-    desk.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="0.1", trailingDelta=500)
-    return desk.ask("GET", OPEN)[0]["trailingTime"] > 0
+    stage.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="0.1", trailingDelta=500)
+    return stage.ask("GET", OPEN)[0]["trailingTime"] > 0
 
 
-def trigger_sequence(desk: Desk) -> object:
+def trigger_sequence(stage: Stage) -> object:
     """Trigger two stops by one trade: which one is filled at the better price."""
     orders = [
-        desk.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="1.5", stopPrice="59000")["orderId"] for _ in range(2)
+        stage.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="1.5", stopPrice="59000")["orderId"]
+        for _ in range(2)
     ]
-    desk.exchange.set_price(SYMBOL, 59_000)
-    spent = [float(desk.query(orderId=each)["cummulativeQuoteQty"]) for each in orders]
+    stage.exchange.set_price(SYMBOL, 59_000)
+    spent = [float(stage.query(orderId=each)["cummulativeQuoteQty"]) for each in orders]
     return spent[0] > spent[1]
 
 
-def iceberg_refill(desk: Desk) -> object:
+def iceberg_refill(stage: Stage) -> object:
     """Fill an iceberg's visible part and some more: what the order behind it gets."""
-    desk.client.limit("BUY", "60000", "0.3", icebergQty="0.1")
-    behind = desk.client.limit("BUY", "60000", "0.1").body["orderId"]
+    stage.client.limit("BUY", "60000", "0.3", icebergQty="0.1")
+    behind = stage.client.limit("BUY", "60000", "0.1").body["orderId"]
     best = {"timeInForce": "IOC", "quantity": "0.2", "price": "60000"}
-    desk.exchange.place(SYMBOL, "SELL", "LIMIT", account="market", **best)
-    return desk.query(orderId=behind)["status"]
+    stage.exchange.place(SYMBOL, "SELL", "LIMIT", account="market", **best)
+    return stage.query(orderId=behind)["status"]
 
 
-def closed_placement(desk: Desk) -> object:
+def closed_placement(stage: Stage) -> object:
     """Place an order while nothing trades."""
-    desk.exchange.set_status(SYMBOL, "HALT")
-    return desk.client.limit("BUY", "50000").refusal
+    stage.exchange.set_status(SYMBOL, "HALT")
+    return stage.client.limit("BUY", "50000").refusal
 
 
-def list_response(desk: Desk) -> object:
+def list_response(stage: Stage) -> object:
     """Return what the reply to a list tells of its legs."""
-    legs = desk.ask("POST", f"{LIST}/oco", symbol=SYMBOL, **OCO)["orderReports"]
+    legs = stage.ask("POST", f"{LIST}/oco", symbol=SYMBOL, **OCO)["orderReports"]
     return ["status" in legs[0], "fills" in legs[0]]
 
 
-def cancel_ids(desk: Desk) -> object:
+def cancel_ids(stage: Stage) -> object:
     """Return which of the reports of two orders and a list share a cancel id."""
-    desk.limit("a")
-    desk.limit("b")
-    desk.order_list("oco")
-    single, other, pair = desk.cancel_all()
+    stage.limit("a")
+    stage.limit("b")
+    stage.order_list("oco")
+    single, other, pair = stage.cancel_all()
     ids = [report["clientOrderId"] for report in (single, other, *pair["orderReports"])]
-    assert [desk.query(orderId=row["orderId"])["clientOrderId"] for row in (single, other)] == ids[:2]
+    assert [stage.query(orderId=row["orderId"])["clientOrderId"] for row in (single, other)] == ids[:2]
     return [ids.index(each) for each in ids]
 
 
-def pending_leg(desk: Desk) -> object:
+def pending_leg(stage: Stage) -> object:
     """Cancel a list with a pending leg."""
-    desk.order_list("oto")
-    legs = desk.cancel_all()[0]["orderReports"]
+    stage.order_list("oto")
+    legs = stage.cancel_all()[0]["orderReports"]
     assert legs[0]["clientOrderId"] == legs[1]["clientOrderId"]
-    return [leg["status"] for leg in legs] + [desk.query(orderId=legs[1]["orderId"])["status"]]
+    return [leg["status"] for leg in legs] + [stage.query(orderId=legs[1]["orderId"])["status"]]
 
 
-def half_filled_oco(desk: Desk) -> Any:  # noqa: ANN401
+def half_filled_oco(stage: Stage) -> Any:  # noqa: ANN401
     """Fill a part of an OCO's limit leg, which ends the other one."""
-    legs = desk.order_list("oco")["orders"]
+    legs = stage.order_list("oco")["orders"]
     best = {"timeInForce": "IOC", "quantity": "0.1", "price": "63000"}
-    desk.exchange.place(SYMBOL, "BUY", "LIMIT", account="market", **best)
+    stage.exchange.place(SYMBOL, "BUY", "LIMIT", account="market", **best)
     return legs
 
 
-def decided_oco(desk: Desk) -> object:
+def decided_oco(stage: Stage) -> object:
     """Ask whether a decided OCO is open, and cancel its survivor."""
-    half_filled_oco(desk)
-    return len(desk.ask("GET", "/api/v3/openOrderList")), "orderReports" in desk.cancel_all()[0]
+    half_filled_oco(stage)
+    return len(stage.ask("GET", "/api/v3/openOrderList")), "orderReports" in stage.cancel_all()[0]
 
 
-def survivor(desk: Desk) -> object:
+def survivor(stage: Stage) -> object:
     """Cancel the survivor of a decided OCO, both ways."""
-    half_filled_oco(desk)
-    row = desk.cancel_all()[0]
-    desk.exchange.set_price(SYMBOL, 60_000)
-    half_filled_oco(desk)
-    alone = desk.cancel(origClientOrderId=desk.left()[0])
+    half_filled_oco(stage)
+    row = stage.cancel_all()[0]
+    stage.exchange.set_price(SYMBOL, 60_000)
+    half_filled_oco(stage)
+    alone = stage.cancel(origClientOrderId=stage.left()[0])
     assert row.keys() == alone.keys()
     return row["status"] if "status" in row else [leg["executedQty"] for leg in row["orderReports"]]
 
 
-def released_oto(desk: Desk) -> object:
+def released_oto(stage: Stage) -> object:
     """Fill the working leg of an OTO, and cancel the other."""
-    desk.order_list("oto")
-    desk.exchange.set_price(SYMBOL, 57_500)
-    return len(desk.ask("GET", "/api/v3/openOrderList")), "orderReports" in desk.cancel_all()[0]
+    stage.order_list("oto")
+    stage.exchange.set_price(SYMBOL, 57_500)
+    return len(stage.ask("GET", "/api/v3/openOrderList")), "orderReports" in stage.cancel_all()[0]
 
 
-def between(desk: Desk) -> object:
+def between(stage: Stage) -> object:
     """Cancel three, and see what became of them."""
-    ids = [desk.limit(name, price) for name, price in (("a", 50_000), ("b", 51_000), ("c", 52_000))]
-    reported = [row["orderId"] for row in desk.cancel_all()]
-    told = [(order_id in reported, desk.query(orderId=order_id)["status"]) for order_id in ids]
+    ids = [stage.limit(name, price) for name, price in (("a", 50_000), ("b", 51_000), ("c", 52_000))]
+    reported = [row["orderId"] for row in stage.cancel_all()]
+    told = [(order_id in reported, stage.query(orderId=order_id)["status"]) for order_id in ids]
     # A leg that is released in between goes with the rest.
-    desk.exchange.set_price(SYMBOL, 60_000)
-    desk.limit("a")
-    desk.order_list("oto")
-    assert len(desk.cancel_all()) == 2
-    assert not desk.left()
+    stage.exchange.set_price(SYMBOL, 60_000)
+    stage.limit("a")
+    stage.order_list("oto")
+    assert len(stage.cancel_all()) == 2
+    assert not stage.left()
     return told
 
 
-def half_refused(desk: Desk) -> object:
+def half_refused(stage: Stage) -> object:
     """Cancel three, and see what is left."""
     for name in ("a", "b", "c"):
-        desk.limit(name)
-    told = desk.cancel_all()
-    return told if isinstance(told, tuple) else len(told), desk.left()
+        stage.limit(name)
+    told = stage.cancel_all()
+    return told if isinstance(told, tuple) else len(told), stage.left()
 
 
-def stuck(desk: Desk) -> object:
+def stuck(stage: Stage) -> object:
     """Cancel orders of which one cannot be canceled, then that one."""
-    while desk.limit("x") % 3 != 2:
-        desk.cancel(origClientOrderId="x")
-    desk.cancel(origClientOrderId="x")
-    ids = [desk.limit("stuck"), desk.limit("free")]
-    told = desk.cancel_all()
+    while stage.limit("x") % 3 != 2:
+        stage.cancel(origClientOrderId="x")
+    stage.cancel(origClientOrderId="x")
+    ids = [stage.limit("stuck"), stage.limit("free")]
+    told = stage.cancel_all()
     told = told if isinstance(told, tuple) else {ids.index(row["orderId"]): row["status"] for row in told}
-    left = desk.left()
-    again = desk.cancel(orderId=ids[0])
+    left = stage.left()
+    again = stage.cancel(orderId=ids[0])
     return told, left, again[0] if isinstance(again, tuple) else again["status"]
 
 
-def row_order(desk: Desk) -> object:
+def row_order(stage: Stage) -> object:
     """Cancel two orders around a list."""
-    ids = [desk.limit("a"), desk.order_list("oco")["orders"][0]["orderId"], desk.limit("b")]
-    rows = desk.cancel_all()
+    ids = [stage.limit("a"), stage.order_list("oco")["orders"][0]["orderId"], stage.limit("b")]
+    rows = stage.cancel_all()
     legs = next(row["orderReports"] for row in rows if "orderReports" in row)
     found = [ids.index(row.get("orderId") or row["orders"][0]["orderId"]) for row in rows]
     return found, legs[0]["orderId"] < legs[1]["orderId"]
 
 
-def list_time(desk: Desk) -> object:
+def list_time(stage: Stage) -> object:
     """Return which time a canceled list bears."""
-    placed = desk.order_list("oco")["transactionTime"]
-    desk.advance(1)
-    row = desk.cancel_all()[0]
+    placed = stage.order_list("oco")["transactionTime"]
+    stage.advance(1)
+    row = stage.cancel_all()[0]
     return {placed: "placement", row["orderReports"][0]["transactTime"]: "cancel"}[row["transactionTime"]]
 
 
-def order_reports(desk: Desk) -> object:
+def order_reports(stage: Stage) -> object:
     """Cancel an OTO whose working leg is filled."""
-    desk.order_list("oto")
-    desk.exchange.set_price(SYMBOL, 57_500)
-    one = [leg["status"] for leg in desk.cancel_all()[0]["orderReports"]]
-    desk.exchange.set_price(SYMBOL, 60_000)
-    desk.order_list("oco")
-    return one, len(desk.cancel_all()[0]["orderReports"])
+    stage.order_list("oto")
+    stage.exchange.set_price(SYMBOL, 57_500)
+    one = [leg["status"] for leg in stage.cancel_all()[0]["orderReports"]]
+    stage.exchange.set_price(SYMBOL, 60_000)
+    stage.order_list("oco")
+    return one, len(stage.cancel_all()[0]["orderReports"])
 
 
-def leg_cancel_reply(desk: Desk) -> object:
+def leg_cancel_reply(stage: Stage) -> object:
     """Cancel the second leg of a list."""
-    leg = desk.order_list("oco")["orders"][1]["orderId"]
-    told = desk.cancel(orderId=leg)
-    assert not desk.left()
+    leg = stage.order_list("oco")["orders"][1]["orderId"]
+    told = stage.cancel(orderId=leg)
+    assert not stage.left()
     return len(told["orderReports"]) if "orderReports" in told else told["orderId"] == leg
 
 
-def list_order_ids(desk: Desk) -> object:
+def list_order_ids(stage: Stage) -> object:
     """Return whether a query of a canceled list has the ids that its legs were placed with."""
-    own = desk.order_list("oco")["orders"]
-    desk.cancel_all()
-    return desk.ask("GET", LIST, origClientOrderId="oco")["orders"] == own
+    own = stage.order_list("oco")["orders"]
+    stage.cancel_all()
+    return stage.ask("GET", LIST, origClientOrderId="oco")["orders"] == own
 
 
-def open_rows(desk: Desk) -> object:
+def open_rows(stage: Stage) -> object:
     """Return the order of three open orders."""
-    ids = [desk.limit(name) for name in ("a", "b", "c")]
-    return [ids.index(row["orderId"]) for row in desk.ask("GET", OPEN)]
+    ids = [stage.limit(name) for name in ("a", "b", "c")]
+    return [ids.index(row["orderId"]) for row in stage.ask("GET", OPEN)]
 
 
-def duplicates(desk: Desk) -> object:
+def duplicates(stage: Stage) -> object:
     """Return the rows of a canceled list: how many reports in each, None for a flat one."""
-    desk.order_list("oco")
-    return [len(row["orderReports"]) if "orderReports" in row else None for row in desk.cancel_all()]
+    stage.order_list("oco")
+    return [len(row["orderReports"]) if "orderReports" in row else None for row in stage.cancel_all()]
 
 
-def list_form(desk: Desk) -> object:
+def list_form(stage: Stage) -> object:
     """Cancel a list; return where the own id stands, and whether its old id finds it."""
-    own = desk.order_list("oco")["orders"][0]["clientOrderId"]
-    leg = desk.cancel_all()[0]["orderReports"][0]
-    found = desk.ask("GET", LIST, origClientOrderId="oco")
+    own = stage.order_list("oco")["orders"][0]["clientOrderId"]
+    leg = stage.cancel_all()[0]["orderReports"][0]
+    found = stage.ask("GET", LIST, origClientOrderId="oco")
     return [name for name, value in leg.items() if value == own], found[0] if isinstance(found, tuple) else found[
         "listClientOrderId"
     ]
 
 
-def neutral_fields(desk: Desk) -> object:
+def neutral_fields(stage: Stage) -> object:
     """Return the conditional fields of a report on an order that has none."""
-    desk.limit("a")
-    report = desk.cancel_all()[0]
+    stage.limit("a")
+    report = stage.cancel_all()[0]
     return {name: report.get(name) for name in ("stopPrice", "icebergQty", "trailingDelta", "trailingTime")}
 
 
-def older_fields(desk: Desk) -> object:
+def older_fields(stage: Stage) -> object:
     """Return which of the newer fields are there, in a query and in a report."""
     newer = ("orderListId", "origQuoteOrderQty", "selfTradePreventionMode", "transactTime", "workingTime")
-    desk.limit("a")
-    row, report = desk.ask("GET", OPEN, symbol=SYMBOL)[0], desk.cancel_all()[0]
+    stage.limit("a")
+    row, report = stage.ask("GET", OPEN, symbol=SYMBOL)[0], stage.cancel_all()[0]
     return [sum(name in each for name in newer) for each in (row, report)]
 
 
-def opo_quantity(desk: Desk) -> object:
+def opo_quantity(stage: Stage) -> object:
     """Return the quantity of an OPO's pending leg, in each kind of reply."""
-    legs = desk.ask("POST", f"{LIST}/opo", symbol=SYMBOL, **LISTS["opo"])["orderReports"]
-    rows = [legs[1], desk.ask("GET", OPEN)[1], desk.cancel_all()[0]["orderReports"][1]]
+    legs = stage.ask("POST", f"{LIST}/opo", symbol=SYMBOL, **LISTS["opo"])["orderReports"]
+    rows = [legs[1], stage.ask("GET", OPEN)[1], stage.cancel_all()[0]["orderReports"][1]]
     return [row.get("origQty", "absent") for row in rows]
 
 
-def quoted(desk: Desk) -> object:
+def quoted(stage: Stage) -> object:
     """Return the types of ids and times."""
-    order_id = desk.limit("a")
-    row = desk.ask("GET", OPEN)[0]
-    report = desk.cancel(orderId=order_id)
+    order_id = stage.limit("a")
+    row = stage.ask("GET", OPEN)[0]
+    report = stage.cancel(orderId=order_id)
     assert {int(row["orderId"]), int(report["orderId"])} == {int(order_id)}
     return type(row["orderId"]), type(report["orderListId"]), type(report["transactTime"])
 
 
-def extra_fields(desk: Desk) -> object:
+def extra_fields(stage: Stage) -> object:
     """Return what is in reports, lists and queries that nobody knows."""
-    desk.order_list("oco")
-    row, report = desk.ask("GET", OPEN)[0], desk.cancel_all()[0]
+    stage.order_list("oco")
+    row, report = stage.ask("GET", OPEN)[0], stage.cancel_all()[0]
     unknown = [each.keys() & {"rebateRate", "routing"} for each in (row, report, *report["orderReports"])]
     return [sorted(names) for names in unknown]
 
 
-def decimals(desk: Desk) -> object:
+def decimals(stage: Stage) -> object:
     """Return two amounts, one of which needs all its digits, and a zero."""
-    desk.exchange.place("ETHBTC", "BUY", "LIMIT", timeInForce="GTC", quantity="12.345", price="0.03001")
-    desk.exchange.place("ETHBTC", "SELL", "LIMIT", account="market", timeInForce="IOC", quantity="1", price="0.03001")
-    row = desk.ask("GET", OPEN)[0]
+    stage.exchange.place("ETHBTC", "BUY", "LIMIT", timeInForce="GTC", quantity="12.345", price="0.03001")
+    stage.exchange.place("ETHBTC", "SELL", "LIMIT", account="market", timeInForce="IOC", quantity="1", price="0.03001")
+    row = stage.ask("GET", OPEN)[0]
     return [row[name] for name in ("origQty", "price", "stopPrice")]
 
 
-def ids(desk: Desk) -> object:
+def ids(stage: Stage) -> object:
     """Return whether ids begin low."""
     # Without ids of one's own: those go with numbers that were never given out.
-    order_id = desk.client.limit("BUY", "50000").body["orderId"]
-    told = desk.exchange.place_list("oco", SYMBOL, **LISTS["oco"])
+    order_id = stage.client.limit("BUY", "50000").body["orderId"]
+    told = stage.exchange.place_list("oco", SYMBOL, **LISTS["oco"])
     return order_id < 1000, told["orderListId"] == 0  # quotes take order ids too
 
 
-def canceled_query(desk: Desk) -> object:
+def canceled_query(stage: Stage) -> object:
     """Return which id a query of a canceled order shows, and which ones find it."""
-    order_id = desk.limit("own")
-    desk.cancel(orderId=order_id, newClientOrderId="cancel")
-    by = [desk.query(origClientOrderId=each) for each in ("own", "cancel")]
-    both = [desk.query(orderId=order_id, origClientOrderId=each) for each in ("own", "cancel")]
+    order_id = stage.limit("own")
+    stage.cancel(orderId=order_id, newClientOrderId="cancel")
+    by = [stage.query(origClientOrderId=each) for each in ("own", "cancel")]
+    both = [stage.query(orderId=order_id, origClientOrderId=each) for each in ("own", "cancel")]
     finds = [or_code(each, "found") for each in (*by, *both)]
-    return desk.query(orderId=order_id)["clientOrderId"], finds
+    return stage.query(orderId=order_id)["clientOrderId"], finds
 
 
-def open_status(desk: Desk) -> object:
+def open_status(stage: Stage) -> object:
     """Return the status of an open order."""
-    order_id = desk.limit("a")
-    assert [row["status"] for row in desk.exchange.open_orders()] == ["NEW"]
-    return desk.ask("GET", OPEN)[0]["status"], desk.query(orderId=order_id)["status"]
+    order_id = stage.limit("a")
+    assert [row["status"] for row in stage.exchange.open_orders()] == ["NEW"]
+    return stage.ask("GET", OPEN)[0]["status"], stage.query(orderId=order_id)["status"]
 
 
-def pending_listed(desk: Desk) -> object:
+def pending_listed(stage: Stage) -> object:
     """Return the statuses of an OTO's legs among the open orders, before its release and after."""
-    desk.order_list("oto")
-    before = [row["status"] for row in desk.ask("GET", OPEN)]
-    desk.exchange.set_price(SYMBOL, 57_500)
-    return before, [row["status"] for row in desk.ask("GET", OPEN)]
+    stage.order_list("oto")
+    before = [row["status"] for row in stage.ask("GET", OPEN)]
+    stage.exchange.set_price(SYMBOL, 57_500)
+    return before, [row["status"] for row in stage.ask("GET", OPEN)]
 
 
-def released_time(desk: Desk) -> object:
+def released_time(stage: Stage) -> object:
     """Return whether a released leg bears the time of its release."""
-    desk.order_list("oto")
-    desk.advance(5)
-    desk.exchange.set_price(SYMBOL, 57_500)
-    row = desk.ask("GET", OPEN)[0]
+    stage.order_list("oto")
+    stage.advance(5)
+    stage.exchange.set_price(SYMBOL, 57_500)
+    row = stage.ask("GET", OPEN)[0]
     return row["time"] == row["updateTime"]
 
 
-def archived(desk: Desk) -> object:
+def archived(stage: Stage) -> object:
     """Ask about an order canceled after 80 days, 20 days later; and about one that is open."""
-    old = desk.limit("old")
-    desk.advance(80 * DAY)
-    desk.cancel(orderId=old)
-    desk.advance(20 * DAY)
-    found = [desk.query(orderId=each) for each in (old, desk.limit("new"))]
+    old = stage.limit("old")
+    stage.advance(80 * DAY)
+    stage.cancel(orderId=old)
+    stage.advance(20 * DAY)
+    found = [stage.query(orderId=each) for each in (old, stage.limit("new"))]
     return [each[0] if isinstance(each, tuple) else each["status"] for each in found]
 
 
-def list_expiry_reason(desk: Desk) -> object:
+def list_expiry_reason(stage: Stage) -> object:
     """Return the reasons of a decided OCO's legs, as queries of the list show them."""
-    half_filled_oco(desk)
-    shown = desk.ask("GET", LIST, origClientOrderId="oco"), desk.ask("GET", "/api/v3/allOrderList")[0]
+    half_filled_oco(stage)
+    shown = stage.ask("GET", LIST, origClientOrderId="oco"), stage.ask("GET", "/api/v3/allOrderList")[0]
     assert shown[0] == shown[1]
     return [leg.get("expiryReason") for leg in shown[0]["orders"]]
 
 
-def exchange_filters(desk: Desk) -> object:
+def exchange_filters(stage: Stage) -> object:
     """Return whether the exchange's filters are told."""
-    return bool(desk.client.public("/api/v3/exchangeInfo").body["exchangeFilters"])
+    return bool(stage.client.public("/api/v3/exchangeInfo").body["exchangeFilters"])
 
 
 UNKNOWN = "Unknown order sent."
@@ -482,7 +483,7 @@ TEXTS = {
 }
 OPENED, ENDED = (True, "CANCELED"), (False, "FILLED")
 NEUTRAL = {"stopPrice": "0.00000000", "icebergQty": "0.00000000", "trailingDelta": None, "trailingTime": None}
-SCENES: dict[str, tuple[Callable[[Desk], object], Mapping[Any, object]]] = {
+SCENES: dict[str, tuple[Callable[[Stage], object], Mapping[Any, object]]] = {
     "unknown_order_text": (unknown_order, TEXTS),
     "unknown_list_text": (unknown_list, TEXTS | {"Unknown order list sent.": (-2011, "Unknown order list sent.")}),
     "nothing_open_text": (nothing_open, TEXTS),
@@ -638,7 +639,7 @@ def test_each_value_makes_its_difference(client: Client, exchange: LocalExchange
     exchange.reset(dialect=Dialect(**choice))
     exchange.set_price(SYMBOL, 60_000)
     scene, expected = SCENES[name]
-    assert scene(Desk(client, exchange)) == expected[value]
+    assert scene(Stage(client, exchange)) == expected[value]
 
 
 def test_no_value_is_left_out() -> None:
@@ -654,10 +655,10 @@ def test_any_mixture_of_values_is_served(client: Client, exchange: LocalExchange
     chance = Random(seed)  # noqa: S311 - no secret
     exchange.reset(dialect=Dialect(**{each.name: chance.choice(each.metadata["values"]) for each in fields(Dialect)}))
     exchange.seed_orders()
-    desk = Desk(client, exchange)
+    stage = Stage(client, exchange)
     for kind in LISTS:
-        desk.order_list(kind)
-    desk.exchange.set_price(SYMBOL, desk.exchange.last_price(SYMBOL) // 100 * 96)
+        stage.order_list(kind)
+    stage.exchange.set_price(SYMBOL, stage.exchange.last_price(SYMBOL) // 100 * 96)
     leg = chance.choice(exchange.open_orders(SYMBOL))
     calls = [("DELETE", ORDER, {"symbol": SYMBOL, "orderId": leg["orderId"]})]
     calls += [("DELETE", LIST, {"symbol": SYMBOL, "listClientOrderId": kind}) for kind in LISTS]

@@ -23,7 +23,7 @@ def cancels(exchange: LocalExchange) -> list[tuple[object, object]]:
     return [(each["status"], each["executed"]) for each in exchange.requests("DELETE", "openOrders")]
 
 
-def backstage(client: Client, method: str, name: str, /, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+def control(client: Client, method: str, name: str, /, **params: object) -> Any:  # noqa: ANN401 - a JSON document
     """Ask for faults or truth over HTTP."""
     answer = client.signed(method, f"/nbext/{name}", headers=None, **params)
     assert answer.status == 200, answer.body
@@ -323,7 +323,7 @@ def test_history_names_causes(exchange: LocalExchange, client: Client) -> None:
 def test_a_second_process_can_ask_for_faults_and_truth(exchange: LocalExchange, client: Client) -> None:
     """Over HTTP the same can be asked for; the exchange's own troubles do not touch it."""
     placed = client.limit("BUY", 50000).body["orderId"]
-    state = backstage(
+    state = control(
         client,
         "POST",
         "faults",
@@ -339,16 +339,16 @@ def test_a_second_process_can_ask_for_faults_and_truth(exchange: LocalExchange, 
     )
     fault = {"kind": "lose_answer", "method": "DELETE", "path": OPEN_ORDERS, "symbol": "BTCUSDT", "times": 1}
     assert state == {"lag": 2.0, "skew": -30.5, "faults": [fault]}
-    backstage(client, "POST", "faults", skew=0)
+    control(client, "POST", "faults", skew=0)
     with pytest.raises(ConnectionResetError):
         client.cancel_all()
-    assert backstage(client, "GET", "faults")["faults"] == []
-    assert backstage(client, "GET", "history", symbol="BTCUSDT", orderId=placed) == exchange.history(placed, "BTCUSDT")
-    assert backstage(client, "GET", "requests", method="DELETE") == exchange.requests("DELETE")
+    assert control(client, "GET", "faults")["faults"] == []
+    assert control(client, "GET", "history", symbol="BTCUSDT", orderId=placed) == exchange.history(placed, "BTCUSDT")
+    assert control(client, "GET", "requests", method="DELETE") == exchange.requests("DELETE")
     assert len(exchange.requests()) == 2
-    backstage(client, "POST", "faults", kind="limit", times="all", retryAfter="3")
+    control(client, "POST", "faults", kind="limit", times="all", retryAfter="3")
     assert client.public("/api/v3/ping").headers["Retry-After"] == "3"
-    assert backstage(client, "DELETE", "faults") == {"lag": 0.0, "skew": 0.0, "faults": []}
+    assert control(client, "DELETE", "faults") == {"lag": 0.0, "skew": 0.0, "faults": []}
     assert client.public("/api/v3/ping").status == 200
 
 
@@ -526,7 +526,7 @@ KINDS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("asked", KINDS, ids=lambda asked: str(asked["kind"]))
 def test_every_kind_can_be_asked_for_over_http(exchange: LocalExchange, client: Client, asked: dict[str, Any]) -> None:
     """Each kind takes its own options, and meets the next request."""
-    backstage(client, "POST", "faults", **asked)
+    control(client, "POST", "faults", **asked)
     with suppress(http.client.HTTPException, ValueError):
         client.public("/api/v3/ping")
     assert exchange.requests()[0]["fault"] == asked["kind"]

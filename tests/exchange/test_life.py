@@ -242,7 +242,7 @@ def test_errors_of_the_server_reach_the_caller() -> None:
     """An error in a handler is answered 500 and raised by the next direct call, or by stop."""
     exchange = LocalExchange().start()
     with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
-        exchange._desk._calls["ping"] = lambda _: {"x": 1 // 0}
+        exchange._handlers._calls["ping"] = lambda _: {"x": 1 // 0}
         answer = client.public("/api/v3/ping")
         assert (answer.status, answer.refusal[0]) == (500, -1000)
         with pytest.raises(RuntimeError, match="error of the exchange") as caught:
@@ -323,7 +323,7 @@ def test_too_much_weight_is_429() -> None:
         assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "2"
 
 
-def test_refusals_of_the_gate_over_http(client: Client, exchange: LocalExchange) -> None:
+def test_refusals_of_admission_over_http(client: Client, exchange: LocalExchange) -> None:
     """Wrong signature, old stamp, missing and unknown key have their code and status."""
     query = f"symbol=BTCUSDT&timestamp={now()}"
     assert client.send("DELETE", f"{OPEN_ORDERS}?{query}&signature={'0' * 64}").refusal[0] == -1022
@@ -502,8 +502,8 @@ def test_ended_orders_are_kept_up_to_a_number() -> None:
 def test_causes_of_steps_are_kept_up_to_a_number() -> None:
     """A market that walks in very many steps within one call leaves no more behind than the record holds."""
     exchange = LocalExchange()
-    venue = exchange._venue
-    with venue.step("test"):
+    app = exchange._app
+    with app.step("test"):
         for _ in range(MAX_ENTRIES + 10):
-            venue.advance(1)
-    assert len(venue._causes) == MAX_ENTRIES
+            app.advance(1)
+    assert len(app._causes) == MAX_ENTRIES

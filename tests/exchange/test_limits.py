@@ -9,7 +9,7 @@ import pytest
 from wire import OPEN_ORDERS, Client
 
 from nbext.exchange import LocalExchange
-from nbext.exchange.api.admission import Gate, Key, Request
+from nbext.exchange.api.admission import Admission, Key, Request
 from nbext.exchange.api.endpoints import BY_NAME
 from nbext.exchange.engine.limits import DAY, MINUTE, SECOND, Banned, OrderCount, RequestLimits
 from nbext.exchange.engine.refusals import TooMuch
@@ -48,12 +48,12 @@ def clock() -> HandClock:
     return HandClock()
 
 
-def ping(gate: Gate, address: str = "127.0.0.1") -> None:
-    """Send one request of weight 1 through the gate, with a key that it knows."""
-    gate.keys.setdefault("k", Key("main", can_trade=True))
+def ping(admission: Admission, address: str = "127.0.0.1") -> None:
+    """Send one request of weight 1 through admission, with a key that it knows."""
+    admission.keys.setdefault("k", Key("main", can_trade=True))
     request = Request(b"", b"", {"X-MBX-APIKEY": "k"}, address)
-    gate.knock(request)
-    gate.admit(BY_NAME["ping"], request)
+    admission.count_request(request)
+    admission.admit(BY_NAME["ping"], request)
 
 
 def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch], int]]:
@@ -69,15 +69,15 @@ def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch]
 
 def test_whoever_goes_on_is_banned_longer_each_time(clock: HandClock) -> None:
     """Told to wait as often as patience lasts, then banned for two minutes, four, eight, and three days at most."""
-    gate = Gate(clock, RequestLimits(weight=1, patience=2))
+    admission = Admission(clock, RequestLimits(weight=1, patience=2))
     lengths = []
     for _ in range(14):
-        ping(gate)
-        assert refusals(lambda: ping(gate), 2) == [(TooMuch, 60)] * 2
-        ((kind, length),) = refusals(lambda: ping(gate), 1)
+        ping(admission)
+        assert refusals(lambda: ping(admission), 2) == [(TooMuch, 60)] * 2
+        ((kind, length),) = refusals(lambda: ping(admission), 1)
         assert kind is Banned
         clock.now += (length - 1) * SECOND
-        assert refusals(lambda: ping(gate), 3) == [(Banned, 1)] * 3
+        assert refusals(lambda: ping(admission), 3) == [(Banned, 1)] * 3
         clock.now += SECOND
         lengths.append(length)
     assert lengths[:3] == [120, 240, 480]
@@ -86,40 +86,40 @@ def test_whoever_goes_on_is_banned_longer_each_time(clock: HandClock) -> None:
 
 def test_a_ban_says_until_when(clock: HandClock) -> None:
     """The text holds the end of the ban in milliseconds."""
-    gate = Gate(clock, RequestLimits(weight=0, patience=0))
+    admission = Admission(clock, RequestLimits(weight=0, patience=0))
     with pytest.raises(Banned) as caught:
-        ping(gate)
+        ping(admission)
     assert f"IP banned until {NOON // 1000 + 120_000}." in caught.value.text
 
 
 def test_patience_is_new_each_minute(clock: HandClock) -> None:
     """Who is refused now and then over the minutes is never banned."""
-    gate = Gate(clock, RequestLimits(weight=0, patience=2))
+    admission = Admission(clock, RequestLimits(weight=0, patience=2))
     for _ in range(5):
-        assert refusals(lambda: ping(gate), 2) == [(TooMuch, 60)] * 2
+        assert refusals(lambda: ping(admission), 2) == [(TooMuch, 60)] * 2
         clock.now += MINUTE
 
 
 def test_raw_requests_count_by_five_minutes_of_the_clock(clock: HandClock) -> None:
     """They count whatever they weigh, and start again at the next five minutes."""
     clock.now += 60 * SECOND + 1
-    gate = Gate(clock, RequestLimits(raw_requests=3))
+    admission = Admission(clock, RequestLimits(raw_requests=3))
     for _ in range(3):
-        ping(gate)
-    assert refusals(lambda: ping(gate), 1) == [(TooMuch, 240)]
+        ping(admission)
+    assert refusals(lambda: ping(admission), 1) == [(TooMuch, 240)]
     clock.now = NOON + 5 * MINUTE
-    ping(gate)
+    ping(admission)
 
 
 def test_limits_go_by_address(clock: HandClock) -> None:
     """One address that has used everything up does not stand in another's way; endless ones are forgotten."""
-    gate = Gate(clock, RequestLimits(weight=1, patience=0))
-    ping(gate, "127.0.0.1")
-    refusals(lambda: ping(gate, "127.0.0.1"), 1)
-    ping(gate, "127.0.0.2")
+    admission = Admission(clock, RequestLimits(weight=1, patience=0))
+    ping(admission, "127.0.0.1")
+    refusals(lambda: ping(admission, "127.0.0.1"), 1)
+    ping(admission, "127.0.0.2")
     for number in range(1000):
-        gate.knock(Request(b"", b"", {"X-MBX-APIKEY": "k"}, f"127.0.1.{number}"))
-    assert len(gate._callers) <= 256
+        admission.count_request(Request(b"", b"", {"X-MBX-APIKEY": "k"}, f"127.0.1.{number}"))
+    assert len(admission._callers) <= 256
 
 
 def test_order_counts_by_interval() -> None:
@@ -225,7 +225,7 @@ def test_order_counts_over_http() -> None:
         ):
             # Wherever in the ten seconds this begins: a clock that has just begun a new interval.
             exchange.advance(10 - client.public("/api/v3/time").body["serverTime"] / 1000 % 10 + 0.1)
-            at = exchange._venue.clock() // 1000
+            at = exchange._app.clock() // 1000
             answers = [
                 client.limit("BUY", 50000, timestamp=at),
                 same.signed("POST", "/api/v3/orderList/oco", headers=None, timestamp=at, **OCO),

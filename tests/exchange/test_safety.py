@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from wire import OPEN_ORDERS, Client
 
-from nbext.exchange.api.app import Venue
+from nbext.exchange.api.app import App
 from nbext.exchange.engine.limits import RequestLimits
-from nbext.exchange.http.server import MAX_CONNECTIONS, Listener
+from nbext.exchange.http.server import MAX_CONNECTIONS, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,10 +107,10 @@ def test_who_waits_for_an_answer_keeps_its_connection(exchange: LocalExchange) -
 
 
 @contextmanager
-def impatient() -> Iterator[Listener]:
+def impatient() -> Iterator[Server]:
     """Serve with deadlines of 0.4 seconds."""
-    venue = Venue(seed=0, max_num_orders=200, request_limits=RequestLimits(), order_limits=(50, 100))
-    serving = Listener(venue, 0, header_seconds=0.4, body_seconds=0.4)
+    app = App(seed=0, max_num_orders=200, request_limits=RequestLimits(), order_limits=(50, 100))
+    serving = Server(app, 0, header_seconds=0.4, body_seconds=0.4)
     with asyncio.Runner() as runner:
         stopping = asyncio.Event()
         thread = threading.Thread(target=runner.run, args=(serving.serve(stopping),))
@@ -164,7 +164,7 @@ def test_parameters_are_bounded(exchange: LocalExchange, client: Client) -> None
 
 
 def test_no_origin_is_allowed(client: Client) -> None:
-    """No reply carries a CORS header, backstage neither, whatever the page asks."""
+    """No reply carries a CORS header, control neither, whatever the page asks."""
     asks = {"Origin": "http://evil.example", "Access-Control-Request-Method": "DELETE"}
     for method, path in (("OPTIONS", OPEN_ORDERS), ("OPTIONS", "/nbext/faults"), ("GET", "/api/v3/ping")):
         answer = client.send(method, path, headers=asks)

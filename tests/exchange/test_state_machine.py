@@ -238,7 +238,7 @@ class Trading(RuleBasedStateMachine):
             order = orders[number % len(orders)]
             side = "SELL" if order.side == "BUY" else "BUY"
             params = {"timeInForce": "IOC", "quantity": size, "price": order.limit, "selfTradePreventionMode": mode}
-            maker = self.exchange._venue.maker
+            maker = self.exchange._app.maker
             maker.withdraw(order.symbol)  # so that nobody better is in the way
             self.attempt(order.symbol.name, side, "LIMIT", account=account, **params)
             maker.lay(order.symbol, self.exchange.last_price(order.symbol.name))

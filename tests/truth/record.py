@@ -78,13 +78,13 @@ class Truth:
 
 def read(exchange: LocalExchange, account: str = "main") -> dict[Id, Truth]:
     """Read the whole record of an account."""
-    venue = exchange._venue
-    with venue.lock:
-        orders = venue.engine.accounts[account].orders
-        return {(name, number): _truth(each, venue) for name, some in orders.items() for number, each in some.items()}
+    app = exchange._app
+    with app.lock:
+        orders = app.engine.accounts[account].orders
+        return {(name, number): _truth(each, app) for name, some in orders.items() for number, each in some.items()}
 
 
-def _truth(order: Any, venue: Any) -> Truth:  # noqa: ANN401 - an order of any engine
+def _truth(order: Any, app: Any) -> Truth:  # noqa: ANN401 - an order of any engine
     order_list = order.order_list
     fills, executed, quote = {Decimal(0): Decimal(0)}, Decimal(0), Decimal(0)
     for fill in order.fills or ():
@@ -92,7 +92,7 @@ def _truth(order: Any, venue: Any) -> Truth:  # noqa: ANN401 - an order of any e
         fills[executed] = quote
     steps = []
     for event in order.history:
-        cause, moment = venue._happened(event)
+        cause, moment = app._happened(event)
         request = None if cause is None else cause.number or None
         amounts = event.executed, fills[event.executed]
         steps.append(Step(event.time // 1000, moment / 1000, event.status, *amounts, event.cause, request))

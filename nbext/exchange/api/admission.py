@@ -1,4 +1,4 @@
-"""The gate before the engine: keys, signatures, timing, limits and parameters (sections 3 and 5).
+"""Admission to the engine: keys, signatures, timing, limits and parameters (sections 3 and 5).
 
 It looks at the very bytes that arrived. Checks run in the order of RULES.md (checks), cheap ones first; whoever gets
 past them is handed on as an `Admission`.
@@ -70,7 +70,7 @@ class Key:
     verifiers: list[Verifier] = field(default_factory=list, repr=False)
 
 
-class Admission(NamedTuple):
+class Call(NamedTuple):
     """A request that may go to the engine."""
 
     endpoint: Endpoint
@@ -154,7 +154,7 @@ def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
 _unquote = partial(unquote_plus, errors="replace")
 
 
-class Gate:
+class Admission:
     """Decides which requests reach the engine.
 
     Parameters
@@ -171,7 +171,7 @@ class Gate:
         self.dialect = Dialect()
         self.keys: dict[str, Key] = {}
         self._callers: dict[str, Caller] = {}
-        self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
+        self._anonymous = Caller(replace(self.limits, patience=sys.maxsize))
 
     def caller(self, request: Request) -> Caller:
         """Return what is known of the address that a request comes from.
@@ -180,7 +180,7 @@ class Gate:
         own, in common, and are never banned: what they do stands in nobody's way.
         """
         if request.headers.get("X-MBX-APIKEY") not in self.keys:
-            return self._strangers
+            return self._anonymous
         address = request.address
         caller = self._callers.get(address)
         if caller is None:
@@ -195,14 +195,14 @@ class Gate:
     def forget_callers(self) -> None:
         """Lift every ban and count from zero again."""
         self._callers.clear()
-        self._strangers = Caller(replace(self.limits, patience=sys.maxsize))
+        self._anonymous = Caller(replace(self.limits, patience=sys.maxsize))
 
-    def knock(self, request: Request) -> None:
+    def count_request(self, request: Request) -> None:
         """Count a request against the limits of its address, whatever it asks for (this comes first)."""
-        if (caller := self.caller(request)) is not self._strangers:
-            caller.knock(self._clock())
+        if (caller := self.caller(request)) is not self._anonymous:
+            caller.count_request(self._clock())
 
-    def admit(self, endpoint: Endpoint, request: Request) -> Admission:
+    def admit(self, endpoint: Endpoint, request: Request) -> Call:
         """Check a request and read its parameters.
 
         Raises
@@ -220,7 +220,7 @@ class Gate:
         values = body | query
         weight = weigh(endpoint, values)
         caller = self.caller(request)
-        if caller is not self._strangers or (weight > CHEAP and not endpoint.is_signed):
+        if caller is not self._anonymous or (weight > CHEAP and not endpoint.is_signed):
             is_checked = not (endpoint.is_free and self.dialect.weight_refund == "never_counted")
             caller.spend(weight, now, is_checked=is_checked)
         headers = request.headers
@@ -228,7 +228,7 @@ class Gate:
         unit = time_unit(headers["X-MBX-TIME-UNIT"]) if "X-MBX-TIME-UNIT" in headers else MILLISECOND
         if not endpoint.is_signed:
             params = read(endpoint, values, is_signed=False)
-            return Admission(endpoint, params, "", can_trade=False, unit=unit, weight=weight, caller=caller)
+            return Call(endpoint, params, "", can_trade=False, unit=unit, weight=weight, caller=caller)
         api_key = headers.get("X-MBX-APIKEY", "")
         key = self.keys.get(api_key)
         if key is None and not _KEY_FORM.fullmatch(api_key):
@@ -245,17 +245,17 @@ class Gate:
         signature = values["signature"]
         if not any(verify(payload, signature) for verify in key.verifiers):
             raise Refusal(-1022, "Signature for this request is not valid.")
-        return Admission(endpoint, params, key.account, key.can_trade, unit, weight, caller, timestamp, recv_window)
+        return Call(endpoint, params, key.account, key.can_trade, unit, weight, caller, timestamp, recv_window)
 
-    def check_departure(self, admission: Admission) -> None:
+    def check_departure(self, call: Call) -> None:
         """Check the age of a signed request once more, just before the engine (3.5)."""
-        if admission.endpoint.is_signed:
-            _check_age(admission.timestamp, admission.recv_window, self._clock())
+        if call.endpoint.is_signed:
+            _check_age(call.timestamp, call.recv_window, self._clock())
 
-    def forgive(self, admission: Admission) -> None:
+    def refund(self, call: Call) -> None:
         """Take back the weight of a trade request that succeeded (5.4)."""
-        if admission.endpoint.is_free and admission.caller is not None:
-            admission.caller.weight.add(-admission.weight, self._clock())
+        if call.endpoint.is_free and call.caller is not None:
+            call.caller.weight.add(-call.weight, self._clock())
 
     def used_weight(self, request: Request) -> int:
         """Return the weight that has been used in this minute where a request comes from."""
@@ -278,7 +278,7 @@ def time_unit(word: str) -> int:
 
 
 def read(endpoint: Endpoint, values: Mapping[str, str], *, is_signed: bool) -> dict[str, Value]:
-    """Count, name-check and read parameters (3.7); the timing ones are read by the gate itself."""
+    """Count, name-check and read parameters (3.7); the timing ones are read by `Admission` itself."""
     readers = endpoint.readers
     timing = TIMING_NAMES if is_signed else ()
     expected = len(readers) + len(timing)

@@ -1,7 +1,7 @@
-"""The venue: everything behind the HTTP face, and the way of a request through it.
+"""The app: everything behind HTTP, and the way of a request through it.
 
-It owns the clock, the engine, the gate, the faults and the record of what was asked. A request comes in by
-`enter`, where the gate looks at it, and reaches the engine by `execute`; between the two, time may pass.
+It owns the clock, the engine, the admission, the faults and the record of what was asked. A request comes in by
+`enter`, where it is checked, and reaches the engine by `execute`; between the two, time may pass.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from nbext.exchange.api import admission as gate
 from nbext.exchange.api import past
+from nbext.exchange.api.admission import Admission, Key
 from nbext.exchange.api.endpoints import BY_PATH
 from nbext.exchange.api.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
-from nbext.exchange.api.handlers import Desk
+from nbext.exchange.api.handlers import Handlers
 from nbext.exchange.api.reads import Reads
 from nbext.exchange.api.replies import Json, write
 from nbext.exchange.api.shapes import shaped
@@ -35,6 +35,7 @@ from nbext.exchange.engine.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nbext.exchange.api.admission import Call, Request, Verifier
     from nbext.exchange.api.endpoints import Endpoint
     from nbext.exchange.engine.orders import Event
 
@@ -71,13 +72,13 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Visit:
-    """A request on its way through the venue."""
+class RequestContext:
+    """A request on its way through the exchange."""
 
     entry: Entry
-    request: gate.Request
+    request: Request
     engine: Engine
-    admission: gate.Admission | None = None
+    call: Call | None = None
     refusal: Reply | None = None
     has_departed: bool = False  # the last check of its age is behind it
 
@@ -90,7 +91,7 @@ class Visit:
         return None
 
 
-class Venue:
+class App:
     """An exchange without its HTTP face.
 
     Parameters
@@ -137,12 +138,12 @@ class Venue:
         self._causes: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._asked = 0
-        self._to_forgive: deque[gate.Admission] = deque()
+        self._to_refund: deque[Call] = deque()
         self.lock = threading.RLock()
         self.errors: list[Exception] = []
         self.faults = Faults(self.lock, self._faults_changed)
         self.reads = Reads(self.faults, self.steady_clock, keeps_past=keeps_past)
-        self.gate = gate.Gate(self.clock, request_limits)
+        self.admission = Admission(self.clock, request_limits)
         self.open(dialect or Dialect())
 
     def open(self, dialect: Dialect) -> None:
@@ -158,8 +159,8 @@ class Venue:
             self._moment = self.clock() + self._engine_ahead
             self._causes[self._moment] = cause[0], self.steady_clock()
         self._entries.clear()
-        self.gate.dialect = dialect
-        self.gate.forget_callers()
+        self.admission.dialect = dialect
+        self.admission.forget_callers()
         with localcontext(EXACT):
             self.engine = Engine(
                 seed=self._seed,
@@ -171,17 +172,17 @@ class Venue:
                 given_out=self._given_out,
             )
             self.maker = MarketMaker(self.engine, self._seed)
-            for key in self.gate.keys.values():
+            for key in self.admission.keys.values():
                 self.engine.account(key.account)
-        self.desk = Desk(self.engine, self.gate.limits, self.clock, self.maker)
-        self.reads.open(self.engine, self.desk, self._seed)
+        self.handlers = Handlers(self.engine, self.admission.limits, self.clock, self.maker)
+        self.reads.open(self.engine, self.handlers, self._seed)
 
-    def add_key(self, api_key: str, account: str, verifier: gate.Verifier, *, can_trade: bool) -> None:
+    def add_key(self, api_key: str, account: str, verifier: Verifier, *, can_trade: bool) -> None:
         """Let an API key act for an account, which is opened when it is new, with one more kind of signature."""
         with self.lock:
             self.engine.account(account)
             self.reads.prepare()
-            self.gate.keys.setdefault(api_key, gate.Key(account, can_trade=can_trade)).verifiers.append(verifier)
+            self.admission.keys.setdefault(api_key, Key(account, can_trade=can_trade)).verifiers.append(verifier)
 
     # Time. It stands still within a step, and no two steps that change something share a moment: the moment
     # of an event says which request caused it.
@@ -236,108 +237,108 @@ class Venue:
 
     # The way of a request.
 
-    def arrive(self, method: str, path: str, request: gate.Request) -> Visit:
+    def arrive(self, method: str, path: str, request: Request) -> RequestContext:
         """Write a request into the record."""
         with self.lock:
             self._asked += 1
             entry = Entry(self._asked, self.clock() // MILLISECOND, method, path)
             self._entries.append(entry)
-            return Visit(entry, request, self.engine)
+            return RequestContext(entry, request, self.engine)
 
-    def enter(self, visit: Visit) -> None:
-        """Let the gate look at a request, in its order (RULES.md, checks)."""
-        entry = visit.entry
+    def enter(self, context: RequestContext) -> None:
+        """Check a request in the usual order (RULES.md, checks)."""
+        entry = context.entry
         with self.lock:
             try:
-                self.gate.knock(visit.request)
+                self.admission.count_request(context.request)
                 endpoints = BY_PATH.get(entry.path)
                 if endpoints is None:
-                    wants_html = "text/html" in visit.request.headers.get("Accept", "")
-                    visit.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
+                    wants_html = "text/html" in context.request.headers.get("Accept", "")
+                    context.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
                 elif entry.method not in endpoints:
-                    visit.refusal = Reply(405)  # RULES.md, wrong-method
+                    context.refusal = Reply(405)  # RULES.md, wrong-method
                 else:
-                    visit.admission = self._admit(endpoints[entry.method], visit.request)
+                    context.call = self._admit(endpoints[entry.method], context.request)
             except Refusal as refusal:
-                visit.refusal = refused(refusal, self.dialect)
+                context.refusal = refused(refusal, self.dialect)
             except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
-                visit.refusal = self._broken(error)
-        entry.symbol = _symbol_of(visit)
+                context.refusal = self._broken(error)
+        entry.symbol = _symbol_of(context)
 
-    def _admit(self, endpoint: Endpoint, request: gate.Request) -> gate.Admission:
-        admission = self.gate.admit(endpoint, request)
+    def _admit(self, endpoint: Endpoint, request: Request) -> Call:
+        call = self.admission.admit(endpoint, request)
         if endpoint.orders:
-            self.desk.check_order_count(admission)
-        return admission
+            self.handlers.check_order_count(call)
+        return call
 
-    def tail(self, visit: Visit) -> float:
+    def tail(self, context: RequestContext) -> float:
         """Return how long after the last check of its age a request that changes something takes, in seconds.
 
         The check is made now, unless that is no time at all.
         """
-        admission, seconds = visit.admission, self.dialect.engine_tail
-        if admission is None or admission.endpoint.method == "GET" or not seconds:
+        call, seconds = context.call, self.dialect.engine_tail
+        if call is None or call.endpoint.method == "GET" or not seconds:
             return 0.0
         try:
             with self.lock:
-                self.gate.check_departure(admission)
+                self.admission.check_departure(call)
         except Refusal:
             return 0.0  # and is made again
-        visit.has_departed = True
+        context.has_departed = True
         return seconds
 
-    def execute(self, visit: Visit) -> Reply:
-        """Carry out what the gate has let in, and answer; an error of the venue itself is kept for the caller."""
-        admission = visit.admission
-        if admission is None:
-            return visit.refusal or Reply(500)
+    def execute(self, context: RequestContext) -> Reply:
+        """Carry out an admitted request and answer; an error of the exchange itself is kept for the caller."""
+        call = context.call
+        if call is None:
+            return context.refusal or Reply(500)
         with self.lock, localcontext(EXACT):
-            if visit.engine is not self.engine:
+            if context.engine is not self.engine:
                 # It was under way when everything began anew: nothing of before reaches what comes after.
                 return unknown_outcome(-1007, self.dialect)
             headers = {"Content-Type": JSON_TYPE}
             answer: object
             try:
-                if admission.endpoint.method == "GET":
-                    answer = self.reads.answer(admission)
+                if call.endpoint.method == "GET":
+                    answer = self.reads.answer(call)
                 else:
-                    outer = self._begin(visit.entry)
+                    outer = self._begin(context.entry)
                     try:
-                        answer = self._change(visit, admission, headers)
+                        answer = self._change(context, call, headers)
                     finally:
                         self._end(outer)
-                answer = shaped(admission.endpoint.name, answer, self.dialect)
+                answer = shaped(call.endpoint.name, answer, self.dialect)
                 reply = Reply(200, to_json(answer), headers)
             except Refusal as refusal:
-                return refused(refusal, self.dialect, admission.endpoint.name)
+                return refused(refusal, self.dialect, call.endpoint.name)
             except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
                 return self._broken(error)
-        visit.entry.executed = True
+        context.entry.executed = True
         return reply
 
-    def _change(self, visit: Visit, admission: gate.Admission, headers: dict[str, str]) -> object:
-        orders = admission.endpoint.orders
+    def _change(self, context: RequestContext, call: Call, headers: dict[str, str]) -> object:
+        orders = call.endpoint.orders
         try:
-            if not visit.has_departed:
-                self.gate.check_departure(admission)
+            if not context.has_departed:
+                self.admission.check_departure(call)
         except Refusal:
             if orders:
-                self.desk.count_orders(admission)  # RULES.md, refused-count: this check is late enough to count
+                self.handlers.count_orders(call)  # RULES.md, refused-count: this check is late enough to count
             raise
-        answer = self.reads.for_cancel(admission).answer(admission)
+        answer = self.reads.for_cancel(call).answer(call)
         if self.dialect.weight_refund == "after_answer":
-            self._to_forgive.append(admission)
+            self._to_refund.append(call)
         else:
-            self.gate.forgive(admission)
+            self.admission.refund(call)
         if orders:
-            headers |= self.desk.count_orders(admission)
+            headers |= self.handlers.count_orders(call)
         return answer
 
-    def limit_headers(self, request: gate.Request) -> dict[str, str]:
+    def limit_headers(self, request: Request) -> dict[str, str]:
         """Return the headers that every reply carries (5.2)."""
-        used = str(self.gate.used_weight(request))
-        while self._to_forgive:
-            self.gate.forgive(self._to_forgive.popleft())
+        used = str(self.admission.used_weight(request))
+        while self._to_refund:
+            self.admission.refund(self._to_refund.popleft())
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
     def held_back(self, reply: Reply) -> Reply:
@@ -459,8 +460,8 @@ def to_json(reply: object) -> bytes:
     return (reply if isinstance(reply, Json) else write(reply)).encode()
 
 
-def _symbol_of(visit: Visit) -> str | None:
-    if visit.admission is None:
-        return visit.symbol()
-    symbol = visit.admission.params.get("symbol")
+def _symbol_of(context: RequestContext) -> str | None:
+    if context.call is None:
+        return context.symbol()
+    symbol = context.call.params.get("symbol")
     return symbol if isinstance(symbol, str) else None

@@ -177,7 +177,7 @@ def _other(name: str, value: object) -> object:
     return str(int(text) + OTHER_IDS) if text.isdecimal() else text[::-1]
 
 
-class Coming:
+class UpcomingRequests:
     """Requests to come that are like this; each method says what shall go wrong with them.
 
     Parameters
@@ -370,7 +370,7 @@ def _error(code: int, text: str) -> str:
 
 
 class _Directly:
-    """A method of `Coming` with the arguments of `Faults.on` before its own: ``faults.fail("DELETE", code=-1007)``."""
+    """A method of `UpcomingRequests` after the arguments of `Faults.on`: ``faults.fail("DELETE", code=-1007)``."""
 
     def __set_name__(self, _: type, name: str) -> None:
         self._name = name
@@ -385,7 +385,7 @@ class _Directly:
 
 
 class Faults:
-    """What goes wrong at an exchange: `on` says which requests meet a fault, and `Coming` which faults there are.
+    """What goes wrong at an exchange: `on` says which requests meet a fault, and `UpcomingRequests` which fault.
 
     Parameters
     ----------
@@ -411,7 +411,9 @@ class Faults:
         self._lag = 0.0
         self._skew = 0.0
 
-    def on(self, method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1) -> Coming:
+    def on(
+        self, method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1
+    ) -> UpcomingRequests:
         """Return the next requests like this, for something to go wrong with them.
 
         One request meets one fault, the one that was asked for first.
@@ -427,7 +429,7 @@ class Faults:
         times : int, optional
             How many of them; None is every one until `clear`.
         """
-        return Coming(self, method, path, symbol, times)
+        return UpcomingRequests(self, method, path, symbol, times)
 
     answer_late = _Directly()
     execute_late = _Directly()

@@ -1,4 +1,4 @@
-"""The desk: each endpoint's call, from checked parameters to the engine and back to a reply.
+"""Handlers: each endpoint's call, from checked parameters to the engine and back to a reply.
 
 One method per endpoint. It knows neither HTTP nor signatures.
 """
@@ -21,7 +21,7 @@ from nbext.exchange.engine.tickets import ZERO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.exchange.api.admission import Admission
+    from nbext.exchange.api.admission import Call
     from nbext.exchange.api.endpoints import Value
     from nbext.exchange.api.replies import Json, Report
     from nbext.exchange.engine.engine import Engine
@@ -52,7 +52,7 @@ LISTS = {
 }
 
 
-class Desk:
+class Handlers:
     """Serves admitted requests.
 
     Parameters
@@ -72,16 +72,16 @@ class Desk:
         self._clock = clock
         self._limits = limits
         self._maker = maker
-        self._calls: dict[str, Callable[[Admission], Answer]] = {
+        self._calls: dict[str, Callable[[Call], Answer]] = {
             "ping": lambda _: {},
-            "time": lambda asked: {"serverTime": self._clock() // asked.unit},
+            "time": lambda call: {"serverTime": self._clock() // call.unit},
             "exchangeInfo": self._exchange_info,
             "depth": self._depth,
             "trades": self._public_trades,
             "avgPrice": self._average_price,
-            "ticker/24hr": lambda asked: self._ticker(asked, lambda symbol: self._day(asked, symbol)),
-            "ticker/price": lambda asked: self._ticker(asked, self._price),
-            "ticker/bookTicker": lambda asked: self._ticker(asked, self._best),
+            "ticker/24hr": lambda call: self._ticker(call, lambda symbol: self._day(call, symbol)),
+            "ticker/price": lambda call: self._ticker(call, self._price),
+            "ticker/bookTicker": lambda call: self._ticker(call, self._best),
             "order": self._place,
             "test": self._test,
             "cancelReplace": self._replace,
@@ -100,34 +100,34 @@ class Desk:
             "rateLimit": self._rate_limit,
         }
 
-    def with_engine(self, engine: Engine) -> Desk:
+    def with_engine(self, engine: Engine) -> Handlers:
         """Return another one for another engine, or for one as it was."""
-        return Desk(engine, self._limits, self._clock, self._maker)
+        return Handlers(engine, self._limits, self._clock, self._maker)
 
-    def answer(self, asked: Admission) -> Answer:
+    def answer(self, call: Call) -> Answer:
         """Carry out one admitted request and return its reply."""
-        return self._calls[asked.endpoint.name](asked)
+        return self._calls[call.endpoint.name](call)
 
     # Placing.
 
-    def _place(self, asked: Admission) -> Report:
-        params = asked.params
+    def _place(self, call: Call) -> Report:
+        params = call.params
         symbol = self._symbol(params)
-        account = self._engine.account(asked.account)
+        account = self._engine.account(call.account)
         ticket = _with_stp(params, symbol, parsing.single(params))
         kind = _word(params, "newOrderRespType")
 
         def write(order: Order) -> Report:
-            return replies.placement(order, asked.unit, kind)
+            return replies.placement(order, call.unit, kind)
 
         if account.name == MARKET_ACCOUNT:
             return self._maker.place(symbol, ticket, write)
         return self._engine.place(account, symbol, ticket, write)
 
-    def _test(self, asked: Admission) -> Report:
-        params = asked.params
+    def _test(self, call: Call) -> Report:
+        params = call.params
         symbol = self._symbol(params)
-        account = self._engine.account(asked.account)
+        account = self._engine.account(call.account)
         self._engine.check(account, symbol, _with_stp(params, symbol, parsing.single(params)))
         if not params.get("computeCommissionRates"):
             return {}
@@ -145,24 +145,24 @@ class Desk:
             },
         }
 
-    def _place_list(self, asked: Admission) -> Report:
-        params = asked.params
+    def _place_list(self, call: Call) -> Report:
+        params = call.params
         symbol = self._symbol(params)
-        ticket: ListTicket = LISTS[asked.endpoint.name](params)
+        ticket: ListTicket = LISTS[call.endpoint.name](params)
         for leg in ticket.legs:
             _with_stp(params, symbol, leg)
         kind = _word(params, "newOrderRespType")
 
         def write(order_list: OrderList) -> Report:
-            return replies.placed_list(order_list, asked.unit, kind or self._engine.dialect.list_response)
+            return replies.placed_list(order_list, call.unit, kind or self._engine.dialect.list_response)
 
-        return self._engine.place_list(self._engine.account(asked.account), symbol, ticket, write)
+        return self._engine.place_list(self._engine.account(call.account), symbol, ticket, write)
 
-    def _replace(self, asked: Admission) -> Report:
+    def _replace(self, call: Call) -> Report:
         """Serve a cancel-replace: bodies as in rest-api.md, "Cancel an Existing Order and Send a New Order"."""
-        params = asked.params
+        params = call.params
         symbol = self._symbol(params)
-        account = self._engine.account(asked.account)
+        account = self._engine.account(call.account)
         order_id, client_id = _number(params, "cancelOrderId"), _word(params, "cancelOrigClientOrderId")
         if order_id is None and client_id is None:
             raise self._neither("cancelOrigClientOrderId", "cancelOrderId")
@@ -174,15 +174,15 @@ class Desk:
             row = self._engine.cancel(
                 account, symbol, order_id, client_id, cancel_id=cancel_id, restrictions=restrictions
             )
-            report: Report = json.loads(replies.canceled_row(row, asked.unit))
+            report: Report = json.loads(replies.canceled_row(row, call.unit))
             return report
 
         def place() -> Report:
-            self._check_room(asked)
-            return self._engine.place(account, symbol, ticket, lambda order: replies.placement(order, asked.unit, kind))
+            self._check_room(call)
+            return self._engine.place(account, symbol, ticket, lambda order: replies.placement(order, call.unit, kind))
 
         stops = params["cancelReplaceMode"] == "STOP_ON_FAILURE"
-        too_much = self._too_much(asked)
+        too_much = self._too_much(call)
         halves = self._engine.replace(account, symbol, ticket, cancel, place, stop_on_failure=stops)
         canceled, placed = halves
         data = {
@@ -195,36 +195,36 @@ class Desk:
         if successes == len(halves):
             return data
         if not isinstance(placed, Refusal):
-            self.count_orders(asked)  # one that was not attempted counts too, says the same page
+            self.count_orders(call)  # one that was not attempted counts too, says the same page
         # The page's table has 429 where the first failure stops, and 400 and 409 as usual where it does not.
         retry_after = too_much.retry_after if stops and too_much is not None else None
         raise ReplaceFailed(data, is_partial=successes > 0, retry_after=retry_after)
 
-    def check_order_count(self, asked: Admission) -> None:
+    def check_order_count(self, call: Call) -> None:
         """Refuse a placement that the unfilled order count has no room for (5.2)."""
-        if asked.params.get("orderRateLimitExceededMode") != "CANCEL_ONLY":
-            self._check_room(asked)
+        if call.params.get("orderRateLimitExceededMode") != "CANCEL_ONLY":
+            self._check_room(call)
 
-    def _check_room(self, asked: Admission) -> None:
-        too_much = self._too_much(asked)
+    def _check_room(self, call: Call) -> None:
+        too_much = self._too_much(call)
         if too_much is not None:
             raise too_much
 
-    def _too_much(self, asked: Admission) -> TooMuch | None:
-        account = self._engine.account(asked.account)
+    def _too_much(self, call: Call) -> TooMuch | None:
+        account = self._engine.account(call.account)
         now = self._engine.now()
-        exhausted = account.order_count.exhausted(asked.endpoint.orders, now)
+        exhausted = account.order_count.exhausted(call.endpoint.orders, now)
         if exhausted is None:
             return None
         window, interval = exhausted
         says = f"Too many new orders; current limit is {window.limit} orders per {interval}."
         return TooMuch(-1015, says, window.seconds_left(now))
 
-    def count_orders(self, asked: Admission) -> dict[str, str]:
+    def count_orders(self, call: Call) -> dict[str, str]:
         """Count an accepted placement and return the headers that say so (5.3)."""
-        count = self._engine.account(asked.account).order_count
+        count = self._engine.account(call.account).order_count
         now = self._engine.now()
-        count.placed(asked.endpoint.orders, now)
+        count.placed(call.endpoint.orders, now)
         return {
             "X-MBX-ORDER-COUNT-10S": str(count.ten_seconds.at(now)),
             "X-MBX-ORDER-COUNT-1D": str(count.day.at(now)),
@@ -232,41 +232,41 @@ class Desk:
 
     # Canceling.
 
-    def _cancel(self, asked: Admission) -> Json:
-        params = asked.params
+    def _cancel(self, call: Call) -> Json:
+        params = call.params
         symbol = self._symbol(params)
         order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
         if order_id is None and client_id is None:
             raise self._neither("origClientOrderId", "orderId")
         row = self._engine.cancel(
-            self._engine.account(asked.account),
+            self._engine.account(call.account),
             symbol,
             order_id,
             client_id,
             cancel_id=_word(params, "newClientOrderId"),
             restrictions=_word(params, "cancelRestrictions"),
         )
-        return replies.canceled_row(row, asked.unit)
+        return replies.canceled_row(row, call.unit)
 
-    def _cancel_list(self, asked: Admission) -> Json:
-        params = asked.params
+    def _cancel_list(self, call: Call) -> Json:
+        params = call.params
         symbol = self._symbol(params)
         list_id, client_id = _number(params, "orderListId"), _word(params, "listClientOrderId")
         if list_id is None and client_id is None:
             raise self._neither("orderListId", "listClientOrderId")
         row = self._engine.cancel_list(
-            self._engine.account(asked.account),
+            self._engine.account(call.account),
             symbol,
             list_id,
             client_id,
             cancel_id=_word(params, "newClientOrderId"),
         )
-        return replies.canceled_row(row, asked.unit)
+        return replies.canceled_row(row, call.unit)
 
-    def _cancel_all(self, asked: Admission) -> Json:
-        symbol = self._symbol(asked.params)
-        rows = self._engine.cancel_all(self._engine.account(asked.account), symbol)
-        return replies.canceled_rows(rows, asked.unit)
+    def _cancel_all(self, call: Call) -> Json:
+        symbol = self._symbol(call.params)
+        rows = self._engine.cancel_all(self._engine.account(call.account), symbol)
+        return replies.canceled_rows(rows, call.unit)
 
     def _neither(self, first: str, second: str) -> Refusal:
         code = self._engine.dialect.neither_id_code
@@ -274,13 +274,13 @@ class Desk:
 
     # Asking about orders.
 
-    def _query(self, asked: Admission) -> Report:
-        params = asked.params
+    def _query(self, call: Call) -> Report:
+        params = call.params
         symbol = self._symbol(params)
         order_id, client_id = _number(params, "orderId"), _word(params, "origClientOrderId")
         if order_id is None and client_id is None:
             raise self._neither("origClientOrderId", "orderId")
-        order = self._engine.account(asked.account).find(symbol.name, order_id, client_id)
+        order = self._engine.account(call.account).find(symbol.name, order_id, client_id)
         if order is None:
             raise Refusal(-2013, "Order does not exist.")
         if client_id is not None and client_id not in self._ids(order):
@@ -290,18 +290,18 @@ class Desk:
         if self._is_archived(order):
             says = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
             raise Refusal(-2026, says)
-        return self._queried(order, asked, with_reason=True)
+        return self._queried(order, call, with_reason=True)
 
-    def _queried(self, order: Order, asked: Admission, *, with_reason: bool = False) -> Report:
+    def _queried(self, order: Order, call: Call, *, with_reason: bool = False) -> Report:
         shown = order.current_id if self._engine.dialect.cancel_id_in_queries == "cancel_id" else order.own_id
-        return replies.queried(order, asked.unit, shown, with_reason=with_reason)
+        return replies.queried(order, call.unit, shown, with_reason=with_reason)
 
     def _ids(self, order: Order) -> set[str]:
         """Return the client ids by which an order is found."""
-        speaks = self._engine.dialect
-        if order.cancel_id is None or speaks.cancel_id_in_queries == "own_id":
+        dialect = self._engine.dialect
+        if order.cancel_id is None or dialect.cancel_id_in_queries == "own_id":
             return {order.own_id}
-        return {order.cancel_id} if speaks.old_id_lookup == "not_found" else {order.own_id, order.cancel_id}
+        return {order.cancel_id} if dialect.old_id_lookup == "not_found" else {order.own_id, order.cancel_id}
 
     def _is_archived(self, order: Order) -> bool:
         """Tell whether an order ended without a fill so long ago that queries no longer find it (section 6)."""
@@ -311,18 +311,18 @@ class Desk:
         since = order.time if start == "creation" else order.update_time
         return self._engine.now() - since > ARCHIVE_AGE
 
-    def _open_orders(self, asked: Admission) -> list[Report]:
-        account = self._engine.account(asked.account)
-        if "symbol" in asked.params:
-            names: Iterable[str] = [self._symbol(asked.params).name]
+    def _open_orders(self, call: Call) -> list[Report]:
+        account = self._engine.account(call.account)
+        if "symbol" in call.params:
+            names: Iterable[str] = [self._symbol(call.params).name]
         else:
             names = self._engine.symbols
         # RULES.md, pending-listed and open-rows: one flat row per live or pending leg, ascending in each symbol.
-        return [self._queried(order, asked) for name in names for order in account.open[name].values()]
+        return [self._queried(order, call) for name in names for order in account.open[name].values()]
 
-    def _all_orders(self, asked: Admission) -> list[Report]:
-        params = asked.params
-        known = self._engine.account(asked.account).orders[self._symbol(params).name].values()
+    def _all_orders(self, call: Call) -> list[Report]:
+        params = call.params
+        known = self._engine.account(call.account).orders[self._symbol(params).name].values()
         orders = [order for order in known if not self._is_archived(order)]
         first = _number(params, "orderId")
         dialect = self._engine.dialect
@@ -336,20 +336,20 @@ class Desk:
             rows = [order for order in orders if order.order_id >= first][: _rows(params)]
         else:
             rows = orders[-_rows(params) :]
-        return [self._queried(order, asked, with_reason=True) for order in rows]
+        return [self._queried(order, call, with_reason=True) for order in rows]
 
-    def _query_list(self, asked: Admission) -> Report:
-        list_id, client_id = _number(asked.params, "orderListId"), _word(asked.params, "origClientOrderId")
+    def _query_list(self, call: Call) -> Report:
+        list_id, client_id = _number(call.params, "orderListId"), _word(call.params, "origClientOrderId")
         if list_id is None and client_id is None:
             raise self._neither("orderListId", "origClientOrderId")
         # With both, only the client id counts (section 13).
-        order_list = self._engine.account(asked.account).find_list(None if client_id else list_id, client_id)
+        order_list = self._engine.account(call.account).find_list(None if client_id else list_id, client_id)
         if order_list is None:
             raise Refusal(self._engine.dialect.unknown_list_code, "Order list does not exist.")
-        return self._listed(order_list, asked)
+        return self._listed(order_list, call)
 
-    def _listed(self, order_list: OrderList, asked: Admission) -> Report:
-        report = replies.listed(order_list, asked.unit)
+    def _listed(self, order_list: OrderList, call: Call) -> Report:
+        report = replies.listed(order_list, call.unit)
         if self._engine.dialect.list_order_ids == "cancel_id":
             for order, leg in zip(report["orders"], order_list.legs, strict=True):
                 order["clientOrderId"] = leg.current_id
@@ -359,13 +359,13 @@ class Desk:
                     order["expiryReason"] = leg.expiry_reason
         return report
 
-    def _open_lists(self, asked: Admission) -> list[Report]:
-        lists = self._engine.account(asked.account).open_lists.values()
-        return [self._listed(order_list, asked) for order_list in lists]
+    def _open_lists(self, call: Call) -> list[Report]:
+        lists = self._engine.account(call.account).open_lists.values()
+        return [self._listed(order_list, call) for order_list in lists]
 
-    def _all_lists(self, asked: Admission) -> list[Report]:
-        params = asked.params
-        lists = list(self._engine.account(asked.account).lists.values())
+    def _all_lists(self, call: Call) -> list[Report]:
+        params = call.params
+        lists = list(self._engine.account(call.account).lists.values())
         first = _number(params, "fromId")
         has_times = "startTime" in params or "endTime" in params
         if first is not None and not (has_times and self._engine.dialect.list_from_id == "from_id_ignored"):
@@ -376,18 +376,18 @@ class Desk:
             rows = _in_span(params, lists, lambda each: each.time, self._engine.dialect.start_only_span)
         else:
             rows = lists[-_rows(params) :]
-        return [self._listed(each, asked) for each in rows]
+        return [self._listed(each, call) for each in rows]
 
     # Asking about the account.
 
-    def _account(self, asked: Admission) -> Report:
-        account = self._engine.account(asked.account)
-        omit_zero = bool(asked.params.get("omitZeroBalances"))
-        return replies.account_state(account, asked.unit, can_trade=asked.can_trade, omit_zero=omit_zero)
+    def _account(self, call: Call) -> Report:
+        account = self._engine.account(call.account)
+        omit_zero = bool(call.params.get("omitZeroBalances"))
+        return replies.account_state(account, call.unit, can_trade=call.can_trade, omit_zero=omit_zero)
 
-    def _trades(self, asked: Admission) -> list[Report]:
-        params = asked.params
-        fills = list(self._engine.account(asked.account).fills[self._symbol(params).name])
+    def _trades(self, call: Call) -> list[Report]:
+        params = call.params
+        fills = list(self._engine.account(call.account).fills[self._symbol(params).name])
         sent = frozenset(params) & {"orderId", "startTime", "endTime", "fromId"}
         if len(sent) > 1 and sent not in ({"startTime", "endTime"}, {"orderId", "fromId"}):
             raise refusals.bad_combination()
@@ -400,10 +400,10 @@ class Desk:
             fills = [fill for fill in fills if fill.trade_id >= first][: _rows(params)]
         else:
             fills = fills[-_rows(params) :]
-        return [replies.trade(fill, asked.unit) for fill in fills]
+        return [replies.trade(fill, call.unit) for fill in fills]
 
-    def _rate_limit(self, asked: Admission) -> list[Report]:
-        count = self._engine.account(asked.account).order_count
+    def _rate_limit(self, call: Call) -> list[Report]:
+        count = self._engine.account(call.account).order_count
         now = self._engine.now()
         return [
             _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit) | {"count": count.ten_seconds.at(now)},
@@ -412,11 +412,11 @@ class Desk:
 
     # Asking about the market.
 
-    def _exchange_info(self, asked: Admission) -> Report:
-        params = asked.params
+    def _exchange_info(self, call: Call) -> Report:
+        params = call.params
         if "symbolStatus" in params and ("symbol" in params or "symbols" in params):
             raise refusals.bad_combination()
-        speaks, count = self._engine.dialect, self._engine.account("main").order_count
+        dialect, count = self._engine.dialect, self._engine.account("main").order_count
         chosen = self._chosen(params)
         if "permissions" in params:
             if "symbol" in params or "symbols" in params:
@@ -429,22 +429,22 @@ class Desk:
                 del entry["permissionSets"]
         return {
             "timezone": "UTC",
-            "serverTime": self._clock() // asked.unit,
+            "serverTime": self._clock() // call.unit,
             "rateLimits": [
                 _limit("REQUEST_WEIGHT", "MINUTE", 1, self._limits.weight),
                 _limit("ORDERS", "SECOND", 10, count.ten_seconds.limit),
                 _limit("ORDERS", "DAY", 1, count.day.limit),
                 _limit("RAW_REQUESTS", "MINUTE", 5, self._limits.raw_requests),
             ],
-            "exchangeFilters": self._engine.filters.wire if speaks.exchange_filters == "listed" else [],
+            "exchangeFilters": self._engine.filters.wire if dialect.exchange_filters == "listed" else [],
             "symbols": entries,
         }
 
-    def _depth(self, asked: Admission) -> Report:
-        symbol = self._symbol(asked.params)
-        _check_status(symbol, asked.params)
+    def _depth(self, call: Call) -> Report:
+        symbol = self._symbol(call.params)
+        _check_status(symbol, call.params)
         market = self._engine.markets[symbol.name]
-        wanted = _number(asked.params, "limit")
+        wanted = _number(call.params, "limit")
         limit = min(DEFAULT_DEPTH if wanted is None else wanted, MAX_DEPTH)
         sides = {
             word: [
@@ -456,10 +456,10 @@ class Desk:
         }
         return {"lastUpdateId": market.update_id, **sides}
 
-    def _ticker(self, asked: Admission, row: Callable[[Symbol], Report]) -> Answer:
-        chosen = self._chosen(asked.params)
-        if "symbol" in asked.params:
-            _check_status(chosen[0], asked.params)
+    def _ticker(self, call: Call, row: Callable[[Symbol], Report]) -> Answer:
+        chosen = self._chosen(call.params)
+        if "symbol" in call.params:
+            _check_status(chosen[0], call.params)
             return row(chosen[0])
         return [row(symbol) for symbol in chosen]
 
@@ -470,21 +470,21 @@ class Desk:
     def _best(self, symbol: Symbol) -> Report:
         return {"symbol": symbol.name, **replies.best_prices(self._engine.markets[symbol.name])}
 
-    def _day(self, asked: Admission, symbol: Symbol) -> Report:
-        is_full = asked.params.get("type") != "MINI"
-        return replies.day_ticker(self._engine.markets[symbol.name], self._engine.now(), asked.unit, is_full=is_full)
+    def _day(self, call: Call, symbol: Symbol) -> Report:
+        is_full = call.params.get("type") != "MINI"
+        return replies.day_ticker(self._engine.markets[symbol.name], self._engine.now(), call.unit, is_full=is_full)
 
-    def _public_trades(self, asked: Admission) -> list[Report]:
-        trades = self._engine.markets[self._symbol(asked.params).name].trades
-        return [replies.public_trade(trade, asked.unit) for trade in list(trades)[-_rows(asked.params) :]]
+    def _public_trades(self, call: Call) -> list[Report]:
+        trades = self._engine.markets[self._symbol(call.params).name].trades
+        return [replies.public_trade(trade, call.unit) for trade in list(trades)[-_rows(call.params) :]]
 
-    def _average_price(self, asked: Admission) -> Report:
-        market = self._engine.begin(self._symbol(asked.params))
+    def _average_price(self, call: Call) -> Report:
+        market = self._engine.begin(self._symbol(call.params))
         price = market.average(AVERAGE_MINUTES)
         return {
             "mins": AVERAGE_MINUTES,
             "price": replies.NOTHING if price is None else text(price),
-            "closeTime": replies.stamp(market.trades[-1].time, asked.unit) if market.trades else -1,
+            "closeTime": replies.stamp(market.trades[-1].time, call.unit) if market.trades else -1,
         }
 
     def _chosen(self, params: Params) -> list[Symbol]:

@@ -18,9 +18,9 @@ from nbext.exchange.engine.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nbext.exchange.api.admission import Admission
+    from nbext.exchange.api.admission import Call
     from nbext.exchange.api.faults import Faults
-    from nbext.exchange.api.handlers import Answer, Desk
+    from nbext.exchange.api.handlers import Answer, Handlers
     from nbext.exchange.engine.engine import Engine
     from nbext.exchange.engine.orders import Order
 
@@ -47,7 +47,7 @@ class Reads:
     """
 
     _engine: Engine
-    _desk: Desk
+    _handlers: Handlers
 
     def __init__(self, faults: Faults, steady_clock: Callable[[], int], *, keeps_past: bool) -> None:
         self._faults = faults
@@ -56,9 +56,9 @@ class Reads:
         self.keeps_past = False
         self._is_open = False
 
-    def open(self, engine: Engine, desk: Desk, seed: int) -> None:
-        """Begin anew, with this engine and the desk that knows it as it is."""
-        self._engine, self._desk = engine, desk
+    def open(self, engine: Engine, handlers: Handlers, seed: int) -> None:
+        """Begin anew, with this engine and the handlers that see it as it is."""
+        self._engine, self._handlers = engine, handlers
         self._random = random.Random(seed)  # noqa: S311 - which replica answers, no secret
         self._asked: dict[Order, int] = {}  # when each was asked for first, by those that forget
         self._lagging_since = 0
@@ -94,17 +94,17 @@ class Reads:
         for account in self._engine.accounts.values():
             past.note(account, self._steady_clock())
 
-    def answer(self, asked: Admission) -> Answer:
+    def answer(self, call: Call) -> Answer:
         """Answer a query."""
-        name, dialect = asked.endpoint.name, self._engine.dialect
+        name, dialect = call.endpoint.name, self._engine.dialect
         if self._are_true or name not in BEHIND:
-            return self._desk.answer(asked)
+            return self._handlers.answer(call)
         if name == "query":
-            self._forgets(asked)
+            self._forgets(call)
         older = dialect.replicas * self._random.choice((0, 0.5, 1)) if dialect.replicas else 0
         if name in MEMORY_FIRST:
             try:
-                found = self._earlier(asked, dialect.lag_memory + older, only_open=True).answer(asked)
+                found = self._earlier(call, dialect.lag_memory + older, only_open=True).answer(call)
             except Refusal as refusal:
                 if refusal.code != NO_SUCH_ORDER:
                     raise
@@ -112,15 +112,15 @@ class Reads:
                 if found or dialect.empty_memory == "empty":
                     return found
         lag = dialect.lag_memory if name in MEMORY else dialect.lag_database
-        return self._earlier(asked, lag + older).answer(asked)
+        return self._earlier(call, lag + older).answer(call)
 
-    def for_cancel(self, asked: Admission) -> Desk:
-        """Return the desk that serves what changes something: the usual one, or one that has forgotten the order."""
-        forgets = self._engine.dialect.forgetting and asked.endpoint.name == "cancel" and self._forgets(asked)
-        return self._earlier(asked, 0) if forgets else self._desk
+    def for_cancel(self, call: Call) -> Handlers:
+        """Return the handlers for a change: the usual ones, or ones that have forgotten the order."""
+        forgets = self._engine.dialect.forgetting and call.endpoint.name == "cancel" and self._forgets(call)
+        return self._earlier(call, 0) if forgets else self._handlers
 
-    def _earlier(self, asked: Admission, lag: float, *, only_open: bool = False) -> Desk:
-        """Return a desk that knows the account as it was so many seconds ago."""
+    def _earlier(self, call: Call, lag: float, *, only_open: bool = False) -> Handlers:
+        """Return handlers that see the account as it was `lag` seconds ago."""
         now = self._steady_clock()
         moment = now - int(lag * SECOND)
         if self._faults.lag:
@@ -128,22 +128,22 @@ class Reads:
             moment = min(moment, max(self._lagging_since, now - int(self._faults.lag * SECOND)))
         engine = copy(self._engine)
         then = past.look_back(
-            engine.account(asked.account),
+            engine.account(call.account),
             moment,
             only_open=only_open,
             torn=int(self._engine.dialect.torn_read * SECOND),
             without={order for order in self._asked if self._is_forgotten(order, now)},
         )
-        engine.accounts = engine.accounts | {asked.account: then}
-        return self._desk.with_engine(engine)
+        engine.accounts = engine.accounts | {call.account: then}
+        return self._handlers.with_engine(engine)
 
-    def _forgets(self, asked: Admission) -> bool:
+    def _forgets(self, call: Call) -> bool:
         """Tell whether the one order that a request names is forgotten at present; every second one will be, once."""
-        params, now = asked.params, self._steady_clock()
+        params, now = call.params, self._steady_clock()
         symbol, order_id, client_id = params["symbol"], params.get("orderId"), params.get("origClientOrderId")
         if symbol not in self._engine.symbols:
             return False
-        account = self._engine.account(asked.account)
+        account = self._engine.account(call.account)
         order = account.find(str(symbol), cast("int | None", order_id), cast("str | None", client_id))
         if order is None or not order.is_live or order.order_id % 2:
             return False

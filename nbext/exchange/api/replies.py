@@ -132,7 +132,7 @@ def queried(order: Order, unit: int, client_id: str, *, with_reason: bool = Fals
 def canceled(order: Order, unit: int) -> str:
     """Write the cancel report of one order (8.3)."""
     # As text at once: an encoder takes longer over a dict of it than the engine over the cancel. Nothing in
-    # it needs escapes: the gate lets neither quotes nor backslashes into ids and symbols (3.7).
+    # it needs escapes: admission lets neither quotes nor backslashes into ids and symbols (3.7).
     peg = _members(_peg(order)) if order.is_pegged else ""
     quantity = "" if order.awaits_quantity else f'"origQty":"{text(order.quantity)}",'
     further: Report = {}

@@ -435,15 +435,15 @@ class Engine:
     def cancel_all(self, account: Account, symbol: Symbol) -> list[Canceled]:
         """Cancel every open order of the account on the symbol, lists whole."""
         self._check_closed(symbol)
-        speaks = self.dialect
+        dialect = self.dialect
         orders = list(account.open[symbol.name].values())
         if not orders:
-            if speaks.nothing_open == "empty":
+            if dialect.nothing_open == "empty":
                 return []
-            raise refusals.not_canceled(speaks.nothing_open_text, speaks.unknown_code)
-        if speaks.uncancelable == "call_refused" and any(map(self._is_stuck, orders)):
+            raise refusals.not_canceled(dialect.nothing_open_text, dialect.unknown_code)
+        if dialect.uncancelable == "call_refused" and any(map(self._is_stuck, orders)):
             raise refusals.not_canceled()
-        if speaks.uncancelable == "left_out":
+        if dialect.uncancelable == "left_out":
             orders = [order for order in orders if not self._is_stuck(order)]
         self.begin(symbol)
         cancel_id = self.client_id()
@@ -456,7 +456,7 @@ class Engine:
             row = _row_of(order)
             if row in canceled or not order.is_live:
                 continue
-            if canceled and speaks.cancel_ids != "one":
+            if canceled and dialect.cancel_ids != "one":
                 cancel_id = self.client_id()
             canceled[row] = self._cancel_row(order, cancel_id, is_own=True)
         return list(canceled.values())
@@ -484,11 +484,11 @@ class Engine:
 
     def _cancel_row(self, order: Order, cancel_id: str, *, is_own: bool = False) -> Canceled:
         """Cancel an order, or the list that it belongs to; `is_own`: the exchange has made up the cancel's id."""
-        speaks, order_list = self.dialect, order.order_list
+        dialect, order_list = self.dialect, order.order_list
         stays = self._is_stuck(order)
-        if stays and speaks.uncancelable != "reported_open":
+        if stays and dialect.uncancelable != "reported_open":
             raise refusals.not_canceled()
-        if order_list is None or (order_list.is_done and speaks.done_list_leg == "flat"):
+        if order_list is None or (order_list.is_done and dialect.done_list_leg == "flat"):
             if not stays:
                 self.markets[order.symbol.name].cancel(order, cancel_id)
             return order
@@ -496,7 +496,7 @@ class Engine:
         if not stays:
             self._cancel_legs(order_list, live, cancel_id, is_own=is_own)
         reported = {"canceled_now": live, "all_legs": order_list.legs, "first_leg": live[:1]}
-        return order_list, reported[speaks.order_reports]
+        return order_list, reported[dialect.order_reports]
 
     def _cancel_legs(self, order_list: OrderList, live: list[Order], cancel_id: str, *, is_own: bool) -> None:
         market = self.markets[order_list.symbol.name]

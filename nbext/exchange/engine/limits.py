@@ -99,7 +99,7 @@ class Caller:
         self._bans = 0
         self._banned_until = 0
 
-    def knock(self, now: int) -> None:
+    def count_request(self, now: int) -> None:
         """Count a request, before anything about it is looked at."""
         if now < self._banned_until:
             raise Banned(self._banned_until, now)

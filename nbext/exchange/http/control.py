@@ -3,9 +3,9 @@
 They stand outside ``/api`` and ask for the same as a trade request there: the main account's API key, a
 timestamp, and a signature. Its clock is never skewed, so that a skew can be taken back. What can be asked:
 
-- ``POST /nbext/faults``: ``kind`` is a method of `Coming`, such as ``lose_answer``; the arguments of `Faults.on` and
-  its own follow in the wire's spelling (``afterExecuting=false&times=2``, ``times=all``, ``statuses=102,103``).
-  ``lag`` and ``skew`` may be set alone or along with it.
+- ``POST /nbext/faults``: ``kind`` is a method of `UpcomingRequests`, such as ``lose_answer``; the arguments of
+  `Faults.on` and its own follow in the wire's spelling (``afterExecuting=false&times=2``, ``times=all``,
+  ``statuses=102,103``). ``lag`` and ``skew`` may be set alone or along with it.
 - ``GET /nbext/faults`` and ``DELETE /nbext/faults``: what is wrong now; let everything go right again.
 - ``GET /nbext/history`` (``symbol``, ``orderId``), ``GET /nbext/orders`` (``symbol``, ``at``) and ``GET
   /nbext/requests`` (``method``, ``path``, ``symbol``): the same as the methods of `LocalExchange` of these names.
@@ -16,16 +16,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from nbext.exchange.api import admission as gate
+from nbext.exchange.api.admission import Admission, Request
 from nbext.exchange.api.app import refused, to_json
 from nbext.exchange.api.endpoints import BY_NAME, Endpoint
-from nbext.exchange.api.faults import JSON_TYPE, Coming, Reply
+from nbext.exchange.api.faults import JSON_TYPE, Reply, UpcomingRequests
 from nbext.exchange.engine.refusals import Refusal, invalid, mandatory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbext.exchange.api.app import Venue
+    from nbext.exchange.api.app import App
     from nbext.exchange.api.endpoints import Readers, Value
     from nbext.exchange.api.faults import Faults
 
@@ -95,7 +95,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str], Value], Callable[[str], obje
     "reset": ("reset", _flag, None),
     "echo": ("echo", _flag, None),
 }
-KINDS = frozenset(name for name in vars(Coming) if not name.startswith("_"))
+KINDS = frozenset(name for name in vars(UpcomingRequests) if not name.startswith("_"))
 _ASKED: Readers = {
     "kind": _text,
     "lag": _number,
@@ -125,39 +125,39 @@ ENDPOINTS = {
 }
 
 
-class Backstage:
+class Control:
     """Answers what a second process asks about faults and truth.
 
     Parameters
     ----------
-    venue : Venue
-        The venue that it belongs to.
+    app : App
+        The exchange it controls.
     """
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
-        self._gate = gate.Gate(venue.steady_clock)
-        self._gate.keys = venue.gate.keys
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._admission = Admission(app.steady_clock)
+        self._admission.keys = app.admission.keys
         self._calls: dict[str, Callable[[Mapping[str, Value]], object]] = {
             "addFault": self._add,
             "faults": lambda _: self._state(),
             "clearFaults": self._clear,
-            "history": lambda params: venue.history(_int(params["orderId"]), str(params["symbol"])),
+            "history": lambda params: app.history(_int(params["orderId"]), str(params["symbol"])),
             "orders": self._orders,
-            "requests": lambda params: venue.requests(**{name: str(value) for name, value in params.items()}),
+            "requests": lambda params: app.requests(**{name: str(value) for name, value in params.items()}),
         }
 
-    def answer(self, method: str, path: str, request: gate.Request) -> Reply:
+    def answer(self, method: str, path: str, request: Request) -> Reply:
         """Check the key and the signature, then answer."""
         endpoint = ENDPOINTS.get((method, path))
         if endpoint is None:
             return Reply(404)
         try:
-            with self._venue.lock:
-                admission = self._gate.admit(endpoint, request)
-            if admission.account != "main":
+            with self._app.lock:
+                call = self._admission.admit(endpoint, request)
+            if call.account != "main":
                 return refused(Refusal(-2015, "Invalid API-key, IP, or permissions for action."))
-            body = self._calls[endpoint.name](admission.params)
+            body = self._calls[endpoint.name](call.params)
         except Refusal as refusal:
             return refused(refusal)
         except LookupError:
@@ -167,7 +167,7 @@ class Backstage:
         return Reply(200, to_json(body), {"Content-Type": JSON_TYPE})
 
     def _add(self, params: Mapping[str, Value]) -> object:
-        faults = self._venue.faults
+        faults = self._app.faults
         kind = params.get("kind")
         if kind is not None:
             if kind not in KINDS:
@@ -185,14 +185,14 @@ class Backstage:
 
     def _orders(self, params: Mapping[str, Value]) -> object:
         symbol, at = (str(params[name]) if name in params else None for name in ("symbol", "at"))
-        return self._venue.orders(symbol, None if at is None else float(at), "main")
+        return self._app.orders(symbol, None if at is None else float(at), "main")
 
     def _clear(self, _: Mapping[str, Value]) -> object:
-        self._venue.faults.clear()
+        self._app.faults.clear()
         return self._state()
 
     def _state(self) -> object:
-        faults: Faults = self._venue.faults
+        faults: Faults = self._app.faults
         return {"lag": faults.lag, "skew": faults.skew, "faults": faults.pending()}
 
 

@@ -19,7 +19,7 @@ from tornado.iostream import StreamClosedError
 
 from nbext.exchange.api.admission import Request
 from nbext.exchange.api.faults import Reply
-from nbext.exchange.http.control import Backstage
+from nbext.exchange.http.control import Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPConnection, RequestStartLine
     from tornado.iostream import IOStream
 
-    from nbext.exchange.api.app import Venue, Visit
+    from nbext.exchange.api.app import App, RequestContext
     from nbext.exchange.api.faults import Fault
 
 HOST = "127.0.0.1"
@@ -94,7 +94,7 @@ class Connections(HTTPServer):
 class Message(HTTPMessageDelegate):
     """A request as it comes in, piece by piece; `handle` gets it when it is whole.
 
-    Tornado's own `HTTPServerRequest` takes the query apart, twice, which here only the gate may do.
+    Tornado's own `HTTPServerRequest` takes the query apart, twice, which here only `api.admission` may do.
     """
 
     target: str
@@ -123,13 +123,13 @@ class Message(HTTPMessageDelegate):
         self._handle(self)
 
 
-class Listener(HTTPServerConnectionDelegate):
-    """Serves a venue at one port of this machine.
+class Server(HTTPServerConnectionDelegate):
+    """Serves an exchange at one port of this machine.
 
     Parameters
     ----------
-    venue : Venue
-        What is behind it.
+    app : App
+        The exchange without its HTTP side.
     port : int
         Port to listen at; 0 takes a free one. A port that is taken raises OSError here.
     header_seconds, body_seconds : float
@@ -137,38 +137,38 @@ class Listener(HTTPServerConnectionDelegate):
     """
 
     def __init__(
-        self, venue: Venue, port: int, *, header_seconds: float = HEADER_SECONDS, body_seconds: float = BODY_SECONDS
+        self, app: App, port: int, *, header_seconds: float = HEADER_SECONDS, body_seconds: float = BODY_SECONDS
     ) -> None:
-        self._venue = venue
+        self._app = app
         self._deadlines = header_seconds, body_seconds
-        self._backstage = Backstage(venue)
+        self._control = Control(app)
         self._socket = socket.create_server((HOST, port), backlog=BACKLOG)
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         names = (HOST, "localhost", "[::1]")
         self._hosts = frozenset(names) | {f"{name}:{self.port}" for name in names}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: Connections
-        _listeners.add(self)
+        self._connections: Connections
+        _servers.add(self)
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Serve until told to stop, then close every connection."""
         header_seconds, body_seconds = self._deadlines
-        self._server = Connections(
+        self._connections = Connections(
             self,
             max_body_size=MAX_BODY,
             max_header_size=MAX_HEADERS,
             body_timeout=body_seconds,
         )
-        self._server.add_socket(self._socket)
-        self._tasks.add(asyncio.create_task(self._server.close_idle(header_seconds)))
+        self._connections.add_socket(self._socket)
+        self._tasks.add(asyncio.create_task(self._connections.close_idle(header_seconds)))
         await stopping.wait()
-        self._server.stop()
+        self._connections.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.close_all_connections()
-        self._server.close_detached()
+        await self._connections.close_all_connections()
+        self._connections.close_detached()
 
     def disown(self) -> None:
         """Close, in a forked child, what the parent listens at and talks over: it ends with the parent.
@@ -176,7 +176,9 @@ class Listener(HTTPServerConnectionDelegate):
         Only this process's descriptors: the event loop is shared with the parent, which would feel it.
         """
         self._socket.close()
-        for stream in list(self._server.open) if hasattr(self, "_server") else ():  # it may not have begun to serve
+        for stream in (
+            list(self._connections.open) if hasattr(self, "_server") else ()
+        ):  # it may not have begun to serve
             if stream.socket is not None:
                 stream.socket.close()
 
@@ -185,8 +187,8 @@ class Listener(HTTPServerConnectionDelegate):
         return Message(cast("HTTP1Connection", request_conn), self._handle)
 
     def _handle(self, request: Message) -> None:
-        connection, venue = request.connection, self._venue
-        self._server.heard_from(connection.stream)
+        connection, app = request.connection, self._app
+        self._connections.heard_from(connection.stream)
         if request.headers.get("Host", "").lower() not in self._hosts:
             # A page that rebinds its name to loopback must get nowhere.
             send(request, Reply(403))
@@ -200,20 +202,20 @@ class Listener(HTTPServerConnectionDelegate):
         address: str = connection.context.remote_ip  # type: ignore[attr-defined]
         arrived = Request(query.encode("latin-1"), request.body, request.headers, address)
         if path.startswith("/nbext/"):
-            send(request, self._backstage.answer(method, path, arrived))
+            send(request, self._control.answer(method, path, arrived))
             return
-        visit = venue.arrive(method, path, arrived)
-        fault = venue.faults.take(method, path, visit.symbol)
+        context = app.arrive(method, path, arrived)
+        fault = app.faults.take(method, path, context.symbol)
         if fault is None:
-            venue.enter(visit)
-            reply = venue.execute(visit)
+            app.enter(context)
+            reply = app.execute(context)
             if reply.status in TOO_MUCH:
-                reply = venue.held_back(reply)
-            visit.entry.status = reply.status
-            send(request, reply, venue.limit_headers(arrived))
+                reply = app.held_back(reply)
+            context.entry.status = reply.status
+            send(request, reply, app.limit_headers(arrived))
             return
-        self._server.owes(connection.stream)
-        self._later(self._go_wrong(fault, visit, request))
+        self._connections.owes(connection.stream)
+        self._later(self._go_wrong(fault, context, request))
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         """Let something happen beside all else."""
@@ -221,64 +223,64 @@ class Listener(HTTPServerConnectionDelegate):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _go_wrong(self, fault: Fault, visit: Visit, request: Message) -> None:
+    async def _go_wrong(self, fault: Fault, context: RequestContext, request: Message) -> None:
         """Serve a request that meets a fault. Others are served while it waits."""
-        venue, entry, connection = self._venue, visit.entry, request.connection
+        app, entry, connection = self._app, context.entry, request.connection
         entry.fault = fault.kind
         if fault.interim:
             with suppress(StreamClosedError):
                 await connection.stream.write(b"".join(map(_interim, fault.interim)))
         reply = Reply(200)
         if fault.executes:
-            venue.enter(visit)
+            app.enter(context)
             await asyncio.sleep(fault.delay)
-            tail = venue.tail(visit) if fault.hides_answer else 0.0
+            tail = app.tail(context) if fault.hides_answer else 0.0
             if tail:
-                self._later(self._execute_later(visit, tail))
+                self._later(self._execute_later(context, tail))
             else:
-                reply = venue.execute(visit)
+                reply = app.execute(context)
         else:
-            entry.symbol = visit.symbol()
+            entry.symbol = context.symbol()
             await asyncio.sleep(fault.delay)
         await asyncio.sleep(fault.late)
         reply = fault.replace(reply, f"http://{request.headers['Host']}{request.target}", request.headers)
         if reply.status in TOO_MUCH:
-            reply = venue.held_back(reply)
+            reply = app.held_back(reply)
         entry.status = None if fault.ending in {"closed", "reset", "silent"} else reply.status
         if fault.jump:
-            venue.faults.skew += fault.jump
-        headers = venue.limit_headers(visit.request)
+            app.faults.skew += fault.jump
+        headers = app.limit_headers(context.request)
         if fault.ending in {"answered", "silent"}:
             await self._go_dead(connection, _written(reply, headers) if fault.ending == "answered" else b"")
         elif fault.ending != "kept":
             await end(connection.detach(), fault, reply, headers)
         else:
             send(request, reply, headers, copies=1 if fault.pause else fault.copies)
-            self._server.heard_from(connection.stream)
+            self._connections.heard_from(connection.stream)
             if fault.copies > 1 and fault.pause:
                 await asyncio.sleep(fault.pause)
                 with suppress(StreamClosedError):
                     await connection.stream.write(_written(reply, headers))
 
-    async def _execute_later(self, visit: Visit, seconds: float) -> None:
+    async def _execute_later(self, context: RequestContext, seconds: float) -> None:
         """Let a request reach the book after all, when nobody waits for an answer any more."""
         await asyncio.sleep(seconds)
-        self._venue.execute(visit)
+        self._app.execute(context)
 
     async def _go_dead(self, connection: HTTP1Connection, last: bytes) -> None:
         """Say a last word, or none, and leave the connection open until others need its place."""
         stream = connection.detach()
-        self._server.heard_from(stream)
+        self._connections.heard_from(stream)
         with suppress(StreamClosedError):
             await stream.write(last)
 
 
-_listeners: WeakSet[Listener] = WeakSet()
+_servers: WeakSet[Server] = WeakSet()
 
 
 def _disown_all() -> None:
-    for listener in list(_listeners):
-        listener.disown()
+    for server in list(_servers):
+        server.disown()
 
 
 if hasattr(os, "register_at_fork"):
