@@ -813,9 +813,11 @@ def _result(path: Path) -> list[Told] | None:
 
 def _seen_on_the_wire(this: Round, talks: list[Talk]) -> set[Id]:
     """Say which orders the call was shown, and should have chosen, before it sent anything."""
-    shown = {path: [talk.document() or [] for talk in talks if talk.path == path] for path in (ALL, OPEN_LISTS)}
-    orders = [order for document in shown[ALL] for order in _entries_of(document)]
-    lists = {each.get("orderListId") for document in shown[OPEN_LISTS] for each in _entries_of(document)}
+    shown: dict[str, list[dict[str, Any]]] = {ALL: [], OPEN_LISTS: []}
+    for talk in talks:
+        known = {"symbol": talk.params["symbol"]} if "symbol" in talk.params else {}
+        shown.get(talk.path, []).extend({**known, **entry} for entry in _entries_of(talk.document()))
+    orders, lists = shown[ALL], {each.get("orderListId") for each in shown[OPEN_LISTS]}
     chosen = [order for order in orders if _matches(order, this.wanted)]
     lists &= {order["orderListId"] for order in chosen}
     return {(each["symbol"], int(each["orderId"])) for each in orders if each in chosen or each["orderListId"] in lists}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .proxy import MANGLING, Mishap
+from .proxy import LISTINGS, MANGLING, Mishap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +109,10 @@ def mishap(name: str, chance: Random) -> Mishap:
         "proxy_delays_request": chance.choice([0.1, 0.45, 0.55, 0.7]),
         "proxy_drips_reply": 0.1,
     }
+    method = chance.choice(["DELETE", "DELETE", "DELETE", "*"])
     return Mishap(
         name,
-        chance.choice(["DELETE", "DELETE", "DELETE", "*"]),
+        "GET" if name in LISTINGS else method,
         share=chance.choice([0.0, 0.02, 0.3, 0.7, 0.99]),
         seconds=seconds.get(name, chance.choice([0.1, 0.6])),
         reset=chance.random() < HALF,

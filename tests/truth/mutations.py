@@ -42,7 +42,40 @@ class Mutation:
     objection: str
 
 
-MUTATIONS: tuple[Mutation, ...] = ()
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation(
+        "A3 interim",
+        "102 and 103 are taken for the final answer",
+        "wire.py",
+        "if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:",
+        "if status != HTTPStatus.CONTINUE:",
+        "was reported, and has no row|is written down|lacks",
+    ),
+    Mutation(
+        "A3 unread",
+        "a connection with unread bytes is used again",
+        "wire.py",
+        "self._spoiled = self._spoiled or followed",
+        "self._spoiled = self._spoiled and followed",
+        "was reported, and has no row|is written down|lacks|has 2 rows|nothing was open",
+    ),
+    Mutation(
+        "A4",
+        "a forked child goes on with its parent's connections",
+        "wire.py",
+        "os.register_at_fork(after_in_child=_disown)",
+        "os.register_at_fork(after_in_child=_wires.copy)",
+        "fork.*(has a row, and is on none of|was reported, and has no row|is written down)",
+    ),
+    Mutation(
+        "A6",
+        "only an interrupt ends the sending",
+        "cancel.py",
+        "except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out for all",
+        "except KeyboardInterrupt as error:",
+        "(Alarm|Callback): .*(there is no frame|was sent .* after the end)",
+    ),
+)
 
 
 def apply(mutation: Mutation, package: Path) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PAGE = b"<html>bad gateway</html>"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
 INTERIM = b"HTTP/1.1 %d %b\r\nLink: </style.css>; rel=preload\r\n\r\n"
-MANGLING = frozenset({"proxy_foreign_reply", "proxy_previous_reply", "proxy_report_refused", "proxy_error_200"})
+LISTINGS = frozenset({"proxy_lists_twice", "proxy_lacks_symbol"})
+MANGLING = LISTINGS | {"proxy_foreign_reply", "proxy_previous_reply", "proxy_report_refused", "proxy_error_200"}
 KEEPS_BACK = MANGLING | {
     *("proxy_cuts_reply", "proxy_delays_reply", "proxy_drips_reply", "proxy_page_after"),
     *("proxy_doubles_reply", "proxy_doubles_later"),
@@ -187,7 +188,7 @@ class Proxy:
         if mishap.kind == "proxy_interim":
             for code, words in [(103, b"Early Hints"), (102, b"Processing"), (100, b"Continue")][: mishap.count]:
                 client.sendall(INTERIM % (code, words))
-        if mishap.kind in MANGLING - {"proxy_foreign_reply", "proxy_report_refused"} and not mishap.executes:
+        if mishap.kind in {"proxy_previous_reply", "proxy_error_200"} and not mishap.executes:
             return self._hand_over(client, b"", talk, mishap)
         with socket.create_connection(("127.0.0.1", self.upstream)) as upstream:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -288,7 +289,14 @@ def _mangled(whole: bytes, previous: bytes, talk: Talk, mishap: Mishap) -> bytes
         document = json.loads(body)
     except ValueError:
         return whole
-    if isinstance(document, dict) and mishap.share < 0.5:  # another order, or another list, of the same symbol
+    if mishap.kind in LISTINGS:
+        if not isinstance(document, list):
+            return whole
+        if mishap.kind == "proxy_lists_twice":
+            document = document + document[: mishap.count]
+        elif "symbol" in talk.params:
+            document = [{name: value for name, value in each.items() if name != "symbol"} for each in document]
+    elif isinstance(document, dict) and mishap.share < 0.5:  # another order, or another list, of the same symbol
         if "orderId" in document:
             document |= {
                 "orderId": int(document["orderId"]) + 1,
