@@ -661,6 +661,8 @@ class Campaign:
         half = replace(this, told=told, symbols=symbols, way="all", unrecorded=[])
         case = self._case(half, self._journal)
         case.talks = [talk for talk in case.talks if talk.params.get("symbol", symbols[0]) in symbols]
+        while case.talks and case.talks[0].method != "DELETE":  # what was read before is none of the call's
+            case.talks.pop(0)
         case.numbers = {
             int(str(each["number"])) for each in this.exchange.requests("DELETE") if each["symbol"] in symbols
         }
