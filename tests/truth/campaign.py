@@ -163,6 +163,7 @@ class Round:
     meddled: bool = False
     profile: str = "custom"
     host: str = ""
+    hasty: bool = False
 
     @property
     def name(self) -> str:
@@ -415,12 +416,13 @@ class Campaign:
         chance = this.plan.chance("job")
         slow = this.lag_allowed > LAG or this.engine_allowed > ENGINE
         this.exact = chance.random() < 0.2
+        this.hasty = not slow and chance.random() < 0.25
         settings: dict[str, Any] = {
             "client": client,
             "say": trouble.say(this.told.said),
             "progress": trouble.progress,
             "recv_window": RECV_WINDOW,
-            _RECONCILE: 2 * SETTLE_SECONDS if slow else chance.choice([SETTLE_SECONDS] * 3 + [0.3]),
+            _RECONCILE: 2 * SETTLE_SECONDS if slow else 0.3 if this.hasty else SETTLE_SECONDS,
             "delays": Limits(engine=this.engine_allowed, lag=this.lag_allowed),
             "max_wait": chance.choice([1.5, 3.5]),
             "exact": this.exact,
@@ -551,7 +553,8 @@ class Campaign:
             beyond=this.is_beyond,
             clock_moves="clock" in plan.trouble or bool(dialects.CLOCKS & set(plan.dialect)),
             lossless=calm and in_time,
-            doubtful=any(talk.mangled for talk in talks) or plan.fault in MANGLING,
+            doubtful=any(talk.mangled for talk in talks) or plan.fault in {*MANGLING, "proxy_doubles_later"},
+            hasty=this.hasty,
             dialect=plan.dialect,
             answer_seconds=ANSWER_SECONDS,
             returned=this.returned,
@@ -575,7 +578,10 @@ class Campaign:
         self.report.facts["DELETEs"] += 1
         named = [value for name, value in talk.params.items() if name in {"orderId", "orderListId"}]
         found: list[tuple[str]] = []
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as file:
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.1)) as file,
+        ):
             query = "SELECT params FROM intents WHERE path = ? ORDER BY number DESC LIMIT 100"
             found = file.execute(query, (talk.path,)).fetchall()
         for (text,) in found:

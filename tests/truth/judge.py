@@ -95,6 +95,8 @@ class Case:
         Whether nothing has gone wrong: no fault, nobody else, the usual dialect.
     doubtful : bool
         Whether answers were such that nobody has to believe them.
+    hasty : bool
+        Whether the call had hardly any time to find out what became of orders.
     dialect : mapping
         What differs from the usual one.
     answer_seconds : float
@@ -120,6 +122,7 @@ class Case:
     clock_moves: bool = False
     lossless: bool = False
     doubtful: bool = False
+    hasty: bool = False
     dialect: Mapping[str, Any] = field(default_factory=dict)
     answer_seconds: float = 12.0
     returned: float = 0.0
@@ -335,8 +338,7 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
         made_up = "open_status" in case.dialect and cell not in LIVE | set(OUTCOMES) and row["outcome"] not in FINAL
         return cell in {step.status for step in steps} or made_up
     if name == "clientOrderId":
-        own = truth.lasting["origClientOrderId"] if row["outcome"] in {"open", "unknown"} else None
-        return cell in truth.cancel_ids or cell == own  # of a report of what was not canceled
+        return cell in truth.cancel_ids
     if name in LIST_WORDS:
         running, done = LIST_WORDS[name]
         if truth.lasting["orderListId"] == -1:
@@ -397,7 +399,7 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
                 names |= set(order_list or ()) & set(COLUMNS)
             elif number < first:  # before the cancel an order goes by its own id
                 names |= {"origClientOrderId" if name == "clientOrderId" else name for name in present}
-            elif case.told.error:  # what a read says of amounts may be torn, and there was no time to find out
+            elif case.told.error or case.hasty or case.beyond:  # amounts that may be torn, and no time to find out
                 names |= present - {"clientOrderId", "executedQty", "cummulativeQuoteQty"}
             else:
                 names |= present - {"clientOrderId"}
@@ -684,6 +686,8 @@ def waits_are_kept(case: Case) -> Iterator[str]:
     for number, talk in enumerate(case.talks):
         if talk.status not in {418, 429} or talk.done_at is None or talk.mangled:
             continue
+        if talk.done_at - talk.at > case.answer_seconds / 2:
+            continue  # nobody may have waited for it
         wait = max(1.0, talk.retry_after or 0.0)
         for later in case.talks[number + 1 :]:
             if talk.done_at + 0.1 < later.at < talk.done_at + wait - 0.1:
@@ -743,7 +747,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     if left is not None and last is not None and is_timed and not last - 500 + early <= left <= last + late:
         yield f"it left at {left}, and arrived at {last:.0f}"
     if left is not None and last is None and is_timed and case.told.error not in CUT_SHORT:
-        case.facts["left, and never arrived"] += 1
+        yield f"it left at {left}, and never arrived"
     for talk in talks:
         sent = {name: value for name, value in talk.params.items() if name not in {"timestamp", "signature"}}
         if sent != entry["params"]:

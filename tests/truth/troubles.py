@@ -126,9 +126,8 @@ class Trouble:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        if not self._journal.exists():
-            yield
-            return
+        with suppress(FileExistsError):
+            os.close(os.open(self._journal, os.O_CREAT | os.O_EXCL, 0o600))
         with suppress(sqlite3.Error):
             lock = sqlite3.connect(self._journal, isolation_level=None, timeout=1)
             lock.execute("BEGIN EXCLUSIVE")
