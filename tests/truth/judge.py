@@ -319,12 +319,16 @@ def cells_are_true(case: Case) -> Iterator[str]:
         for name, cell in row.items():
             if cell is not None and not _cell_is_true(case, row, truth, name, cell):
                 yield f"{identity(row)} ({row['outcome']}) has {name} {cell!r}, and {_known(truth, name)} is on record"
-        yield from _agrees(row, truth)
+        if not ("torn_read" in case.dialect and case.beyond and row["outcome"] != "filled"):
+            yield from _agrees(row, truth)
 
 
 def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, cell: Any) -> bool:  # noqa: ANN401 - one line for each kind of cell
     steps = [truth.last] if row["outcome"] in FINAL - {"archived"} else truth.steps
     if name in {"executedQty", "cummulativeQuoteQty"}:
+        if "torn_read" in case.dialect and case.beyond and row["outcome"] != "filled":
+            case.facts["amounts that may be torn beyond the allowance"] += 1
+            return True
         values = [step.executed if name == "executedQty" else step.quote for step in steps]
         return any(_is_number(cell, value, exact=case.exact) for value in values)
     if name in NUMBERS:
@@ -555,7 +559,10 @@ def _details(case: Case, rows: list[dict[str, Any]], state: str, rest: str) -> I
                 told[kind[2].removesuffix("s") if kind[2].endswith("lists") else kind[2]] += int(kind[1])
             else:
                 case.facts[f"a kind that nobody judges: {item}"] += 1
-        if +told != (kinds := _kinds(case, rows)):
+        kinds = _kinds(case, rows)
+        if told["order list"]:  # of a kind that it did not know, or did not say
+            told, kinds = _unspecific(told), _unspecific(kinds)
+        if +told != kinds:
             yield f"the summary says ({found['kinds']}) {state}, and they are {dict(kinds)}"
         rest = found["rest"]
     parts = [
@@ -572,6 +579,11 @@ def _details(case: Case, rows: list[dict[str, Any]], state: str, rest: str) -> I
             yield f"the summary says {rest!r}, and the amounts are {true}"
     elif parts and state == "canceled":
         yield f"the summary does not tell that {len(parts)} had traded: {rest!r}"
+
+
+def _unspecific(kinds: Counter[str]) -> Counter[str]:
+    lists = sum(count for kind, count in kinds.items() if kind != "single")
+    return +Counter({"single": kinds["single"], "order list": lists})
 
 
 def _kinds(case: Case, rows: list[dict[str, Any]]) -> Counter[str]:
