@@ -40,6 +40,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from nbext.causes import BUNDLES, LateError, explain, require_bundle, set_up
+from nbext.credentials import Secret
 from nbext.dialing import dial, look_up, within
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ class Wire:
         self._opening = threading.Lock()
         self._adapter = _DeadlineAdapter(pool_maxsize=8)
         self._pool: HTTPConnectionPool | None = None
-        self._settings: list[str | None] = []
-        self._proxy = ""
+        self._settings: Secret | None = None
+        self._proxy = Secret("")
 
     def close(self) -> None:
         """Close the connections; later calls open new ones."""
@@ -152,7 +153,7 @@ class Wire:
 
     def _way(self) -> HTTPConnectionPool:
         """Give the way to the host; a new one when there is none yet, or the settings are not what they were."""
-        settings = [*map(os.environ.get, self._watched)]
+        settings = Secret("\0".join(os.environ.get(name, "") for name in self._watched))
         pool = self._pool
         if pool is not None and settings == self._settings:
             return pool
@@ -170,14 +171,14 @@ class Wire:
         default = ":443" if self._base_url.startswith("https") else ":80"
         self._host = host.removesuffix(default)
         proxies = requests.utils.get_environ_proxies(self._base_url) if self._proxied else {}
-        self._proxy = requests.utils.select_proxy(self._base_url, proxies) or ""
+        self._proxy = Secret(requests.utils.select_proxy(self._base_url, proxies) or "")  # which may hold a password
         verify = next(filter(None, map(os.environ.get, BUNDLES)), None)
         if verify is not None and self._base_url.startswith("https"):
             require_bundle(verify)
         try:
             pool: Any = self._adapter.get_connection_with_tls_context(asked, verify or True, proxies=proxies)
         except (ValueError, HTTPError, requests.RequestException) as error:
-            raise set_up(error, self._proxy) from None
+            raise set_up(error, self._proxy.reveal()) from None
         self._adapter.cert_verify(pool, asked.url, verify or True, None)  # type: ignore[no-untyped-call]
         return pool  # type: ignore[no-any-return]
 
@@ -236,7 +237,7 @@ class Wire:
             return Answer(answer.status, answer.headers, _read(answer), _call.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             host = self._base_url.partition("://")[2]
-            why = explain(error, _call.stage, host, self._proxy, _call.tunnel_status)
+            why = explain(error, _call.stage, host, self._proxy.reveal(), _call.tunnel_status)
         finally:
             _call.under_way = False
         # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,21 @@ from urllib.parse import quote, unquote
 
 import nbformat
 import pytest
+from conftest import answer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from nbclient import NotebookClient
+from test_untrusted import SPELLINGS
 from truth.proxy import Mishap, Proxy
 
 from nbext.exchange import LocalExchange
 from nbext.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from conftest import PlainServer, Request
 
 PASSPHRASE = "tR0ub4dor-passphrase"
 KINDS = ["HMAC", "RSA", "Ed25519"]
@@ -47,6 +51,14 @@ def attempt(call):
             print("".join(traceback.TracebackException.from_exception(error, capture_locals=locals_).format()))
         print(repr(error), str(error), vars(error), error.args, getattr(error, "failures", None))
         return error
+def enriched(call):
+    from rich.console import Console
+    from rich.traceback import Traceback
+    try:
+        call()
+    except BaseException as error:
+        trace = type(error), error, error.__traceback__
+        Console(width=200).print(Traceback.from_exception(*trace, show_locals=True, locals_max_string=None))
 def wrapped(call):
     try:
         call()
@@ -66,6 +78,12 @@ df = %cancel_all BTCUSDT --yes --recv-window 700
 attempt(lambda: nbext.cancel_all("BTCUSDT", yes=True, reconcile=0))
 wrapped(lambda: nbext.cancel_all("BTCUSDT", yes=True, reconcile=0))
 wrapped(lambda: nbext.open_orders("BTCUSDT"))
+enriched(lambda: nbext.open_orders("BTCUSDT"))
+%xmode Context
+nbext.open_orders("BTCUSDT")
+%xmode Plain
+nbext.open_orders("BTCUSDT")
+%xmode Verbose
 attempt(lambda: nbext.open_orders("ETHUSDT"))
 %cancel_all ETHUSDT NOSUCH --side SELL
 """
@@ -118,8 +136,8 @@ class Stage:
         self.shown += [ran.stdout, ran.stderr]
         return ran.stdout + ran.stderr
 
-    def search(self, *, history: bool = True) -> None:
-        """Look for every secret in all that was shown and in every file that was written."""
+    def search(self, signatures: Sequence[str] = (), *, history: bool = True) -> None:
+        """Look for every secret, and every signature, in all that was shown and in every file that was written."""
         texts = {f"output {number}": text.encode("utf-8", "replace") for number, text in enumerate(self.shown)}
         for path in self.home.rglob("*"):
             if path.is_file() and "keys" not in path.parts:
@@ -129,9 +147,9 @@ class Stage:
             for entry in journal.entries():
                 texts[f"answer {entry.intent.id}"] = journal.answer(entry.intent.id) or b""
         assert any(name.endswith("history.sqlite") for name in texts) is history
-        signatures = [talk.params["signature"] for talk in self.proxy.talks if "signature" in talk.params]
-        assert signatures
-        for secret in self.secrets + signatures:
+        sent = [talk.params["signature"] for talk in self.proxy.talks if "signature" in talk.params]
+        assert sent or signatures
+        for secret in [*self.secrets, *sent, *signatures]:
             for form in {secret, quote(secret, safe=""), unquote(secret)}:
                 for piece in (form[:20], form[-20:]):
                     for name, text in texts.items():
@@ -254,7 +272,8 @@ def test_arguments_that_are_refused_show_no_secret(stage: Stage) -> None:
     calls = """
     def hidden(**more):
         read = lambda: open(sys.argv[0] and profiles.os.environ["SECRET_FILE"]).read()
-        return lambda: nbext.connect(**{name: read() if value is None else value for name, value in more.items()})
+        given = lambda value: read() if value is None else value(read()) if callable(value) else value
+        return lambda: nbext.connect(**{name: given(value) for name, value in more.items()})
     attempt(hidden(base_url="https://user@example.invalid", api_key=None, secret_key=None))
     attempt(hidden(base_url="http://127.0.0.1:9", api_key=None))
     attempt(hidden(base_url="http://127.0.0.1:9", secret_key=None))
@@ -265,9 +284,24 @@ def test_arguments_that_are_refused_show_no_secret(stage: Stage) -> None:
     attempt(hidden(profile="local", api_key=None, secret_key=None))
     attempt(hidden(profile="testnet", api_key=None, secret_key=None))
     wrapped(hidden(profile="local", api_key=None, secret_key=None, passphrase=None))
+    class Hostile:
+        def __init__(self, text): self.get_secret_value = lambda: text
+        def __repr__(self): return self.get_secret_value()
+        def __fspath__(self): raise ValueError(self.get_secret_value())
+    forms = [str.encode, bytearray, Hostile, lambda text: [text], lambda text: {"a": text}, lambda text: (text, 5)]
+    live = {"profile": "testnet"}
+    for form in forms[2:]: attempt(hidden(**live, api_key=None, secret_key=form))
+    for form in forms: enriched(hidden(**live, api_key=None, private_key=form))
+    for form in forms: attempt(hidden(**live, api_key="k k", secret_key=form, passphrase=form))
+    for form in forms[2:]: hidden(**live, api_key=form, secret_key=None)()
+    urls = ["https://user:{}@example.invalid", "https://{}@example.invalid", "https://example.invalid/?key={}"]
+    for url in urls: attempt(hidden(base_url=url.format))
+    attempt(hidden(profile=None, api_key=None, secret_key=None))
+    attempt(hidden(base_url=None, api_key=None, secret_key=None))
+    attempt(hidden(base_url="http://127.0.0.1:9", api_key="k", secret=None))
     """
     out = stage.shell(PREPARE, calls, FAIL, environment={"SECRET_FILE": str(path / "secret")})
-    assert out.count("ConfigurationError") >= 9
+    assert out.count("ConfigurationError") >= 25
     stage.search()
 
 
@@ -324,7 +358,8 @@ def test_a_saved_notebook_holds_no_secret(stage: Stage, monkeypatch: pytest.Monk
     faults.truncate("DELETE", "*", size=10)
     faults.firewall("DELETE", "*", echo=True, times=4)
     several = "attempt(lambda: nbext.cancel_all('BTCUSDT', 'ETHUSDT', 'BNBUSDT', yes=True, reconcile=0))"
-    sources = [PREPARE, *FAIL.strip().splitlines(), several, "%cancel_all BTCUSDT ETHUSDT BNBUSDT SOLUSDT", AFTERWARDS]
+    sources = [PREPARE, *FAIL.strip().splitlines(), several, "%cancel_all BTCUSDT ETHUSDT BNBUSDT SOLUSDT"]
+    sources += ["%cancel_panel BTCUSDT", "%cancel_log --reconcile", "%nbext_guard BTCUSDT --yes", AFTERWARDS]
     notebooks: Any = nbformat.v4
     cells = [notebooks.new_code_cell(source.strip()) for source in sources]
     notebook = notebooks.new_notebook(cells=cells)
@@ -336,3 +371,65 @@ def test_a_saved_notebook_holds_no_secret(stage: Stage, monkeypatch: pytest.Monk
     (stage.home / "executed.ipynb").write_text(written, "utf-8")
     assert "RejectedError" in written
     stage.search(history=False)
+
+
+@pytest.mark.parametrize("stage", ["HMAC", "RSA"], indirect=True)
+def test_echoes_in_every_spelling_show_no_secret(stage: Stage, serve: Callable[..., PlainServer]) -> None:
+    """Pages, messages and valid reports that hold what was sent, as frameworks write it."""
+    spellings = list(SPELLINGS.values())
+    signatures: list[str] = []
+
+    def respond(request: Request) -> bytes:
+        signature = request.params.get("signature")
+        if signature is None:
+            return answer({"serverTime": time.time_ns() // 1_000_000})
+        signatures.append(signature)
+        echo = f"{request.method} {request.target} HTTP/1.1\r\nX-MBX-APIKEY: {request.headers['X-MBX-APIKEY']}\r\n"
+        spelled = spellings[len(signatures) % len(spellings)](echo)
+        body = spelled if isinstance(spelled, bytes) else spelled.encode()
+        text = body.decode("latin-1")
+        if len(signatures) % 3 == 0:
+            return answer(body, (403, 400, 502)[len(signatures) % 9 // 3])
+        if len(signatures) % 3 == 1:
+            return answer({"code": -1100, "msg": text}, 400)
+        order = {"symbol": "BTCUSDT", "orderId": 7, "orderListId": -1, "origQty": "1", "status": "NEW", "echo": text}
+        return answer(
+            [{**order, "clientOrderId": "own", "status": "CANCELED" if request.method == "DELETE" else "NEW"}]
+        )
+
+    environment = {"NBEXT_BASE_URL": serve(respond).url}
+    out = stage.shell(PREPARE, FAIL, FAIL, FAIL, AFTERWARDS, environment=environment)
+    assert "-1100" in out
+    assert "<hidden>" in out
+    stage.search(signatures)
+
+
+@pytest.mark.parametrize("stage", ["HMAC"], indirect=True)
+def test_urls_with_passwords_show_none(stage: Stage, serve: Callable[..., PlainServer]) -> None:
+    """Of a proxy that refuses, breaks off or is not there; in a base URL in the environment and in the file."""
+    password = "sPasswordThatMustNotBeSeen"
+    stage.secrets += [password, b64encode(f"user:{password}".encode()).decode()]
+    stage.shell(PREPARE, FAIL, AFTERWARDS)
+
+    def echo(request: Request) -> bytes:
+        return answer(f"{request.target} {dict(request.headers)}", 407 if len(server.requests) % 2 else 502)
+
+    server = serve(echo)
+    for port in (server.url.rpartition(":")[2], "9"):
+        for scheme in ("http", "socks5h"):
+            proxy = {
+                "HTTPS_PROXY": f"{scheme}://user:{password}@127.0.0.1:{port}",
+                "NBEXT_BASE_URL": "https://a.invalid",
+            }
+            out = stage.shell(PREPARE, FAIL, AFTERWARDS, environment=proxy)
+            assert "NotSentError" in out or "ConfigurationError" in out
+    url = f"https://user:{password}@a.invalid"
+    assert "NBEXT_BASE_URL cannot be used" in stage.shell(PREPARE, FAIL, environment={"NBEXT_BASE_URL": url})
+    path = stage.home / "nbext" / "profiles.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f'[desk]\nbase_url = "{url}"\n')
+    desk = {"NBEXT_BASE_URL": "", "NBEXT_PROFILE": "desk"}
+    assert "base_url of profile 'desk' cannot be used" in stage.shell(PREPARE, FAIL, environment=desk)
+    path.unlink()
+    stage.search()
