@@ -123,8 +123,7 @@ class Sending:
         self._over = threading.Event()
         self._alone = threading.Lock()
         self._waited = 0.0
-        # What connects at the last moment is written by then, or never.
-        self._last_start = last_moment - client.connect_timeout
+        self._last_moment = last_moment
         self._waiting = deque(self.sent)
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._clock = threading.Lock()
@@ -239,7 +238,7 @@ class Sending:
         """Send one cancel; again only after an answer that proves that the engine never saw it."""
         attempts, corrected = 0, False
         while True:
-            with self._turn(sent):
+            with self._turn(sent), self._client.unless(self._is_over):
                 self._begin(sent)
                 attempts += 1
                 try:
@@ -278,12 +277,15 @@ class Sending:
     def _can_wait(self) -> bool:
         """Return whether the pause that the host has asked for is one that the call has time for."""
         wait = self._client.held_for
-        in_time = self._waited + wait <= self._max_wait and time.monotonic() + wait < self._last_start
+        in_time = self._waited + wait <= self._max_wait and time.monotonic() + wait < self._last_moment
         return in_time and not self._client.is_banned
+
+    def _is_over(self) -> bool:
+        return self.stopped or time.monotonic() > self._last_moment
 
     def _begin(self, sent: Sent) -> None:
         """Take note that a request goes out now, unless none may any more."""
-        if time.monotonic() > self._last_start:
+        if time.monotonic() > self._last_moment:
             raise NotSentError(
                 f"{self._where(sent.target)}: not sent, since the time for sending was over; orders untouched. "
                 "Cancel again."

@@ -34,7 +34,7 @@ from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from decimal import Decimal
 
     from nbext.wire import Answer
@@ -264,6 +264,21 @@ class SpotClient:
         finally:
             self._heard.until = before
 
+    @contextmanager
+    def unless(self, called_off: Callable[[], bool]) -> Iterator[None]:
+        """Write no request that this thread makes meanwhile, if it has been called off by then, connecting included.
+
+        Parameters
+        ----------
+        called_off : callable
+            Asked in the last moment before a request is written.
+        """
+        before, self._heard.unless = getattr(self._heard, "unless", None), called_off
+        try:
+            yield
+        finally:
+            self._heard.unless = before
+
     def heard(self) -> tuple[int | None, bytes | None]:
         """Status and body of the last answer on this thread, with secrets hidden; None where there was none."""
         answer: Answer | None = getattr(self._heard, "answer", None)
@@ -469,7 +484,8 @@ class SpotClient:
 
     def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer | NbextError:
         try:
-            answer = self._wire.send(method, target, headers, until=getattr(self._heard, "until", None))
+            limits = {name: getattr(self._heard, name, None) for name in ("until", "unless")}
+            answer = self._wire.send(method, target, headers, **limits)
         except Unanswered as lost:
             if lost.written:
                 return self._no_answer(method, where, lost.reason)

@@ -44,7 +44,7 @@ from nbext.credentials import Secret
 from nbext.dialing import dial, look_up, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from urllib3 import BaseHTTPResponse
 
@@ -195,7 +195,13 @@ class Wire:
             known.hang_up(connection)
 
     def send(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, *, until: float | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        until: float | None = None,
+        unless: Callable[[], bool] | None = None,
     ) -> Answer:
         """Send one request, once.
 
@@ -208,6 +214,8 @@ class Wire:
             More headers, for this request.
         until : float, optional
             Monotonic time at which all of it ends, connecting included, if the timeouts do not end it before.
+        unless : callable, optional
+            Asked in the last moment before the request is written; if it says so, nothing is.
 
         Raises
         ------
@@ -218,7 +226,7 @@ class Wire:
         if method != "GET":
             sent["Content-Length"] = "0"
         try:
-            _call.begin(self._timeouts, until)
+            _call.begin(self._timeouts, until, unless)
             pool = self._way()
             line: Any = pool._get_conn()  # noqa: SLF001 - one that may be used, or a closed one
             if not line.is_closed and not line.proxy_is_forwarding:
@@ -330,12 +338,15 @@ class _Call(threading.local):
     answer_timeout = ANSWER_SECONDS
     idle_timeout = IDLE_SECONDS
     until = math.inf
+    unless: Callable[[], bool] | None = None
 
-    def begin(self, timeouts: tuple[float, float, float], until: float | None) -> None:
+    def begin(
+        self, timeouts: tuple[float, float, float], until: float | None, unless: Callable[[], bool] | None
+    ) -> None:
         self.under_way, self.connecting, self.written = True, False, False
         self.stage, self.tunnel_status = "request", 0
         self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
-        self.until = math.inf if until is None else until
+        self.until, self.unless = math.inf if until is None else until, unless
         if self.until <= time.monotonic():
             raise LateError
 
@@ -511,6 +522,8 @@ class _WatchedConnection(HTTPConnection):
         if not (_call.connecting or _call.written):  # asking a proxy for a tunnel is not yet the request
             _call.allow(_call.answer_timeout)
             _ = _call.remaining
+            if _call.unless is not None and _call.unless():
+                raise LateError
             _call.written, _call.connection = True, self.number
         self.sock.settimeout(_call.remaining)
         super().send(data)

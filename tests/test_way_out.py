@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +143,43 @@ def test_an_alarm_ends_the_call_in_good_order(
         assert caught.value.frame is nbext.last
     require_the_way_out(server, caught.value)
     assert len(server.requests) < len(SYMBOLS)
+
+
+def test_what_is_still_connecting_when_the_call_is_left_never_goes_out() -> None:
+    """Interrupted twice while the host does not accept the connection: when it does, no request comes."""
+
+    def ring(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as crowded:
+        address = crowded.getsockname()
+        callers = [socket.socket() for _ in range(3)]
+        for caller in callers:  # fill the queue, so that the next one has to wait until somebody accepts
+            caller.setblocking(False)
+            caller.connect_ex(address)
+        client = nbext.SpotClient(f"http://127.0.0.1:{address[1]}", api_key="k" * 64, secret_key="s" * 64)
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        try:
+            with pytest.raises(cancel.Interrupted) as interrupted:
+                cancel.Job(["BTCUSDT"], client=client).run()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert set(interrupted.value.failures) == {"BTCUSDT"}
+        crowded.settimeout(3)
+        came = b""
+        accepted = []
+        with suppress(TimeoutError):
+            while True:
+                accepted.append(crowded.accept()[0])
+                accepted[-1].settimeout(0.5)
+                with suppress(TimeoutError, ConnectionError):
+                    came += accepted[-1].recv(4096)
+        for each in (*accepted, *callers):
+            each.close()
+        assert len(accepted) > 1
+        assert came == b""
 
 
 BROKEN = {
