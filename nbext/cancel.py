@@ -515,11 +515,20 @@ class Job:
             call.recorded = True
         if not call.told and not call.no_key:
             if call.rows or not call.failures:
-                self._say(self._summary(call.rows, call.results))
+                self._say(self._word(call))
             call.record.report(self._say)
             call.told = True
         if call.table is None and not call.no_key:
             self._build(call)
+
+    def _word(self, call: Call) -> str:
+        """Sum up what became of the orders; in bare numbers where their fields hold what nobody foresaw."""
+        try:
+            return self._summary(call.rows, call.results)
+        except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+            outcomes = [row.outcome for row in call.rows]
+            counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
+            return f"{self._subject}: {counts or 'no orders are known'} {wording.place(self._client)}"
 
     def _assess(self, call: Call) -> None:
         """Gather the rows, what went wrong, and which requests are known to their end."""
@@ -567,7 +576,7 @@ class Job:
             told = told or "all that was sent is known, and nothing more was."
             return Interrupted(f"{where}: {told}", call.table, call.failures)
         if cause is not None:
-            cause.add_note(f"nbext: {self._summary(call.rows, call.results)} {told}".rstrip())
+            cause.add_note(f"nbext: {self._word(call)} {told}".rstrip())
             return cause
         try:
             self._raise_unless_done(call.table, call.rows, call.results, call.failures, told)
@@ -580,7 +589,7 @@ class Job:
     def _without_table(self, call: Call) -> NbextError:
         reason = call.no_table
         error = NbextError(
-            f"{self._summary(call.rows, call.results)}. Only the table is missing: it cannot be built "
+            f"{self._word(call)}. Only the table is missing: it cannot be built "
             f"({type(reason).__name__}: {_first_line(reason)}). %cancel_log shows the outcomes; restart the kernel, "
             "or reinstall pandas, to get tables again."
         )

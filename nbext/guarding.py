@@ -43,9 +43,11 @@ class Guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             self.frame = self._job.run()
-        except (NbextError, KeyboardInterrupt) as failed:
+        except BaseException as failed:
             self.frame = getattr(failed, "frame", None)
-            raise failed from error
+            if isinstance(failed, NbextError | KeyboardInterrupt):
+                raise failed from error
+            raise
 
 
 _at_exit: dict[tuple[str, str], Callable[[], None]] = {}

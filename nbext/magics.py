@@ -247,7 +247,7 @@ class NBExt(Magics):
         except (NbextError, KeyboardInterrupt) as error:
             raise error from failure
         if failure is not None:
-            display(frame)
+            _show(frame)
             raise failure
         return frame
 
@@ -388,8 +388,16 @@ def _shown_frames() -> Iterator[None]:
     except (NbextError, KeyboardInterrupt) as error:
         frame = getattr(error, "frame", None)
         if frame is not None and len(frame):
-            display(frame)
+            _show(frame)
         raise
+
+
+def _show(frame: DataFrame) -> None:
+    """Display a frame beside an error, which a display that fails must not take the place of."""
+    try:
+        display(frame)
+    except Exception as error:  # noqa: BLE001 - whatever a formatter does
+        print(f"The table cannot be shown ({type(error).__name__}); nbext.last has it.")
 
 
 def _clock(client: SpotClient) -> str:
