@@ -79,12 +79,14 @@ def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -
             ("GET", "/api/v3/openOrders"): "constructed_open_orders_mixed",
             ("GET", "/api/v3/openOrderList"): "open_order_list",
         }
+        symbol = request.params.get("symbol", "BTCUSDT")
         if request.path == "/api/v3/order":
-            order = {"orderId": int(request.params["orderId"]), "status": "FILLED"}
+            order = {"symbol": symbol, "orderId": int(request.params["orderId"]), "status": "FILLED"}
             return answer({**fixture_body("query_order"), **order})
         if request.path == "/api/v3/allOrders":
             return answer([])
-        return answer(fixture_body(bodies[request.method, request.path]))
+        body = json.dumps(fixture_body(bodies[request.method, request.path]))
+        return answer(re.sub('"symbol": "[A-Z]+"', f'"symbol": "{symbol}"', body))
 
     server = serve(respond)
     monkeypatch.setenv("NBEXT_BASE_URL", server.url)
@@ -200,7 +202,7 @@ def test_several_symbols_go_with_one_request_each(shell: Shell, sample: PlainSer
     frame: DataFrame = shell.run("%cancel_all ETHUSDT BTCUSDT eth/usdt -y")
     assert sorted(deletes(sample)) == ["BTCUSDT", "ETHUSDT"]
     assert len(frame) == 8
-    assert shell.out.startswith("ETHUSDT, BTCUSDT: 8 orders canceled (4 single, 1 OCO list)")
+    assert shell.out.startswith("ETHUSDT, BTCUSDT: 8 orders canceled (4 single, 2 OCO lists)")
 
 
 @pytest.mark.parametrize("typed", ["BTCUSDT,ETHUSDT", "BTCUSDT, ETHUSDT", "btc/usdt ,eth/usdt,", "BTCUSDT ,, ETHUSDT"])
