@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from nbext.arguments import parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import ConfigurationError
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -227,6 +228,13 @@ def _environment(name: str) -> str | None:
 
 
 def _environment_credential() -> Credential | None:
+    read = {"BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY", "BINANCE_PRIVATE_KEY_PASSPHRASE"}
+    if {name for name in read if _environment(name)} == {"BINANCE_API_KEY"}:
+        strays = sorted(name for name in os.environ if name.startswith("BINANCE_") and "SECRET" in name)
+        if strays := [name for name in strays if name not in read]:
+            raise ConfigurationError(
+                f"{printable(strays[0])} is set, which is not read; nothing was sent. Call it BINANCE_API_SECRET."
+            )
     return Credential.taken(
         "the environment",
         api_key=_environment("BINANCE_API_KEY"),
@@ -277,7 +285,7 @@ def _parsed(raw: bytes) -> tuple[dict[str, dict[str, object]], str]:
         return {}, f"is not UTF-8: line {number} holds other bytes, save it as UTF-8"
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line ([0-9]+)", str(error))
-        return {}, _syntax_flaw(text, int(found[1]) if found else text.rstrip().count("\n") + 1)
+        return {}, _syntax_flaw(text, int(found[1]) if found else _unclosed(text))
     except RecursionError:
         return {}, "is not TOML: its values are nested too deep"
     return entries, next(filter(None, (_entry_flaw(name, entry) for name, entry in entries.items())), "")
@@ -285,6 +293,13 @@ def _parsed(raw: bytes) -> tuple[dict[str, dict[str, object]], str]:
 
 def _unusable(path: Path, flaw: str) -> ConfigurationError:
     return ConfigurationError(f"{path} {flaw}; nothing was sent. Correct the file, or move it away.")
+
+
+def _unclosed(text: str) -> int:
+    """Return the number of the line that a value without an end most likely begins on."""
+    lines = text.rstrip().split("\n")
+    odd = (number for number, line in enumerate(lines, 1) if line.count("'") % 2 or line.count('"') % 2)
+    return next(odd, len(lines))
 
 
 def _syntax_flaw(text: str, number: int) -> str:

@@ -97,7 +97,7 @@ _ADVICE = {
     -1022: "The secret key does not belong to this API key: check both.",
     -1100: "Check how the symbol is spelled.",
     -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
-    -2008: "This API key does not exist here: it was deleted, or is another host's (testnet, demo, live).",
+    -2008: "No such API key here: deleted, of another host (testnet, demo, live), or the secret in its place.",
     -2014: "Check the API key: it is not in the form of one.",
     -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",

@@ -304,6 +304,58 @@ def test_a_file_that_cannot_be_meant_is_refused(profile_file: Callable[..., Path
     assert words in refusal("live")
 
 
+GOOD = '[desk]\nbase_url = "https://desk.example"\napi_key = "kDesk"\nsecret_key = "sTestDesk"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_file_is_read_as_editors_save_it(profile_file: Callable[..., Path], encoding: str, line_end: str) -> None:
+    """With a byte order mark first, and with the line ends of Windows."""
+    profile_file(GOOD.replace("\n", line_end).encode(encoding))
+    assert resolve("desk").credential == credential("kDesk", "sTestDesk")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD.encode("utf-16"), "is not UTF-8 but UTF-16"),
+        (GOOD.encode("utf-16-be"), "is not UTF-8 but UTF-16"),
+        (GOOD.encode() + b"# \xe9\n", "is not UTF-8: line 5 holds other bytes"),
+        (GOOD.replace('secret_key = "', 'private_key = "C:\\Users\\'), "at line 4: a backslash in double quotes"),
+        (GOOD.replace('"kDesk"', "kDesk"), "at line 3: text stands in quotes there"),
+        (GOOD.replace('"kDesk"', "'kDesk"), "is not TOML at line 3"),
+        (GOOD + GOOD, "at line 5: a profile's name stands in brackets on a line of its own, once"),
+        (GOOD + "[other", "is not TOML at line 5"),
+        (GOOD + "api_key = \n", "is not TOML at line 5"),
+        (GOOD + 'z = """', "is not TOML at line 5"),
+        (GOOD + "z = " + "[" * 9000, "is not TOML"),
+        (GOOD + f'"{"sTest" * 10}" = 1\n', "holds <50 characters> in profile 'desk'"),
+        (f'"{"sTest" * 10}" = 1\n' + GOOD, "holds <50 characters> outside any profile"),
+    ],
+)
+def test_a_fault_in_the_file_is_named_by_its_line(
+    profile_file: Callable[..., Path], text: str | bytes, words: str
+) -> None:
+    """With what to do about it, and without quoting it."""
+    profile_file(text)
+    assert words in refusal("desk")
+
+
+def test_a_windows_path_whose_escapes_mean_something_is_told_apart(profile_file: Callable[..., Path]) -> None:
+    r"""In double quotes ``C:\temp`` holds a tab, which no path has."""
+    profile_file(GOOD.replace('secret_key = "sTest', 'private_key = "C:\\temp\\new'))
+    assert "write a Windows path in single quotes" in refusal("desk")
+
+
+def test_a_secret_under_another_name_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many programs call the variable otherwise."""
+    monkeypatch.setenv("BINANCE_API_KEY", "kTest")
+    monkeypatch.setenv("BINANCE_SECRET_KEY", "sTest")
+    assert "BINANCE_SECRET_KEY is set, which is not read" in refusal("live")
+    monkeypatch.setenv("BINANCE_API_SECRET", "sTestRight")
+    assert resolve("live").credential == credential("kTest", "sTestRight")
+
+
 def test_a_base_url_in_the_file_is_text(profile_file: Callable[..., Path]) -> None:
     """A number is no base URL."""
     profile_file("[desk]\nbase_url = 5\n")

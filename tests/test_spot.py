@@ -734,7 +734,7 @@ def test_refusals_say_so_whatever_their_body(
         (403, "<H1>403 ERROR</H1> configured to block access from your country.", "refuses this country or cloud"),
         (403, {"code": 0, "msg": "Service unavailable from a restricted location."}, "refuses this country or cloud"),
         (403, "<H1>403 ERROR</H1> Request blocked.", "firewall"),
-        (400, {"code": -2008, "msg": "Invalid Api-Key ID."}, "does not exist here"),
+        (400, {"code": -2008, "msg": "Invalid Api-Key ID."}, "No such API key here"),
         (401, {"code": -2017, "msg": "API Keys are locked on this account."}, "has locked this account's API keys"),
     ],
 )
