@@ -143,7 +143,9 @@ def cancel_all(
     max_wait : float, default 10
         Seconds that a 429 may ask to wait, in all, before the cancel is given up.
     reconcile : float, default 20
-        Seconds for finding out what became of orders whose answer was lost.
+        Seconds for finding out what became of orders that no answer tells of. An order is said to be open only of a
+        moment at which the cancel could no longer arrive: its recv window, 10 s for the exchange and 2 s for reads that
+        lag have passed by then. No document bounds the latter two.
 
     Returns
     -------
@@ -159,7 +161,7 @@ def cancel_all(
     NotSentError
         No connection. The orders are untouched.
     RejectedError
-        The exchange refused. The orders are untouched.
+        The exchange refused. The message says whether the orders are untouched.
     IncompleteError
         All is known, and some orders are still open or some requests failed. Has ``frame`` and ``failures``.
     OutcomeUnknownError

@@ -466,7 +466,7 @@ class Job:
                 with self._client.until(time.monotonic() + LOOK_SECONDS):
                     self._check(call.requested, call.rows)
             except NbextError as error:  # which says nothing of the cancels, and takes nothing away from them
-                self._say(f"{self._subject}: what is open now could not be read: {error}")
+                self._say(f"{self._subject}: what is open now could not be read ({type(error).__name__}).")
         return outcome
 
     def _leave(self, call: Call, error: BaseException) -> DataFrame | BaseException:

@@ -5,7 +5,7 @@
     NbextError
       ConfigurationError     nothing was sent: a key, an endpoint or an argument is at fault
       NotSentError           no connection; the orders are untouched
-      RejectedError          the exchange refused; the orders are untouched
+      RejectedError          the exchange refused; the message says whether the orders are untouched
         RateLimitedError     it refuses for now: wait ``retry_after`` seconds
       IncompleteError        all is known, and not everything asked for is canceled
       OutcomeUnknownError    it was sent, and what became of it is not known
@@ -48,7 +48,10 @@ class NotSentError(NbextError):
 
 
 class RejectedError(NbextError):
-    """The exchange, or something in front of it, refused: the orders are untouched.
+    """The exchange, or something in front of it, refused.
+
+    The orders are untouched where it cannot have got as far as the matching engine. A refusal by the engine itself does
+    not prove that no order was changed: then ``frame`` has each order that was seen before as it was read afterwards.
 
     Attributes
     ----------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext import clients, display
 from nbext.errors import ConfigurationError, NbextError
+from nbext.reads import read
 from nbext.rows import FINAL
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Told apart without colour, too: buys go to the left, sells to the right.
 _SIDES = {"BUY": ("#1a7f37", -1), "SELL": ("#cf222e", 1)}
 _OTHER = "#57606a", 1
+_MOST_WAIT = 2.0
+"""Seconds that a picture waits for its last price, where the exchange asks to."""
 _WIDTH, _RUNG = 10.5, 0.26
 """Inches: of the picture, and from one price to the next."""
 _STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
@@ -231,7 +234,7 @@ def _asked(frame: DataFrame, symbols: Sequence[str], client: SpotClient | None) 
         if client.host != host:
             return {}
         names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
-        tickers: Any = client.request("GET", "/api/v3/ticker/price", {"symbols": names}, signed=False)
+        tickers: Any = read(client, "/api/v3/ticker/price", {"symbols": names}, signed=False, max_wait=_MOST_WAIT)
         prices = {ticker["symbol"]: _decimal(ticker["price"]) for ticker in tickers}
     except (NbextError, LookupError, TypeError):
         return {}

@@ -25,10 +25,11 @@ def read(
     path: str,
     params: Mapping[str, Any] | None = None,
     *,
+    signed: bool = True,
     max_wait: float = MAX_WAIT,
     say: Callable[[str], None] | None = None,
 ) -> Any:  # noqa: ANN401 - JSON of any endpoint
-    """Ask a signed question until it is answered.
+    """Ask a question until it is answered.
 
     It is asked again after -1021, once the exchange's clock has been measured, however long ago that was done before,
     and after a 429, once the wait that it asks for is over.
@@ -38,6 +39,7 @@ def read(
     client : SpotClient
     path : str
     params : mapping, optional
+    signed : bool, default True
     max_wait : float, default 10
         Seconds that 429s may ask to wait, in all.
     say : callable, optional
@@ -58,7 +60,7 @@ def read(
                 if say:
                     way = "behind" if offset > 0 else "ahead of"
                     say(f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, asking again.")
-            return client.request("GET", path, params)
+            return client.request("GET", path, params, signed=signed)
         except RateLimitedError as refused:
             wait = max(_SHORTEST_WAIT, refused.retry_after or 0.0, client.held_for)
             if refused.http_status != _TOO_MANY or attempts >= _ATTEMPTS or waited + wait > max_wait:
