@@ -113,6 +113,9 @@ def test_as_reported_takes_nothing_for_the_cancels_id_that_may_be_another() -> N
     assert as_reported(canceled, before) == canceled | {"origClientOrderId": "own"}
     assert as_reported(canceled | {"clientOrderId": "own"}, before).get("clientOrderId") is None
     assert as_reported(canceled)["wire.clientOrderId"] == "x"
+    # Of an order in the journal nothing but its ids is known.
+    told = as_reported(canceled, {"origClientOrderId": "own"})
+    assert (told["origClientOrderId"], told.get("clientOrderId")) == ("own", None)
     assert as_reported(canceled | {"origQty": "0.5"}, before)["origClientOrderId"] is None
     assert as_reported({"status": "EXPIRED", "clientOrderId": "x"}).get("origClientOrderId") is None
 
