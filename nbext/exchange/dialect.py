@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 MAX_SECONDS = 86_400
 
 
-def _choice(rule: str, *values: str | int) -> Any:  # noqa: ANN401 - a dataclass field
-    return field(default=values[0], metadata={"rule": rule, "values": values})
+def _choice(rule_name: str, *values: str | int) -> Any:  # noqa: ANN401 - a dataclass field
+    return field(default=values[0], metadata={"rule": rule_name, "values": values})
 
 
-def _seconds(rule: str, *values: float) -> Any:  # noqa: ANN401 - a dataclass field
+def _seconds(rule_name: str, *values: float) -> Any:  # noqa: ANN401 - a dataclass field
     """Make a field that takes any number of seconds: `values` are some that are met, the lowest sign included."""
     most = MAX_SECONDS if min(values) < 0 else 0
-    return field(default=values[0], metadata={"rule": rule, "values": values, "seconds": (-most, MAX_SECONDS)})
+    return field(default=values[0], metadata={"rule": rule_name, "values": values, "seconds": (-most, MAX_SECONDS)})
 
 
 @dataclass(frozen=True, kw_only=True)

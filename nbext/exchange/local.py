@@ -285,8 +285,8 @@ class LocalExchange:
     ) -> str:
         """Lower an open order's quantity, as its owner can elsewhere, and return its new client id.
 
-        The order keeps its id and its place in the book (rest-api.md, "Order Amend Keep Priority"); of an OCO both
-        orders shrink. The endpoint itself is not served, and ``amendAllowed`` says so.
+        The order keeps its id and its place in the book (rule: amendments); of an OCO both orders
+        shrink. The endpoint itself is not served, and ``amendAllowed`` says so.
 
         Parameters
         ----------

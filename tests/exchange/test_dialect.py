@@ -6,12 +6,10 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nbext import exchange as package
 from nbext.exchange import Dialect, LocalExchange
 
 FIELDS = fields(Dialect)
@@ -30,16 +28,6 @@ def test_every_value_is_a_choice(field: Any) -> None:  # noqa: ANN401 - a generi
     nonsense: dict[str, Any] = {field.name: "nonsense"}
     with pytest.raises(ValueError, match=f"^{field.name} must be one of {re.escape(repr(values[0]))}, "):
         Dialect(**nonsense)
-
-
-def test_every_rule_is_written_down() -> None:
-    """RULES.md has one heading for each field, no other, and names all of its values."""
-    text = (Path(package.__file__).parent / "RULES.md").read_text(encoding="utf-8")
-    rules = dict(zip(*[iter(re.split(r"^### (.*)$", text, flags=re.MULTILINE)[1:])] * 2, strict=True))
-    assert sorted(rules) == sorted(field.metadata["rule"] for field in FIELDS)
-    for field in FIELDS:
-        missing = [value for value in field.metadata["values"] if f"`{value}`" not in rules[field.metadata["rule"]]]
-        assert not missing, field.name
 
 
 def test_an_exchange_says_what_it_speaks() -> None:

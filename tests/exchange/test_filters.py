@@ -1,4 +1,4 @@
-"""Every filter of section 16: what it lets pass, and what it says when it does not."""
+"""Every filter (rule: filters): what it lets pass, and what it says when it does not."""
 
 from __future__ import annotations
 

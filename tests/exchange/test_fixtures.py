@@ -48,10 +48,10 @@ DIFFERENT = {
 }
 # Bodies that cannot arise here, and why.
 CANNOT_ARISE = {
-    "new_order_full_stp_transfer": "TRANSFER is not offered (15.11)",
-    "ws_cancel_order_result": "a slip: neutral conditional fields on a LIMIT order (section 19)",
-    "ws_cancel_all_open_orders_result": "a slip: the same, and one id for two orders (section 19)",
-    "ws_cancel_order_list_result": "a slip: no origClientOrderId in the reports (section 19)",
+    "new_order_full_stp_transfer": "TRANSFER is not offered (rule: self-trade-prevention)",
+    "ws_cancel_order_result": "a slip: neutral conditional fields on a LIMIT order (rule: zero-fields)",
+    "ws_cancel_all_open_orders_result": "a slip: the same, and one id for two orders (rule: duplicate-report)",
+    "ws_cancel_order_list_result": "a slip: no origClientOrderId in the reports (rule: list-cancel-form)",
     "ws_query_order_result": "shows every optional field at once, trailing ones on a LIMIT order",
     "ws_exchange_info_result": "its CONNECTIONS limiter and its sors exist in the WebSocket API only",
     "error_ip_banned_ws": "its data member exists in the WebSocket API only",
@@ -475,7 +475,7 @@ def open_lists(stage: Stage) -> Answer:
 
 @scene("all_order_list")
 def all_lists(stage: Stage) -> Answer:
-    """Look at two order lists; the example has them newest first, against section 13."""
+    """Look at two order lists; the example has them newest first, unlike the text."""
     protected_sale(stage, 2, 28, "hG7hFNxJV6cZy3Ze4AUT4d", "j6lFOfbmFMRjTYA7rRJ0LP", "z0KCjOdditiLS5ekAFtK81")
     protected_sale(stage, 4, 29, "amEEAXryFzFwYF1FeRpUoZ", "oD7aesZqjEGlZrbtRpy5zB", "Jr1h6xirOxgeJOUuYQS7V3")
     answer = stage.signed("GET", "/api/v3/allOrderList", fromId=28)

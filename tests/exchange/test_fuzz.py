@@ -118,7 +118,7 @@ def documented_texts() -> dict[int, re.Pattern[str]]:
     """Read the error table: which texts may come with a code."""
     with (Path(__file__).parents[1] / "fixtures" / "ERRORS.csv").open(encoding="utf-8", newline="") as table:
         rows = {int(row["code"]): row["messages"].split(" | ") for row in csv.DictReader(table)}
-    # -1013, -2010 and -2011 share one table of texts (section 4).
+    # -1013, -2010 and -2011 share one table of texts in errors.md.
     shared = rows[-1013] + rows[-2010] + rows[-2011]
     rows |= dict.fromkeys((-1013, -2010, -2011), shared)
     rows[-2013].append("Order list does not exist.")

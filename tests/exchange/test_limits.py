@@ -133,7 +133,7 @@ def test_order_counts_by_interval() -> None:
 
 
 def test_weight_is_refunded_to_trade_requests_that_succeed(exchange: LocalExchange, client: Client) -> None:
-    """Placing and canceling cost nothing, a failed cancel and a query what is listed (5.4)."""
+    """Placing and canceling cost nothing, a failed cancel and a query what is listed (rule: free-trades, weights)."""
 
     def used() -> int:
         return int(client.public("/api/v3/nowhere").headers["X-MBX-USED-WEIGHT-1M"])

@@ -1,4 +1,4 @@
-"""OPO and OPOCO: the pending legs sell what the working order buys (15.10)."""
+"""OPO and OPOCO: the pending legs sell what the working order buys (rule: opo)."""
 
 from __future__ import annotations
 

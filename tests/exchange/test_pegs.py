@@ -1,4 +1,4 @@
-"""Pegged orders: a price picked from the book, once (15.8)."""
+"""Pegged orders: a price picked from the book, once (rule: pegged-orders)."""
 
 from __future__ import annotations
 

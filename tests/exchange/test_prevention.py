@@ -1,4 +1,4 @@
-"""Self-trade prevention: what each mode takes from whom (15.11)."""
+"""Self-trade prevention: what each mode takes from whom (rule: self-trade-prevention)."""
 
 from __future__ import annotations
 

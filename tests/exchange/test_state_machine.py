@@ -389,7 +389,7 @@ class Trading(RuleBasedStateMachine):
         if not order.is_live:
             assert not order.locked
         if order.is_pegged and order.is_working:
-            # Fixed from the moment it works (15.8).
+            # Fixed from the moment it works (rule: pegged-orders).
             assert (
                 order.limit
                 == order.pegged_price
@@ -398,7 +398,7 @@ class Trading(RuleBasedStateMachine):
 
 
 def check_legs(order_list: OrderList) -> None:
-    """Check that the legs of a list agree with each other (15.9)."""
+    """Check that the legs of a list agree with each other (rule: oco, oto)."""
     working, pair = order_list.working, order_list.pair
     others = [leg for leg in order_list.legs if leg is not working]
     if working is not None:

@@ -1,7 +1,7 @@
-"""Admission to the engine: keys, signatures, timing, limits and parameters (sections 3 and 5).
+"""Admission to the engine: keys, signatures, timing, limits and parameters (rule: request-security).
 
-It looks at the very bytes that arrived. Checks run in the order of RULES.md (checks), cheap ones first; whoever gets
-past them is handed on as an `Admission`.
+It looks at the very bytes that arrived. Checks run in a fixed order, cheap ones first (rule: checks); a request that
+passes becomes a `Call`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAX_PAIRS = 100  # no endpoint knows half as many; more are not even read
 MAX_CALLERS = 256
 # To refuse a request costs as much as to answer one of no more weight than this.
 CHEAP = 4
-# RULES.md, time-units: from here on a time parameter is read as microseconds.
+# From here on a time parameter is read as microseconds (rule: time-units).
 LEAST_MICROSECONDS = 10**14
 MICROSECOND_WORDS = frozenset({"MICROSECOND", "microsecond"})
 MILLISECOND_WORDS = frozenset({"MILLISECOND", "millisecond"})
@@ -85,7 +85,7 @@ class Call(NamedTuple):
 
 
 def hmac_verifier(secret_key: str) -> Verifier:
-    """Return a check for HMAC-SHA-256 signatures in hex, upper or lower case."""
+    """Return a check for HMAC-SHA-256 signatures in hex, upper or lower case (rule: key-kinds)."""
     keyed = hmac.new(secret_key.encode(), digestmod="sha256")
 
     def verify(payload: bytes, signature: str) -> bool:
@@ -129,7 +129,7 @@ def _check_rsa(key: rsa.RSAPublicKey, signature: bytes, payload: bytes) -> None:
 def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
     """Read ``name=value`` pairs; return them decoded, and the raw ones that are signed.
 
-    RULES.md, signature-place: the signature may stand anywhere; its pair and one ``&`` are dropped.
+    The signature may stand anywhere; its pair and one ``&`` are dropped (rule: signature-place).
     """
     values: dict[str, str] = {}
     signed = []
@@ -145,7 +145,7 @@ def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
         if not pair:
             continue
         if name in values:
-            # RULES.md, names-twice: twice in one place is an error; query before body is not.
+            # Twice in one place is an error; once in the query and once in the body is not (rule: names-twice).
             raise Refusal(-1101, "Duplicate values for a parameter detected.")
         values[name] = decode(coded_value)
     return values, signed
@@ -214,10 +214,10 @@ class Admission:
         query, query_signed = split_pairs(request.query)
         body: dict[str, str] = {}
         body_signed: list[bytes] = []
-        # RULES.md, body-of-get: a GET is its query only.
+        # A GET is its query only (rule: body-of-get).
         if request.body and endpoint.method != "GET" and _is_form(request.headers):
             body, body_signed = split_pairs(request.body)
-        values = body | query
+        values = body | query  # rule: parameter-places
         weight = weigh(endpoint, values)
         caller = self.caller(request)
         if caller is not self._anonymous or (weight > CHEAP and not endpoint.is_signed):
@@ -232,7 +232,7 @@ class Admission:
         api_key = headers.get("X-MBX-APIKEY", "")
         key = self.keys.get(api_key)
         if key is None and not _KEY_FORM.fullmatch(api_key):
-            raise Refusal(-2014, "API-key format invalid.")  # RULES.md, missing-key
+            raise Refusal(-2014, "API-key format invalid.")  # rule: missing-key
         params = read(endpoint, values, is_signed=True)
         recv_window = read_recv_window(values.get("recvWindow"))
         timestamp = read_time(values["timestamp"])
@@ -240,7 +240,7 @@ class Admission:
         refuses_to_read = self.dialect.key_reads == "refused" and endpoint.security == "USER_DATA"
         if key is None or (endpoint.security == "TRADE" and not key.can_trade) or (refuses_to_read and key.can_trade):
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.")
-        # 3.3: the query immediately followed by the body, no separator.
+        # Joined without a separator (rule: signature-payload).
         payload = b"&".join(query_signed) + b"&".join(body_signed)
         signature = values["signature"]
         if not any(verify(payload, signature) for verify in key.verifiers):
@@ -248,12 +248,12 @@ class Admission:
         return Call(endpoint, params, key.account, key.can_trade, unit, weight, caller, timestamp, recv_window)
 
     def check_departure(self, call: Call) -> None:
-        """Check the age of a signed request once more, just before the engine (3.5)."""
+        """Check the age of a signed request once more, just before the engine (rule: timing)."""
         if call.endpoint.is_signed:
             _check_age(call.timestamp, call.recv_window, self._clock())
 
     def refund(self, call: Call) -> None:
-        """Take back the weight of a trade request that succeeded (5.4)."""
+        """Take back the weight of a trade request that succeeded (rule: free-trades)."""
         if call.endpoint.is_free and call.caller is not None:
             call.caller.weight.add(-call.weight, self._clock())
 
@@ -268,17 +268,17 @@ def _is_form(headers: Mapping[str, str]) -> bool:
 
 
 def time_unit(word: str) -> int:
-    """Return the microseconds in the unit that the reply's times are wanted in (3.6)."""
+    """Return the microseconds in the unit that the reply's times are wanted in (rule: reply-time-unit)."""
     if word in MILLISECOND_WORDS:
         return MILLISECOND
     if word in MICROSECOND_WORDS:
         return 1
-    # RULES.md, time-unit-header: no other spelling.
+    # No other spelling (rule: time-unit-header).
     raise Refusal(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
 
 
 def read(endpoint: Endpoint, values: Mapping[str, str], *, is_signed: bool) -> dict[str, Value]:
-    """Count, name-check and read parameters (3.7); the timing ones are read by `Admission` itself."""
+    """Count, name-check and read parameters (rule: parameter-errors); `Admission` reads the timing ones."""
     readers = endpoint.readers
     timing = TIMING_NAMES if is_signed else ()
     expected = len(readers) + len(timing)
@@ -303,7 +303,7 @@ def read(endpoint: Endpoint, values: Mapping[str, str], *, is_signed: bool) -> d
 
 
 def read_recv_window(value: str | None) -> int:
-    """Read ``recvWindow``: milliseconds with up to three decimals; return microseconds (RULES.md, recv-window)."""
+    """Read ``recvWindow``: milliseconds with up to three decimals; return microseconds (rule: recv-window)."""
     if value is None:
         return DEFAULT_RECV_WINDOW
     form = _WINDOW_FORM.fullmatch(value)
@@ -333,8 +333,8 @@ def to_microseconds(number: int) -> int:
 
 
 def check_arrival(timestamp: int, recv_window: int, now: int) -> None:
-    """Refuse a request from the future or from too far back (3.5)."""
-    # The future bound is strict, the age bound inclusive. Far off either way is the same: RULES.md, far-timestamps.
+    """Refuse a request from the future or from too far back (rule: timing)."""
+    # The future bound is strict, the age bound inclusive. Far off either way is the same (rule: far-timestamps).
     if timestamp >= now + SECOND:
         raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
     _check_age(timestamp, recv_window, now)
@@ -350,7 +350,7 @@ def _illegal(name: str, legal: str) -> Refusal:
 
 
 def weigh(endpoint: Endpoint, values: Mapping[str, str]) -> int:
-    """Return what a call weighs with these parameters (5.5)."""
+    """Return what a call weighs with these parameters (rule: weights)."""
     weigher = _WEIGHERS.get(endpoint.name)
     return endpoint.weight if weigher is None else weigher(values)
 

@@ -246,7 +246,7 @@ class App:
             return RequestContext(entry, request, self.engine)
 
     def enter(self, context: RequestContext) -> None:
-        """Check a request in the usual order (RULES.md, checks)."""
+        """Check a request in the usual order (rule: checks)."""
         entry = context.entry
         with self.lock:
             try:
@@ -256,7 +256,7 @@ class App:
                     wants_html = "text/html" in context.request.headers.get("Accept", "")
                     context.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
                 elif entry.method not in endpoints:
-                    context.refusal = Reply(405)  # RULES.md, wrong-method
+                    context.refusal = Reply(405)  # rule: wrong-method
                 else:
                     context.call = self._admit(endpoints[entry.method], context.request)
             except Refusal as refusal:
@@ -323,7 +323,7 @@ class App:
                 self.admission.check_departure(call)
         except Refusal:
             if orders:
-                self.handlers.count_orders(call)  # RULES.md, refused-count: this check is late enough to count
+                self.handlers.count_orders(call)  # this check is late enough to count (rule: refused-count)
             raise
         answer = self.reads.for_cancel(call).answer(call)
         if self.dialect.weight_refund == "after_answer":
@@ -335,7 +335,7 @@ class App:
         return answer
 
     def limit_headers(self, request: Request) -> dict[str, str]:
-        """Return the headers that every reply carries (5.2)."""
+        """Return the headers that every reply carries (rule: request-limits)."""
         used = str(self.admission.used_weight(request))
         while self._to_refund:
             self.admission.refund(self._to_refund.popleft())

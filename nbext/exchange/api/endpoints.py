@@ -1,4 +1,4 @@
-"""The endpoints and their parameters, as one table (sections 3.7, 9 to 14), and what a value looks like."""
+"""The endpoints and their parameters, as one table, and what a value looks like (rule: value-forms)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_INTEGER = 2**63 - 1
 MAX_DECIMAL = Decimal(MAX_INTEGER) / 10**8
 MAX_SYMBOLS = 100
 
-# Patterns of section 3.7: what is matched, and how the refusal spells it.
+# Patterns: what is matched, and how the refusal spells it.
 _ID = (re.compile(r"[0-9]{1,20}", re.ASCII), r"^[0-9]{1,20}$")
 _DECIMAL = (re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII), r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
 _CLIENT_ID = (re.compile(r"[a-zA-Z0-9_-]{1,36}", re.ASCII), r"^[a-zA-Z0-9-_]{1,36}$")
-# Java's class intersection in the text; non-ASCII letters are symbols too (section 2).
+# Java's class intersection in the text; non-ASCII letters are symbols too (rule: value-forms).
 _PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}", re.ASCII)
 _SYMBOL = (re.compile(r"(?:(?![a-z])[\w.-]){1,50}"), r"^[\w\-._&&[^a-z]]{1,50}$")
 
@@ -82,7 +82,7 @@ def _limit(maximum: int) -> Callable[[str, str], int]:
 
 
 def _word(allowed: tuple[str, ...], code: int = -1130, says: str | None = None) -> Callable[[str, str], str]:
-    """Make a reader of enum values; unknown ones have a code by field (RULES.md, unknown-words)."""
+    """Make a reader of enum values; unknown ones have a code by field (rule: unknown-words)."""
 
     def read(name: str, value: str) -> str:
         if value not in allowed:
@@ -137,8 +137,8 @@ _TICKER_TYPE = _word(("FULL", "MINI"))
 class Endpoint:
     """What one call takes and costs.
 
-    `security` is NONE, TRADE or USER_DATA; `free` calls cost nothing when they succeed (5.4); `orders` is
-    what an accepted placement adds to the unfilled order count (5.3).
+    `security` is NONE, TRADE or USER_DATA; `free` calls cost nothing when they succeed (rule: free-trades); `orders`
+    is what an accepted placement adds to the unfilled order count (rule: order-count).
     """
 
     name: str
@@ -162,7 +162,7 @@ class Endpoint:
 
 
 def _leg(prefix: str) -> Readers:
-    """Return the parameters of one leg of a list (section 12); a single order has the same unprefixed."""
+    """Return the parameters of one leg of a list (rule: list-parameters); a single order has the same unprefixed."""
     fields: Readers = {
         "TimeInForce": _TIME_IN_FORCE,
         "Price": _decimal,

@@ -37,7 +37,7 @@ MISTAKEN = {
 OTHER_IDS = 1_000_003
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
-# By code; RULES.md, server-error-status, for the statuses.
+# Status and text by code (rule: server-error-status).
 UNKNOWN_OUTCOMES = {
     -1000: (500, "An unknown error occurred while processing the request."),
     -1001: (500, "Internal error; unable to process your request. Please try again."),
@@ -202,7 +202,7 @@ class UpcomingRequests:
         self._meet("answer_late", late=seconds)
 
     def execute_late(self, *, seconds: float) -> None:
-        """Execute `seconds` after arrival, if the request is not too old by then (3.5), and answer."""
+        """Execute `seconds` after arrival, if the request is not too old by then (rule: timing), and answer."""
         self._meet("execute_late", delay=seconds)
 
     def lose_answer(

@@ -159,7 +159,7 @@ class Handlers:
         return self._engine.place_list(self._engine.account(call.account), symbol, ticket, write)
 
     def _replace(self, call: Call) -> Report:
-        """Serve a cancel-replace: bodies as in rest-api.md, "Cancel an Existing Order and Send a New Order"."""
+        """Cancel an order and place another one (rule: cancel-replace)."""
         params = call.params
         symbol = self._symbol(params)
         account = self._engine.account(call.account)
@@ -201,7 +201,7 @@ class Handlers:
         raise ReplaceFailed(data, is_partial=successes > 0, retry_after=retry_after)
 
     def check_order_count(self, call: Call) -> None:
-        """Refuse a placement that the unfilled order count has no room for (5.2)."""
+        """Refuse a placement that the unfilled order count has no room for (rule: order-count)."""
         if call.params.get("orderRateLimitExceededMode") != "CANCEL_ONLY":
             self._check_room(call)
 
@@ -221,7 +221,7 @@ class Handlers:
         return TooMuch(-1015, says, window.seconds_left(now))
 
     def count_orders(self, call: Call) -> dict[str, str]:
-        """Count an accepted placement and return the headers that say so (5.3)."""
+        """Count an accepted placement and return the headers that say so (rule: order-count)."""
         count = self._engine.account(call.account).order_count
         now = self._engine.now()
         count.placed(call.endpoint.orders, now)
@@ -304,7 +304,7 @@ class Handlers:
         return {order.cancel_id} if dialect.old_id_lookup == "not_found" else {order.own_id, order.cancel_id}
 
     def _is_archived(self, order: Order) -> bool:
-        """Tell whether an order ended without a fill so long ago that queries no longer find it (section 6)."""
+        """Return whether an order ended without a fill too long ago for queries to find it (rule: archived-orders)."""
         start = self._engine.dialect.archive_from
         if order.executed or order.is_live:
             return start == "live" and not order.executed
@@ -317,7 +317,7 @@ class Handlers:
             names: Iterable[str] = [self._symbol(call.params).name]
         else:
             names = self._engine.symbols
-        # RULES.md, pending-listed and open-rows: one flat row per live or pending leg, ascending in each symbol.
+        # One flat row per live or pending leg, ascending in each symbol (rule: pending-listed, open-rows).
         return [self._queried(order, call) for name in names for order in account.open[name].values()]
 
     def _all_orders(self, call: Call) -> list[Report]:
@@ -342,7 +342,7 @@ class Handlers:
         list_id, client_id = _number(call.params, "orderListId"), _word(call.params, "origClientOrderId")
         if list_id is None and client_id is None:
             raise self._neither("orderListId", "origClientOrderId")
-        # With both, only the client id counts (section 13).
+        # With both, only the client id counts (rule: list-queries).
         order_list = self._engine.account(call.account).find_list(None if client_id else list_id, client_id)
         if order_list is None:
             raise Refusal(self._engine.dialect.unknown_list_code, "Order list does not exist.")
@@ -448,7 +448,7 @@ class Handlers:
         limit = min(DEFAULT_DEPTH if wanted is None else wanted, MAX_DEPTH)
         sides = {
             word: [
-                # Quantities are capped at the largest 64-bit value for the precision (section 14).
+                # Quantities are capped at the largest 64-bit value (rule: public-replies).
                 [text(price), text(min(quantity, MAX_DECIMAL))]
                 for price, quantity in market.book.sides[side].levels(limit)
             ]
@@ -521,7 +521,7 @@ def _rows(params: Params) -> int:
 
 
 def _with_stp(params: Params, symbol: Symbol, ticket: Ticket) -> Ticket:
-    """Note the self-trade prevention mode, if the symbol allows it (15.11)."""
+    """Note the self-trade prevention mode, if the symbol allows it (rule: self-trade-prevention)."""
     mode = _word(params, "selfTradePreventionMode")
     if mode is not None and mode not in symbol.stp_modes:
         raise Refusal(-1013, "This symbol does not allow the specified self-trade prevention mode.")
@@ -539,7 +539,7 @@ def _limit(kind: str, interval: str, number: int, limit: int) -> Report:
 
 
 def _in_span(params: Params, rows: Sequence[Row], time_of: Callable[[Row], int], start_only: str) -> list[Row]:
-    """Return the rows between ``startTime`` and ``endTime``, both inclusive (section 2)."""
+    """Return the rows between ``startTime`` and ``endTime``, both inclusive (rule: time-spans)."""
     start, end = _number(params, "startTime"), _number(params, "endTime")
     first = None if start is None else to_microseconds(start)
     last = None if end is None else to_microseconds(end)

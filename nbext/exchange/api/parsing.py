@@ -1,4 +1,4 @@
-"""From parameters to tickets: which parameters make which order (sections 11 and 12).
+"""From parameters to tickets: which parameters make which order (rule: order-parameters, list-parameters).
 
 Parameters arrive here well formed, as numbers and words; what is judged here is their combination.
 """
@@ -224,7 +224,7 @@ def _pair(
 
 
 def _check_places(side: str, above: str, below: str) -> None:
-    """Refuse a leg on the wrong side of the market (section 12)."""
+    """Refuse a leg on the wrong side of the market (rule: list-prices)."""
     stop_place, limit_place = (above, below) if side == "SELL" else (below, above)
     word = "buy" if side == "BUY" else "sell"
     far, near = ("below", "above") if side == "BUY" else ("above", "below")
@@ -303,7 +303,7 @@ def _ticket(  # noqa: C901 - one refusal after the other, in the order of the pa
 
 
 def _check_peg(leg: _Leg, kind: str) -> None:
-    """Refuse pegs that 15.8 does not know."""
+    """Refuse pegs that do not exist (rule: pegged-orders)."""
     if not any(leg.has(field) for field in _PEG):
         return
     offset_type, offset_value = leg.name("PegOffsetType"), leg.name("PegOffsetValue")

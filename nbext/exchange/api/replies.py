@@ -1,6 +1,6 @@
-"""Replies in the exchange's own words: orders, lists, cancel reports, trades (section 8).
+"""Replies in the exchange's own words: orders, lists, cancel reports, trades.
 
-`unit` is the number of microseconds in the unit of the reply's times (3.6).
+`unit` is the number of microseconds in the unit of the reply's times (rule: reply-time-unit).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def stamp(time: int, unit: int) -> int:
 
 
 def placement(order: Order, unit: int, kind: str | None) -> Report:
-    """Write the reply to a placement: ACK, RESULT or FULL (8.1)."""
+    """Write the reply to a placement: ACK, RESULT or FULL (rule: placement-replies)."""
     kind = kind or ("FULL" if order.type in {"MARKET", "LIMIT"} else "ACK")
     report: Report = {
         "symbol": order.symbol.name,
@@ -91,7 +91,7 @@ def placement(order: Order, unit: int, kind: str | None) -> Report:
 
 
 def queried(order: Order, unit: int, client_id: str, *, with_reason: bool = False) -> Report:
-    """Write an order as queries show it (8.2), with the client id that it has by now."""
+    """Write an order as queries show it (rule: queried-orders), with the client id it has by now."""
     report: Report = {
         "symbol": order.symbol.name,
         "orderId": order.order_id,
@@ -130,9 +130,9 @@ def queried(order: Order, unit: int, client_id: str, *, with_reason: bool = Fals
 
 
 def canceled(order: Order, unit: int) -> str:
-    """Write the cancel report of one order (8.3)."""
+    """Write the cancel report of one order (rule: cancel-reports)."""
     # As text at once: an encoder takes longer over a dict of it than the engine over the cancel. Nothing in
-    # it needs escapes: admission lets neither quotes nor backslashes into ids and symbols (3.7).
+    # it needs escapes: admission lets neither quotes nor backslashes into ids and symbols (rule: value-forms).
     peg = _members(_peg(order)) if order.is_pegged else ""
     quantity = "" if order.awaits_quantity else f'"origQty":"{text(order.quantity)}",'
     further: Report = {}
@@ -174,7 +174,7 @@ def placed_list(order_list: OrderList, unit: int, kind: str) -> Report:
 
 
 def listed(order_list: OrderList, unit: int) -> Report:
-    """Write an order list without reports; its orders keep the ids they were placed with (8.4)."""
+    """Write an order list without reports; its orders keep the ids they were placed with (rule: list-replies)."""
     name = order_list.symbol.name
     return {
         "orderListId": order_list.order_list_id,
@@ -189,7 +189,7 @@ def listed(order_list: OrderList, unit: int) -> Report:
 
 
 def trade(fill: Fill, unit: int) -> Report:
-    """Write one side of a trade as ``GET /myTrades`` shows it (section 13)."""
+    """Write one side of a trade as ``GET /myTrades`` shows it (rule: own-trades)."""
     order = fill.order
     return {
         "symbol": order.symbol.name,
@@ -209,7 +209,7 @@ def trade(fill: Fill, unit: int) -> Report:
 
 
 def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bool) -> Report:
-    """Write the state of an account (section 13)."""
+    """Write the state of an account (rule: account-replies)."""
     group = {"tradeGroupId": account.trade_group_id} if account.trade_group_id >= 0 else {}
     basis_points = {"maker": int(account.maker_rate * 10_000), "taker": int(account.taker_rate * 10_000)}
     return {
@@ -243,7 +243,7 @@ def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bo
 
 
 def public_trade(trade: Trade, unit: int) -> Report:
-    """Write a trade as ``GET /trades`` shows it to everybody (rest-api.md, "Recent trades list")."""
+    """Write a trade as ``GET /trades`` shows it to everybody."""
     return {
         "id": trade.trade_id,
         "price": text(trade.price),
@@ -265,7 +265,7 @@ def best_prices(market: Market) -> Report:
 
 
 def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
-    """Write what happened on a symbol in the last 24 hours (rest-api.md, "24hr ticker price change statistics")."""
+    """Write what happened on a symbol in the last 24 hours."""
     day = [trade for trade in market.trades if trade.time > now - DAY]
     prices = [trade.price for trade in day] or [market.last_price or ZERO]
     volume = sum((trade.quantity for trade in day), start=ZERO)
@@ -311,7 +311,7 @@ def _members(fields: Report) -> str:
 
 
 def _peg(order: Order) -> Report:
-    """Return the fields of a peg, which stand after the price (8.5)."""
+    """Return the fields of a peg, which stand after the price (rule: conditional-fields)."""
     fields: Report = {}
     if order.peg_price_type is not None:
         fields["pegPriceType"] = order.peg_price_type
@@ -323,7 +323,7 @@ def _peg(order: Order) -> Report:
 
 
 def _quantity(order: Order) -> Report:
-    """Return the ordered quantity, which the pending leg of an OPO may never have had (8.5)."""
+    """Return the ordered quantity, which the pending leg of an OPO may never have had (rule: conditional-fields)."""
     return {} if order.awaits_quantity else {"origQty": text(order.quantity)}
 
 

@@ -66,7 +66,7 @@ class Account:
     funds : Mapping of str to Decimal
         Free balances at the start.
     order_count : OrderCount
-        The account's unfilled order count (5.3).
+        The account's unfilled order count (rule: order-count).
     kept_orders : int
         How many orders that have ended can still be looked up, and how many trades on each symbol.
     """
@@ -157,7 +157,7 @@ class Account:
         self.lock(order, order.lock_asset, -amount)
 
     def trades_as(self, other: Account) -> bool:
-        """Tell whether a trade with the other account would be one with oneself (15.11)."""
+        """Return whether a trade with the other account would be a self-trade (rule: self-trade-prevention)."""
         return self is other or -1 != self.trade_group_id == other.trade_group_id
 
     def commission(
@@ -169,7 +169,7 @@ class Account:
         is_maker: bool,
         is_buyer: bool,
     ) -> tuple[Decimal, str]:
-        """Return the commission on a fill and the asset it is paid in (15.12)."""
+        """Return the commission on a fill and the asset it is paid in (rule: commission)."""
         rate = self.maker_rate if is_maker else self.taker_rate
         rate += self.buyer_rate if is_buyer else self.seller_rate
         if not rate:
@@ -279,11 +279,11 @@ class Account:
         self.open[order_list.symbol.name].lists -= 1
 
     def is_open_id(self, symbol: str, client_order_id: str) -> bool:
-        """Tell whether an open order on the symbol uses this client id."""
+        """Return whether an open order on the symbol uses this client id (rule: client-ids)."""
         return (symbol, client_order_id) in self._open_client_ids
 
     def is_open_list_id(self, client_order_id: str) -> bool:
-        """Tell whether an open order list uses this client id."""
+        """Return whether an open order list uses this client id."""
         known = self._lists_by_client_id.get(client_order_id)
         return known is not None and not known.is_done
 
@@ -292,7 +292,7 @@ class Account:
         if order_id is not None:
             return self.orders[symbol].get(order_id)
         key = (symbol, client_order_id or "")
-        # RULES.md, old-id-lookup: the id an order had before its cancel counts while no open order uses it.
+        # The id an order had before its cancel counts while no open order uses it (rule: old-id-lookup).
         return self._open_client_ids.get(key) or self._by_client_id.get(key)
 
     def find_list(self, order_list_id: int | None, client_order_id: str | None) -> OrderList | None:

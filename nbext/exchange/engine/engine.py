@@ -95,7 +95,7 @@ class Engine:
             self.markets[symbol.name] = Market(
                 symbol, first_trade_id, lambda asset: self.worth("BNB", asset), self.dialect
             )
-        # What happens to an order that rests in the book while a cancel-all is half done: RULES.md, atomicity.
+        # What happens to an order that rests in the book while a cancel-all is half done (rule: atomicity).
         self.meanwhile: Callable[[Order], None] = lambda _: None
 
     def opening_price(self, symbol: Symbol) -> Decimal:
@@ -251,7 +251,7 @@ class Engine:
         if ticket.pair is not None:
             first, second = order_list.legs[-2:]
             order_list.pair = first, second
-            # RULES.md, funds: a pair is paid for once, by its dearer leg.
+            # A pair is paid for once, by its dearer leg (rule: funds).
             payers.remove(min(first, second, key=lambda leg: leg.need))
         account.hold(payers)
         return order_list
@@ -297,7 +297,7 @@ class Engine:
             if leg.is_pegged and not leg.is_stop:
                 market.peg(leg)
         for leg in legs:
-            if not leg.awaits_quantity:  # 15.10: checked on release
+            if not leg.awaits_quantity:  # checked on release (rule: opo)
                 symbol.filters.check(leg, market.average)
         self._check_position(account, symbol, legs)
         self._check_counts(account, symbol, legs, lists=lists)
@@ -341,7 +341,7 @@ class Engine:
             raise refusals.duplicate_order()
 
     def _check_purse(self, account: Account, order: Order) -> None:
-        """Refuse a market order that the account cannot pay for as a whole (15.4)."""
+        """Refuse a market order that the account cannot pay for completely (rule: market-orders)."""
         quantity, money = self.markets[order.symbol.name].estimate(order)
         needed = max(money, order.quote_quantity) if order.side == "BUY" else max(quantity, order.quantity)
         if account.balances[order.lock_asset].free < needed:
@@ -361,7 +361,7 @@ class Engine:
     ) -> Order:
         """Lower the quantity of an open order, which keeps its place and gets a new client id.
 
-        See rest-api.md, "Order Amend Keep Priority", and its FAQ: the orders of an OCO change together.
+        The orders of an OCO change together (rule: amendments).
         """
         order = account.find(symbol.name, order_id, None)
         if order is None or not order.is_live:
@@ -398,13 +398,14 @@ class Engine:
         cancel_id: str | None = None,
         restrictions: str | None = None,
     ) -> Canceled:
-        """Cancel one order; for a leg of an unfinished list the whole list goes (10.1)."""
+        """Cancel one order; for a leg of an unfinished list, the whole list (rule: cancel-one)."""
         self._check_closed(symbol)
         order = account.find(symbol.name, order_id, client_order_id)
         if order is None or not order.is_live:
             raise refusals.not_canceled(self.dialect.unknown_order_text, self.dialect.unknown_code)
         if order_id is not None and client_order_id is not None and client_order_id != order.current_id:
             raise refusals.mismatch("origClientOrderId", self.dialect.mismatch_code)
+        # The status that the order must have (rule: cancel-restrictions).
         wanted = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}.get(restrictions or "")
         if wanted is not None and order.status != wanted:
             raise refusals.not_canceled("Order was not canceled due to cancel restrictions.")
@@ -433,7 +434,7 @@ class Engine:
         return self._cancel_row(order, cancel_id or self.client_id())
 
     def cancel_all(self, account: Account, symbol: Symbol) -> list[Canceled]:
-        """Cancel every open order of the account on the symbol, lists whole."""
+        """Cancel every open order of the account on the symbol, lists whole (rule: cancel-all)."""
         self._check_closed(symbol)
         dialect = self.dialect
         orders = list(account.open[symbol.name].values())
@@ -536,7 +537,7 @@ def _row_of(order: Order) -> int:
 
 
 def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:
-    """Refuse a pair that does not have the last trade between its prices (section 12)."""
+    """Refuse a pair that does not have the last trade between its prices (rule: list-prices)."""
     for ticket in pair:
         at = anchor(ticket)
         if at is None or last is None:

@@ -1,4 +1,4 @@
-"""Filters (section 16): rules of a symbol or of the whole exchange, as data.
+"""Filters of a symbol or of the whole exchange, as data (rule: filters).
 
 A filter is the very object that ``exchangeInfo`` shows. Each kind has one function here that
 looks at an order and says whether it passes.
@@ -37,7 +37,7 @@ def _in_range(value: Decimal, low: Decimal, high: Decimal, step: Decimal) -> boo
 
 
 def _limits(ticket: Ticket) -> list[Decimal]:
-    """Return the limit prices of an order: a peg's own as soon as it is known, and `price` if it was sent (15.8)."""
+    """Return the limit prices of an order: a peg's own once it is known, and `price` if sent (rule: pegged-orders)."""
     if not ticket.is_limit:
         return []
     if not ticket.is_pegged:

@@ -1,4 +1,4 @@
-"""Rate limits (section 5): request weight and raw requests by address, unfilled order count by account.
+"""Rate limits: request weight and raw requests by address, unfilled order count by account.
 
 Intervals are aligned to the clock, not sliding: a minute starts at ``:00``.
 """
@@ -14,7 +14,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
 
-# RULES.md, fill-relief: what the first fill of an order takes off the unfilled order count.
+# What the first fill of an order takes off the unfilled order count (rule: fill-relief).
 MAKER_RELIEF = 5
 TAKER_RELIEF = 1
 
@@ -24,7 +24,7 @@ LONGEST_BAN = 3 * DAY
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What one address may ask for (5.1).
+    """What one address may ask for (rule: request-limits).
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RequestLimits:
 
 
 class Banned(TooMuch):
-    """The refusal of an address that went on after being told to wait (5.2)."""
+    """The refusal of an address that went on after a 429 (rule: too-many-requests)."""
 
     def __init__(self, until: int, now: int) -> None:
         text = (
@@ -83,7 +83,7 @@ class Window:
 
 
 class Caller:
-    """One address, and what it has used. Limits go by address, not by key (5.2).
+    """One address, and what it has used. Limits go by address, not by key (rule: request-limits).
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Caller:
 
     def _refuse(self, text: str, window: Window, now: int) -> None:
         if not self._told_to_wait.has_room(1, now):
-            # 5.2: two minutes, growing to three days for repeat offenders; that it doubles is a choice.
+            # Longer each time (rule: too-many-requests).
             self._banned_until = now + min(FIRST_BAN << min(self._bans, 20), LONGEST_BAN)
             self._bans += 1
             raise Banned(self._banned_until, now)
@@ -128,7 +128,7 @@ class Caller:
 
 
 class OrderCount:
-    """Unfilled order count of one account over ten seconds and a day (5.3).
+    """Unfilled order count of one account over ten seconds and a day (rule: order-count).
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class OrderCount:
         return None
 
     def placed(self, orders: int, now: int) -> None:
-        """Count orders. When the day is exhausted, the shorter count is no longer raised (5.3)."""
+        """Count orders. When the day is exhausted, the shorter count no longer rises (rule: order-count)."""
         if self.day.at(now) < self.day.limit:
             self.ten_seconds.add(orders, now)
         self.day.add(orders, now)

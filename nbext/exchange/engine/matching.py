@@ -1,4 +1,4 @@
-"""The market of one symbol: matching, stop triggers and the life of orders and lists (section 15).
+"""The market of one symbol: matching, stop triggers and the life of orders and lists (rule: order-life).
 
 Every step of the engine runs to its end in `settle`: what a trade sets off (stops, released legs) waits
 in a queue until the order that caused it has been dealt with and its reply has been written.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nbext.exchange.engine.symbols import Symbol
 
 RECENT_TRADES = 10_000
-# Self-trade prevention modes by what they take from the two sides (15.11).
+# Self-trade prevention modes by what they take from the two sides (rule: self-trade-prevention).
 TAKER_EXPIRES = frozenset({"EXPIRE_TAKER", "EXPIRE_BOTH"})
 MAKER_EXPIRES = frozenset({"EXPIRE_MAKER", "EXPIRE_BOTH"})
 
@@ -48,7 +48,7 @@ class Market:
     first_trade_id : int
         Id of the first trade.
     bnb_price : callable
-        Returns what one BNB costs in an asset, if that is known: commissions may be paid in it (15.12).
+        Returns what one BNB costs in an asset, if that is known: commissions may be paid in it (rule: commission).
     dialect : Dialect, optional
         What it does where the documentation is silent.
     """
@@ -76,7 +76,7 @@ class Market:
     # What can be known about the market.
 
     def average(self, minutes: int) -> Decimal | None:
-        """Return the volume-weighted price of the last minutes, else the last price (section 16)."""
+        """Return the volume-weighted price of the last minutes, else the last price (rule: average-price)."""
         since = self.now - minutes * MINUTE
         money = volume = ZERO
         for trade in reversed(self.trades):
@@ -97,8 +97,8 @@ class Market:
 
     def lock_price(self, order: Order) -> Decimal:
         """Return what a unit may cost at most, as far as that can be known beforehand."""
-        # RULES.md, funds: the limit; for a market-type stop its stop price. Without one, the level where a trailing
-        # stop that began now would trigger; for a pending market order, or a peg still to be set, the last price.
+        # The limit; for a market-type stop its stop price. Without one, the level where a trailing stop that began now
+        # would trigger; for a pending market order, or a peg still to be set, the last price (rule: funds).
         if order.limit:
             return order.limit
         if order.stop_price is not None:
@@ -109,7 +109,7 @@ class Market:
     def check_entry(self, order: Order) -> None:
         """Refuse what may not enter: a stop that would trigger, a maker that would take, a dry book."""
         if order.is_stop:
-            # RULES.md, stop-before-trade: before the first trade there is nothing to compare with.
+            # Before the first trade there is nothing to compare with (rule: stop-before-trade).
             if order.stop_price is not None and self.last_price is not None and order.meets_stop(self.last_price):
                 raise Refusal(-2010, "Order would trigger immediately.")
         elif order.type == "LIMIT_MAKER":
@@ -129,7 +129,7 @@ class Market:
                 raise Refusal(-2010, f"Order book liquidity is less than {name} filter minimum quantity.")
 
     def peg(self, ticket: Ticket) -> Decimal:
-        """Let a pegged order pick its price from the book, once (15.8)."""
+        """Let a pegged order pick its price from the book, once (rule: pegged-orders)."""
         side = ticket.side if ticket.peg_price_type == "PRIMARY_PEG" else opposite(ticket.side)
         price = self.book.sides[side].price_at(ticket.peg_offset_value or 0)
         if price is None:
@@ -152,7 +152,7 @@ class Market:
             self._execute(order)
 
     def _work(self, order: Order) -> None:
-        """Match an order, then let the rest stay in the book or expire (15.3, 15.4)."""
+        """Match an order, then let the rest stay in the book or expire (rule: time-in-force, market-orders)."""
         order.working_time = self.now
         is_market = not order.is_limit
         if order.time_in_force == "FOK" and self._fillable(order) < order.remaining:
@@ -204,7 +204,7 @@ class Market:
         self.last_price = price
         self.trades.append(Trade(trade_id, self.now, price, quantity, maker.side == "BUY"))
         self._aftermath.append(price)
-        # 15.9: a touched limit leg trades first, and the stop leg is ended after.
+        # A touched limit leg trades first, and the stop leg ends afterwards (rule: oco).
         for partner in partners:
             if partner is not None:
                 self.expire(partner, "OCO_TRIGGER")
@@ -213,7 +213,7 @@ class Market:
                 self._end(order, "FILLED", "fill")
 
     def _prevent(self, taker: Order, maker: Order, quantity: Decimal) -> None:
-        """Keep an account from trading with itself, as the taker's mode says (15.11)."""
+        """Keep an account from trading with itself, as the taker's mode says (rule: self-trade-prevention)."""
         mode = taker.stp_mode
         decrement = quantity if mode == "DECREMENT" else None
         taker_loses = taker.remaining if mode in TAKER_EXPIRES else decrement
@@ -223,7 +223,7 @@ class Market:
         self.update_id += 1
         taker.prevented_matches = [*(taker.prevented_matches or ()), match]
         hit = [(order, loss) for order, loss in ((maker, maker_loses), (taker, taker_loses)) if loss is not None]
-        # The docs are silent about pairs: a prevented match touches a leg as a fill does, and ends the other one.
+        # A prevented match affects a pair as a fill does (rule: prevented-pairs).
         partners = [self._take_over(order) for order, _ in hit]
         for order, loss in hit:
             order.prevented += loss
@@ -264,7 +264,7 @@ class Market:
         commission, asset = account.commission(
             received, asset, self._bnb_price, is_maker=is_maker, is_buyer=order.side == "BUY"
         )
-        # 15.10: the commission on what an OPO buys comes out of other free funds if those suffice, unless it is BNB.
+        # Commission on what an OPO buys comes out of other free funds if they suffice, unless it is BNB (rule: opo).
         spared = asset != symbol.base or (asset != "BNB" and account.balances[asset].free >= commission)
         account.pay(order, price, quantity)
         account.balances[asset].free -= commission
@@ -297,7 +297,7 @@ class Market:
         partner = self._take_over(order)
         self.expire(order, "EXCHANGE_CANCELED")
         if partner is not None:
-            # user-data-stream.md, "Order Expiry Reason": also when the entire OCO expired.
+            # The whole OCO expires (rule: expiry-reasons).
             self.expire(partner, "OCO_TRIGGER")
 
     def cancel(self, order: Order, cancel_id: str) -> None:
@@ -327,7 +327,7 @@ class Market:
         if order.order_list is not None:
             self._leg_ended(order, order.order_list)
 
-    # The life of an order list (15.9).
+    # The life of an order list (rule: oco, oto).
 
     def _leg_ended(self, order: Order, order_list: OrderList) -> None:
         if order is order_list.working:
@@ -382,7 +382,7 @@ class Market:
         self._close_list(order_list)
 
     def _put_aside(self, order_list: OrderList, quantity: Decimal) -> None:
-        """Lock what the working order of an OPO has just bought, for its pending legs (15.10)."""
+        """Lock what the working order of an OPO has just bought, for its pending legs (rule: opo)."""
         waiting = [leg for leg in order_list.pending if leg.awaits_quantity]
         for leg in waiting:
             leg.received += quantity
@@ -390,7 +390,7 @@ class Market:
             leg.account.lock(leg, leg.lock_asset, quantity)
 
     def _measure(self, leg: Order) -> None:
-        """Give the pending leg of an OPO its quantity: what was bought, in whole lots (15.10)."""
+        """Give the pending leg of an OPO its quantity: what was bought, in whole lots (rule: opo)."""
         if not leg.awaits_quantity:
             return
         leg.awaits_quantity = False
@@ -403,7 +403,7 @@ class Market:
             raise Refusal(-2010, "IcebergQty exceeds QTY.")
 
     def _set_peg(self, order: Order) -> None:
-        """Give a pegged order that has waited until now the price of this moment (15.8)."""
+        """Give a pegged order that has waited until now its price (rule: pegged-orders)."""
         order.limit = order.lock_price = self.peg(order)
         self.symbol.filters.check(order, self.average)
 
@@ -419,7 +419,7 @@ class Market:
                 self._trigger(cause)
 
     def _trigger(self, price: Decimal) -> None:
-        # RULES.md, trigger-sequence: each fully processed, cascades allowed.
+        # Each is fully processed before the next (rule: trigger-sequence).
         triggered = [order for order in self._stops.values() if order.track(price, self.now)]
         is_descending = self._dialect.trigger_sequence == "descending"
         for order in sorted(triggered, key=lambda each: each.order_id, reverse=is_descending):
@@ -430,7 +430,7 @@ class Market:
             order.touch()
             partner = self._take_over(order)
             if partner is not None:
-                # 15.9: a triggered stop first ends the limit leg, then executes.
+                # A triggered stop first ends the limit leg, then executes (rule: oco).
                 self.expire(partner, "OCO_TRIGGER")
             if order.is_limit:
                 order.update_time = self.now
@@ -486,7 +486,7 @@ class Market:
                 yield maker
 
     def _unserved(self, order: Order, quantity: Decimal, money: Decimal) -> Decimal:
-        """Return what the unspent money could still have bought, had the book not run dry (15.4)."""
+        """Return what the unspent money could still have bought, had the book not run dry (rule: market-orders)."""
         offered = sum((maker.remaining for maker in self._counterparts(order)), start=ZERO)
         if quantity < offered or self.last_price is None:
             return ZERO
@@ -499,5 +499,5 @@ class Market:
 
 
 def _would_prevent(taker: Order, maker: Order) -> bool:
-    """Tell whether a match of these two is prevented: the taker's mode decides (15.11)."""
+    """Return whether a match of these two is prevented: the taker's mode decides (rule: self-trade-prevention)."""
     return taker.stp_mode != "NONE" and taker.account.trades_as(maker.account)

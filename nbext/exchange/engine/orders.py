@@ -1,4 +1,4 @@
-"""Orders and order lists: what was asked for, and what has become of it (sections 8 and 15).
+"""Orders and order lists: what was asked for, and what has become of it (rule: order-life).
 
 A `Ticket` is what somebody asks for. The engine turns it into an `Order`, which has an id, a status
 and a life; an `OrderList` ties two or three orders together.
@@ -51,7 +51,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PreventedMatch:
-    """A trade of an account with itself that did not happen (15.11); None where a side lost nothing."""
+    """A self-trade that was prevented (rule: self-trade-prevention); None for a side that lost nothing."""
 
     prevented_match_id: int
     maker: Order
@@ -62,28 +62,28 @@ class PreventedMatch:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Order(Ticket):
-    """An accepted order and its life (15.2). Times are microseconds; -1 is "not yet"."""
+    """An accepted order and its life (rule: order-life). Times are microseconds; -1 is "not yet"."""
 
     symbol: Symbol
     account: Account
     time: int
     order_id: int = -1
-    own_id: str = ""  # the client id it was placed with; a cancel adds another one (10.1)
+    own_id: str = ""  # the client id it was placed with; a cancel adds another one
     order_list: OrderList | None = None
     cancel_id: str | None = None
     status: str = "NEW"
     limit: Decimal = ZERO  # the worst price it trades at: `price`, or what its peg has picked
     executed: Decimal = ZERO
     quote_executed: Decimal = ZERO
-    prevented: Decimal = ZERO  # lost to self-trade prevention (15.11)
+    prevented: Decimal = ZERO  # lost to self-trade prevention
     prevented_match_id: int | None = None  # the latest of them
-    received: Decimal = ZERO  # what the working order of an OPO has bought so far for this leg (15.10)
+    received: Decimal = ZERO  # what the working order of an OPO has bought so far for this leg
     update_time: int = -1
     working_time: int = -1
     trailing_time: int = -1
-    extreme: Decimal = ZERO  # best trade price since tracking began (15.6)
-    visible: Decimal = ZERO  # what the book shows: less than the rest for an iceberg (15.7)
-    lock_price: Decimal = ZERO  # what a unit bought may cost at most (RULES.md, funds)
+    extreme: Decimal = ZERO  # best trade price since tracking began (rule: trailing-stops)
+    visible: Decimal = ZERO  # what the book shows: less than the rest for an iceberg (rule: icebergs)
+    lock_price: Decimal = ZERO  # what a unit bought may cost at most (rule: funds)
     locked: Decimal = ZERO
     expiry_reason: str | None = None
     is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
@@ -104,7 +104,7 @@ class Order(Ticket):
 
     @property
     def current_id(self) -> str:
-        """The client id that later queries show: a cancel replaces it (RULES.md, cancel-id-in-queries)."""
+        """The client id that later queries show: a cancel replaces it (rule: cancel-id-in-queries)."""
         return self.cancel_id or self.own_id
 
     @property
@@ -120,7 +120,7 @@ class Order(Ticket):
     @property
     def need(self) -> Decimal:
         """Funds that the rest of the order may cost."""
-        # RULES.md, funds: price x rest in quote for a BUY, the rest in base for a SELL.
+        # Price x rest in quote for a BUY, the rest in base for a SELL (rule: funds).
         if self.awaits_quantity:
             return self.received
         return self.lock_price * self.remaining if self.side == "BUY" else self.remaining
@@ -136,7 +136,7 @@ class Order(Ticket):
         return self.limit >= price if self.side == "BUY" else self.limit <= price
 
     def track(self, price: Decimal, now: int) -> bool:
-        """Take note of a trade and tell whether it triggers this stop (15.5, 15.6)."""
+        """Take note of a trade and return whether it triggers this stop (rule: stop-triggers, trailing-stops)."""
         if self.trailing_delta is None:
             return self.meets_stop(price)
         if self.trailing_time < 0:
@@ -166,7 +166,7 @@ class Order(Ticket):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class OrderList:
-    """Two or three orders that depend on each other (15.9).
+    """Two or three orders that depend on each other (rule: oco, oto, opo).
 
     `working` is the first order of an OTO or OPO; `pair` are two orders of which only one may execute.
     """
@@ -186,7 +186,7 @@ class OrderList:
 
     @property
     def contingency_type(self) -> str:
-        """The wire word: all but an OCO say OTO (section 7)."""
+        """The wire word: all but an OCO say OTO (rule: contingency-types)."""
         return "OCO" if self.kind == "OCO" else "OTO"
 
     @property
@@ -203,7 +203,7 @@ class OrderList:
 
     def has_finished(self, dialect: Dialect) -> bool:
         """Tell whether nothing in the list is contingent any more."""
-        # The docs do not say when that is: RULES.md, oco-done and oto-done.
+        # The docs are silent on when that is (rule: oco-done, oto-done).
         if self.decided and dialect.oco_done == "decided":
             return True
         if self.working is not None and self.pair is None and dialect.oto_done == "released":

@@ -118,7 +118,7 @@ def duplicate_order() -> Refusal:
 
 
 class TooMuch(Refusal):
-    """A broken rate limit; `retry_after` is in seconds (5.2)."""
+    """A broken rate limit; `retry_after` is in seconds (rule: too-many-requests)."""
 
     retry_after: int
 

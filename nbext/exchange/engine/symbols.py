@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbext.exchange.engine.tickets import Ticket
 
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
-# All but TRANSFER, which needs a partner who asked for it as well. The first is the default (RULES.md, default-stp).
+# All but TRANSFER, which needs a partner who asked for it as well. The first is the default (rule: default-stp).
 STP_MODES = ("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
 # What a symbol may allow, by the flag of exchangeInfo that says so.
 FEATURES = {
@@ -30,7 +30,7 @@ FEATURES = {
     "amendAllowed": "amend",
     "pegInstructionsAllowed": "peg",
 }
-# Which of them each kind of list stands on (section 12).
+# Which of them each kind of list builds on (rule: list-parameters).
 _LIST_FEATURES = {
     "OCO": ("oco",),
     "OTO": ("oto",),
@@ -125,7 +125,7 @@ class Symbol:
         self.filters = Filters(_symbol_filters(listing, max_num_orders))
 
     def info(self) -> dict[str, object]:
-        """Return the symbol's entry in ``exchangeInfo`` (section 14)."""
+        """Return the symbol's entry in ``exchangeInfo`` (rule: public-replies)."""
         return {
             "symbol": self.name,
             "status": self.status,

@@ -13,7 +13,7 @@ BASIS_POINTS = Decimal(10_000)
 STOP_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 LIMIT_TYPES = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
 ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-PRECISION = 8  # decimals of every asset, and of every amount in a reply (RULES.md, decimals)
+PRECISION = 8  # decimals of every asset, and of every amount in a reply (rule: decimals)
 
 
 def opposite(side: str) -> str:
@@ -41,8 +41,8 @@ class Ticket:
     peg_price_type: str | None = None
     peg_offset_type: str | None = None
     peg_offset_value: int | None = None
-    pegged_price: Decimal | None = None  # the level of the book that a peg has picked (15.8)
-    awaits_quantity: bool = False  # pending leg of an OPO: its quantity is what the working order buys (15.10)
+    pegged_price: Decimal | None = None  # the level of the book that a peg has picked (rule: pegged-orders)
+    awaits_quantity: bool = False  # pending leg of an OPO, sells what the working order buys (rule: opo)
 
     @property
     def is_pegged(self) -> bool:
@@ -61,11 +61,11 @@ class Ticket:
 
     @property
     def triggers_above(self) -> bool:
-        """Whether a trade at or above the stop price triggers (15.5), rather than one at or below."""
+        """Whether a trade at or above the stop price triggers, rather than at or below (rule: stop-triggers)."""
         return self.type.startswith("STOP_LOSS") == (self.side == "BUY")
 
     def meets_stop(self, price: Decimal) -> bool:
-        """Tell whether a trade at this price meets the stop condition (15.5)."""
+        """Return whether a trade at this price meets the stop condition (rule: stop-triggers)."""
         stop = self.stop_price
         if stop is None:
             return True
