@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import importlib
+import os
 import secrets
 import sys
 import time
@@ -917,6 +918,7 @@ def _keep(
 
 
 _loading: list[_thread.LockType] = []
+_FORK_SECONDS = 5.0  # no longer, lest the import wait for what the forking thread holds
 
 
 def _load_frames() -> None:
@@ -933,8 +935,21 @@ def _load_frames() -> None:
         pass
 
 
+def _await_frames() -> None:
+    """Let a fork wait while pandas is being imported: a child that is forked meanwhile would wait for it for ever."""
+    for loading in _loading[:]:
+        if loading.acquire(timeout=_FORK_SECONDS):
+            loading.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_await_frames, after_in_child=_loading.clear)
+
+
 def _import_frames(at_work: _thread.LockType) -> None:
     try:
+        # It wants to hear of forks, and had better not begin to while one waits (see above).
+        importlib.import_module("concurrent.futures.thread")
         with suppress(Exception):  # whoever needs it meets the same error again, and can tell of it
             importlib.import_module("nbext.frames")
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Guard:
     """Cancels a job's orders when its block ends, be it by its end, an error, an interrupt or ``sys.exit``.
 
-    Made by `nbext.guard`. Consent is taken when the block begins.
+    Made by `nbext.guard`. Consent is taken when the block begins. A forked child that leaves the block cancels nothing.
 
     Attributes
     ----------
@@ -34,6 +35,7 @@ class Guard:
         self._yes = yes
         self._confirm = confirm
         self._ask = ask
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         if self._job.must_ask(yes=self._yes, confirm=self._confirm):
@@ -41,6 +43,8 @@ class Guard:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if os.getpid() != self._pid:
+            return  # whoever made it is still inside
         try:
             self.frame = self._job.run()
         except BaseException as failed:
@@ -70,7 +74,11 @@ def set_at_exit(symbol: str, job: Job, prefix: str = "") -> None:
     if (symbol, prefix) in _at_exit:
         atexit.unregister(_at_exit.pop((symbol, prefix)))
 
+    mine = os.getpid()
+
     def cancel() -> None:
+        if os.getpid() != mine:
+            return  # a forked child ends, and the guarded process does not
         try:
             job.run_at_exit()
         except (NbextError, KeyboardInterrupt) as error:

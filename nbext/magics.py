@@ -6,6 +6,7 @@ import ast
 import contextlib
 import difflib
 import io
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -238,10 +239,13 @@ class NBExt(Magics):
         if not args.dry_run and job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
             job.obtain_consent(ask, before_cell=True)
         failure: BaseException | None = None
+        mine = os.getpid()
         try:
             _run(self.shell, code)
         except BaseException as error:  # noqa: BLE001 - an interrupt or sys.exit() leaves orders behind just as well
             failure = error
+        if os.getpid() != mine:  # a child that the cell has forked
+            raise failure or UsageError("A forked child came to the end of the cell; it sends nothing. End it inside.")
         try:
             frame = job.rehearse() if args.dry_run else job.run(check=args.check)
         except (NbextError, KeyboardInterrupt) as error:

@@ -211,6 +211,57 @@ print(json.dumps([said, os.read(read, 99).decode()]))
     assert len(server.requests) == 1
 
 
+def test_a_fork_while_pandas_is_being_imported(serve: Serve) -> None:
+    """While one thread makes the first frame of a process another forks: the child gets a frame of its own."""
+    server = serve(report)
+    made = run(
+        f"""
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+first = threading.Thread(target=nbext.cancel_all, args=("FIRST",), kwargs={{"client": client, "yes": True}})
+first.start()
+while "pandas" not in sys.modules:
+    time.sleep(0.001)
+early = not hasattr(sys.modules["pandas"], "DataFrame")
+child = fork(lambda: nbext.cancel_all("SECOND", client=client, yes=True))
+end(child)
+first.join()
+print(json.dumps(early))
+"""
+    )
+    assert made is True
+
+
+def test_a_child_that_exits_cancels_nothing_for_its_parent(serve: Serve) -> None:
+    """Neither a guard of the process nor a guarded block nor a cell is over because a child ends."""
+    server = serve(report)
+    run(
+        f"""
+from nbext import cancel, guarding
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+guarding.set_at_exit("KERNEL", cancel.Job(["KERNEL"], client=client))
+
+from IPython.core.interactiveshell import InteractiveShell
+os.environ.update(NBEXT_BASE_URL={server.url!r}, BINANCE_API_KEY="k" * 64, BINANCE_API_SECRET="s" * 64)
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "nbext")
+shell.user_ns["os"] = os
+with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+    with nbext.guard("BLOCK", client=client, yes=True):
+        child = os.fork()
+        if not child:
+            sys.exit(0)
+        end(child)
+    cell = "child = os.fork()\\nif not child: raise SystemExit\\nos.waitpid(child, 0)\\nNone"
+    try:
+        shell.run_cell_magic("cancel_all", "CELL --yes", cell)
+    except SystemExit:
+        os._exit(0)  # what a program's end does is tried with the block
+print(json.dumps(None))
+""",
+    )
+    assert Counter(request.params["symbol"] for request in server.requests) == {"BLOCK": 1, "CELL": 1, "KERNEL": 1}
+
+
 LOCAL = """
 def told(call):
     try:
