@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import base64
 import hmac
+import os
+import threading
 from typing import TYPE_CHECKING, Literal, Never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind = Literal["HMAC", "RSA", "Ed25519"]
+
+
+# OpenSSL has locks inside: a child that is forked while a thread signs would wait for ever when it signs. A fork waits
+# for that moment; the thread that forks may itself be signing, where a signal handler forks.
+_signing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_signing.acquire, after_in_child=_signing.release, after_in_parent=_signing.release)
 
 
 class SigningKey:
@@ -47,7 +56,8 @@ class SigningKey:
         str
             64 hex digits (HMAC), or base64 of 64 (Ed25519) or as many bytes as the key has (RSA).
         """
-        return self._sign(payload)
+        with _signing:
+            return self._sign(payload)
 
     def __repr__(self) -> str:
         return f"<{self.kind} key>"

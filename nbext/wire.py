@@ -55,6 +55,7 @@ ANSWER_SECONDS = 12.0
 IDLE_SECONDS = 30.0
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
+FORK_SECONDS = 1.0
 _AT_ONCE = 1 << 20
 _ENDS_A_LINE = re.compile("[\r\n]")
 _MOST_INTERIM_ANSWERS = 100
@@ -441,6 +442,32 @@ class _TimedResponse(http.client.HTTPResponse):
         return not self.fp.closed and bool(self.fp.peek(1))
 
 
+class _Handshakes:
+    """TLS handshakes under way. A fork waits a little for them: OpenSSL's locks would come to the child as taken."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._lines: set[int] = set()
+
+    def begin(self, line: HTTPConnection) -> None:
+        with self._change:
+            self._lines.add(id(line))
+
+    def end(self, line: HTTPConnection) -> None:
+        with self._change:
+            self._lines.discard(id(line))
+            self._change.notify_all()
+
+    def before_fork(self) -> None:
+        self._change.acquire()
+        # Not for ever: the handshake may be the forking thread's own, in a signal handler.
+        self._change.wait_for(lambda: not self._lines, FORK_SECONDS)
+
+    def after_fork(self) -> None:
+        self._change.release()
+
+
+_handshakes = _Handshakes()
 _numbers = itertools.count(1)
 _connections: WeakValueDictionary[int, _WatchedConnection] = WeakValueDictionary()
 _sockets: WeakSet[socket.socket] = WeakSet()
@@ -484,6 +511,7 @@ class _WatchedConnection(HTTPConnection):
             super().connect()
         finally:
             _call.connecting = False
+            _handshakes.end(self)
         _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
         _call.stage = "request"
 
@@ -500,6 +528,7 @@ class _WatchedConnection(HTTPConnection):
         sock = self._reach()
         _sockets.add(sock)
         sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
+        _handshakes.begin(self)
         _call.stage = "TLS"
         return sock
 
@@ -593,6 +622,8 @@ _wires: WeakSet[Wire] = WeakSet()
 
 def _disown() -> None:
     """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
+    global _handshakes  # noqa: PLW0603 - those of the parent are not under way here
+    _handshakes = _Handshakes()
     _call.abandon()
     _connections.clear()
     for sock in list(_sockets):
@@ -605,4 +636,8 @@ def _disown() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown)
+    os.register_at_fork(
+        before=lambda: _handshakes.before_fork(),  # noqa: PLW0108 - that of the process that forks
+        after_in_parent=lambda: _handshakes.after_fork(),  # noqa: PLW0108
+        after_in_child=_disown,
+    )
