@@ -101,7 +101,7 @@ class NBExt(Magics):
                 older_than=args.older_than,
                 recv_window=args.recv_window,
                 exact=args.exact,
-                say=print,
+                say=_say,
                 progress=_progress_bar(),
             )
             if cell is not None:
@@ -129,7 +129,7 @@ class NBExt(Magics):
         args = _parse(self.open_orders, line)
         from nbext import cancel
 
-        return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=print)
+        return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=_say)
 
     @_whole_options
     @magic_arguments()
@@ -184,7 +184,7 @@ class NBExt(Magics):
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")
         if args.reconcile:
-            return log.settle_open(say=print)
+            return log.settle_open(say=_say)
         last = log.LAST if args.last is None else args.last
         if said := log.shown_of(last):
             print(said)
@@ -254,6 +254,10 @@ class NBExt(Magics):
             _show(frame)
             raise failure
         return frame
+
+
+def _say(line: str) -> None:
+    print(printable(line))
 
 
 def _progress_bar() -> Callable[[int, int], None]:

@@ -193,6 +193,7 @@ def _local_exchange() -> LocalExchange:
 
 def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]:
     """Name the profile, and the base URL where it is not the profile's own."""
+    _require_name(profile)
     environment_url = _environment("NBEXT_BASE_URL")
     if base_url is not None:
         if profile not in {None, "custom"}:
@@ -212,6 +213,13 @@ def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]
         )
     _require_known(str(named))
     return str(named), None
+
+
+def _require_name(profile: object) -> None:
+    if profile is not None and not isinstance(profile, str):
+        raise ConfigurationError(
+            f"a profile is named by text, not {quoted(profile)}; nothing was sent. There are {', '.join(names())}."
+        )
 
 
 def _require_known(profile: str) -> None:

@@ -279,6 +279,8 @@ def test_a_secret_in_another_place_is_named_by_its_place() -> None:
     assert "<64 characters>" in refused(lambda: nbext.connect(SECRET, api_key=API_KEY, secret_key=SECRET))
     assert "not like https" in refused(lambda: nbext.connect(base_url=SECRET, api_key=API_KEY, secret_key=SECRET))
     assert "is the same text" in refused(lambda: nbext.connect(base_url=URL, api_key=SECRET, secret_key=SECRET))
+    for profile in (["live"], 5, b"live", Hostile()):
+        assert "a profile is named by text" in refused(lambda profile=profile: nbext.connect(profile))  # type: ignore[misc]
     for value in (5, URL.encode(), [SECRET]):
         assert "which is no text" in refused(lambda value=value: nbext.connect(base_url=value))  # type: ignore[misc]
 
