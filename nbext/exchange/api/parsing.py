@@ -6,7 +6,7 @@ Parameters arrive here well formed, as numbers and words; what is judged here is
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nbext.exchange.engine import refusals
 from nbext.exchange.engine.refusals import Refusal
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Params = Mapping[str, Value]
 
+DEFAULT_ROWS = 500
 LEAST_STRATEGY_TYPE = 1_000_000
 WORKING_TYPES = frozenset({"LIMIT", "LIMIT_MAKER"})
 PAIR_TYPES = STOP_TYPES | {"LIMIT_MAKER"}
@@ -101,6 +102,21 @@ class _Leg:
     def word(self, field: str) -> str | None:
         value = self._params.get(self.name(field))
         return value if isinstance(value, str) else None
+
+
+def word(params: Params, name: str) -> str | None:
+    """Return a parameter that is text, None if it was not sent."""
+    return cast("str | None", params.get(name))
+
+
+def number(params: Params, name: str) -> int | None:
+    """Return a parameter that is a whole number, None if it was not sent."""
+    return cast("int | None", params.get(name))
+
+
+def row_limit(params: Params) -> int:
+    """Return how many rows are wanted at most."""
+    return number(params, "limit") or DEFAULT_ROWS
 
 
 def single(params: Params) -> Ticket:

@@ -300,6 +300,11 @@ def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
     return row | span
 
 
+def rate_limit(kind: str, interval: str, number: int, limit: int) -> Report:
+    """Write a rate limit."""
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
+
+
 def list_id(order: Order) -> int:
     """Return the id of the order's list, -1 for a single order."""
     return -1 if order.order_list is None else order.order_list.order_list_id

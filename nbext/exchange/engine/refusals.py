@@ -91,6 +91,11 @@ def one_of(first: str, second: str) -> Refusal:
     return Refusal(-1102, f"Param '{first}' or '{second}' must be sent, but both were empty/null!")
 
 
+def neither(first: str, second: str, code: int) -> Refusal:
+    """Return the refusal of a call without any id, by one of the codes that it may have."""
+    return one_of(first, second) if code == MANDATORY else bad_combination(second)
+
+
 def not_required(name: str) -> Refusal:
     """Return the refusal for a parameter that this kind of order does not take."""
     return Refusal(-1106, f"Parameter '{name}' sent when not required.")
