@@ -14,18 +14,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from nbext.exchange.dialect import Dialect
-from nbext.exchange.engine import refusals
+from nbext.exchange.engine import checks, refusals
 from nbext.exchange.engine.accounts import KEPT_ORDERS, Account
-from nbext.exchange.engine.filters import Counts
 from nbext.exchange.engine.limits import OrderCount
 from nbext.exchange.engine.matching import Market
 from nbext.exchange.engine.orders import Order, OrderList
 from nbext.exchange.engine.refusals import Refusal
 from nbext.exchange.engine.symbols import FUNDS, exchange_filters, list_symbols
-from nbext.exchange.engine.tickets import ZERO, Ticket, anchor, bad_relation
+from nbext.exchange.engine.tickets import ZERO, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from nbext.exchange.engine.symbols import Symbol
     from nbext.exchange.engine.tickets import ListTicket
@@ -194,11 +193,11 @@ class Engine:
     def check(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
         """Refuse a single order as `place` would; return it as it would be, without accepting it."""
         market = self._check_rules(account, symbol, [ticket], lists=0)
-        self._check_client_ids(account, symbol, [ticket])
+        checks.check_client_ids(account, symbol, [ticket])
         order = self.make(account, symbol, ticket)
         market.check_entry(order)
         if order.type == "MARKET":
-            self._check_purse(account, order)
+            checks.check_purse(account, market, order)
         else:
             order.lock_price = market.lock_price(order)
             account.check_funds([order])
@@ -210,11 +209,11 @@ class Engine:
         """Accept an order list, whole or not at all."""
         symbol.check_list(ticket.kind)
         market = self._check_rules(account, symbol, ticket.legs, lists=1, starting=ticket.starting)
-        self._check_client_ids(account, symbol, ticket.legs)
+        checks.check_client_ids(account, symbol, ticket.legs)
         if ticket.client_order_id is not None and account.is_open_list_id(ticket.client_order_id):
             raise refusals.duplicate_order()
         if ticket.working is None:
-            _check_against_last(ticket.starting, market.last_price)
+            checks.check_prices(ticket.starting, market.last_price)
         for leg in ticket.starting:
             market.check_entry(self.make(account, symbol, leg))
         order_list = self._build_list(account, symbol, ticket, market)
@@ -299,53 +298,9 @@ class Engine:
         for leg in legs:
             if not leg.awaits_quantity:  # checked on release (rule: opo)
                 symbol.filters.check(leg, market.average)
-        self._check_position(account, symbol, legs)
-        self._check_counts(account, symbol, legs, lists=lists)
+        checks.check_position(account, symbol, legs)
+        checks.check_counts(account, symbol, self.filters, legs, lists=lists)
         return market
-
-    @staticmethod
-    def _check_position(account: Account, symbol: Symbol, legs: list[Ticket]) -> None:
-        bought = max((leg.quantity for leg in legs if leg.side == "BUY"), default=ZERO)
-        if not bought or not symbol.filters.limits_position:
-            return
-        # The docs do not say whether the new order counts: a position that it would break is refused.
-        balance = account.balances[symbol.base]
-        open_buys = (order.remaining for order in account.open[symbol.name].values() if order.side == "BUY")
-        symbol.filters.check_position(sum(open_buys, start=balance.free + balance.locked + bought))
-
-    def _check_counts(self, account: Account, symbol: Symbol, legs: Iterable[Ticket], *, lists: int) -> None:
-        legs = list(legs)
-        added = Counts(
-            orders=len(legs),
-            algo=sum(leg.is_stop for leg in legs),
-            iceberg=sum(leg.iceberg_quantity is not None for leg in legs),
-            lists=lists,
-        )
-        open_here = account.open[symbol.name]
-        symbol.filters.check_counts(Counts(len(open_here), open_here.algo, open_here.iceberg, open_here.lists), added)
-        books = account.open.values()
-        self.filters.check_counts(
-            Counts(
-                sum(len(each) for each in books),
-                sum(each.algo for each in books),
-                sum(each.iceberg for each in books),
-                len(account.open_lists),
-            ),
-            added,
-        )
-
-    @staticmethod
-    def _check_client_ids(account: Account, symbol: Symbol, legs: Iterable[Ticket]) -> None:
-        ids = [leg.client_order_id for leg in legs if leg.client_order_id is not None]
-        if len(set(ids)) < len(ids) or any(account.is_open_id(symbol.name, each) for each in ids):
-            raise refusals.duplicate_order()
-
-    def _check_purse(self, account: Account, order: Order) -> None:
-        """Refuse a market order that the account cannot pay for completely (rule: market-orders)."""
-        quantity, money = self.markets[order.symbol.name].estimate(order)
-        needed = max(money, order.quote_quantity) if order.side == "BUY" else max(quantity, order.quantity)
-        if account.balances[order.lock_asset].free < needed:
-            raise refusals.insufficient_balance()
 
     def withdraw(self, account: Account, symbol: Symbol, order_id: int) -> None:
         """End an open order, and what depends on it, for the exchange's own reasons."""
@@ -534,14 +489,3 @@ class Engine:
 def _row_of(order: Order) -> int:
     """Return what the rows of a cancel-all differ by: an order, or the list that goes with it."""
     return id(order if order.order_list is None or order.order_list.is_done else order.order_list)
-
-
-def _check_against_last(pair: list[Ticket], last: Decimal | None) -> None:
-    """Refuse a pair that does not have the last trade between its prices (rule: list-prices)."""
-    for ticket in pair:
-        at = anchor(ticket)
-        if at is None or last is None:
-            continue
-        above = ticket.triggers_above if ticket.is_stop else ticket.side == "SELL"
-        if not (at > last if above else at < last):
-            raise bad_relation()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
+from nbext.exchange.engine.liquidity import offered
 from nbext.exchange.engine.tickets import ZERO, Ticket, opposite
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class MarketMaker:
         market = self._engine.begin(symbol)
         self.withdraw(symbol)
         for side in ("BUY", "SELL"):
-            quantity = market.offered_to(side, price)
+            quantity = offered(market.book, side, price)
             if quantity:
                 self._quote(symbol, side, price, quantity)
         if market.last_price != price:

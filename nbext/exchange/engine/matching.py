@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbext.exchange.dialect import Dialect
+from nbext.exchange.engine import liquidity
 from nbext.exchange.engine.limits import MINUTE
 from nbext.exchange.engine.order_book import Book
 from nbext.exchange.engine.orders import Event, Fill, Order, OrderList, PreventedMatch
@@ -17,7 +18,7 @@ from nbext.exchange.engine.refusals import Refusal
 from nbext.exchange.engine.tickets import BASIS_POINTS, ZERO, Ticket, opposite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from decimal import Decimal
 
     from nbext.exchange.engine.symbols import Symbol
@@ -61,6 +62,7 @@ class Market:
         dialect: Dialect | None = None,
     ) -> None:
         self._dialect = dialect or Dialect()
+        self._keeps_place = self._dialect.iceberg_refill == "keeps_place"
         self.symbol = symbol
         self.book = Book()
         self.last_price: Decimal | None = None
@@ -85,15 +87,6 @@ class Market:
             money += trade.price * trade.quantity
             volume += trade.quantity
         return money / volume if volume else self.last_price
-
-    def offered_to(self, side: str, price: Decimal | None = None) -> Decimal:
-        """Return what the other side holds, hidden parts included, down to a limit price."""
-        total = ZERO
-        for order in self.book.sides[opposite(side)]:
-            if price is not None and (order.limit > price if side == "BUY" else order.limit < price):
-                break
-            total += order.remaining
-        return total
 
     def lock_price(self, order: Order) -> Decimal:
         """Return what a unit may cost at most, as far as that can be known beforehand."""
@@ -120,7 +113,7 @@ class Market:
             self._check_liquidity(order)
 
     def _check_liquidity(self, order: Order) -> None:
-        offered = self.offered_to(order.side)
+        offered = liquidity.offered(self.book, order.side)
         filters = self.symbol.filters
         if not offered:
             raise Refusal(-2010, "Order book liquidity is less than symbol minimum quantity.")
@@ -155,7 +148,10 @@ class Market:
         """Match an order, then let the rest stay in the book or expire (rule: time-in-force, market-orders)."""
         order.working_time = self.now
         is_market = not order.is_limit
-        if order.time_in_force == "FOK" and self._fillable(order) < order.remaining:
+        if (
+            order.time_in_force == "FOK"
+            and liquidity.fillable(self.book, order, keeps_place=self._keeps_place) < order.remaining
+        ):
             self.expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
             return
         self._match(order)
@@ -181,7 +177,7 @@ class Market:
             taker.is_live and taker.remaining and (maker := makers.first()) is not None and taker.crosses(maker.limit)
         ):
             quantity = min(taker.remaining, maker.visible)
-            if _would_prevent(taker, maker):
+            if liquidity.would_prevent(taker, maker):
                 self._prevent(taker, maker, quantity)
             else:
                 self._trade(taker, maker, quantity)
@@ -190,7 +186,7 @@ class Market:
             maker.visible -= quantity
             if not maker.visible:
                 self._show(maker)
-                if self._dialect.iceberg_refill == "queues_again":
+                if not self._keeps_place:
                     makers.requeue(maker)
 
     def _trade(self, taker: Order, maker: Order, quantity: Decimal) -> None:
@@ -237,24 +233,6 @@ class Market:
                 order.note(order.status, self.now, "prevent")
             else:
                 self._end(order, "EXPIRED_IN_MATCH", "prevent")
-
-    def _fillable(self, order: Order) -> Decimal:
-        """Return what others offer down to an order's limit, before prevention would strike."""
-        # At the level of an own order only what is visible ahead of it comes first, if refilled icebergs queue behind.
-        keeps_place = self._dialect.iceberg_refill == "keeps_place"
-        total = before = ahead = ZERO
-        level: Decimal | None = None
-        for maker in self.book.sides[opposite(order.side)]:
-            if not order.crosses(maker.limit):
-                break
-            if maker.limit != level:
-                level, before, ahead = maker.limit, total, ZERO
-            if not _would_prevent(order, maker):
-                total += maker.remaining
-                ahead += maker.remaining if keeps_place else maker.visible
-            elif order.stp_mode != "EXPIRE_MAKER":
-                return before + ahead
-        return total
 
     def _fill(self, order: Order, trade_id: int, price: Decimal, quantity: Decimal, *, is_maker: bool) -> None:
         account, symbol = order.account, order.symbol
@@ -453,9 +431,9 @@ class Market:
     def _execute(self, order: Order) -> None:
         """Execute a market order, exchanging its estimated hold for what it really costs."""
         order.account.release(order)
-        quantity, money = self.estimate(order)
+        quantity, money = liquidity.estimate(self.book, order)
         if order.quote_quantity:
-            order.quantity = quantity + self._unserved(order, quantity, money)
+            order.quantity = quantity + liquidity.unserved(self.book, order, quantity, money, self.last_price)
         asset, cost = order.lock_asset, money if order.side == "BUY" else order.remaining
         if order.account.balances[asset].free < cost:
             self.expire(order, "REJECTED")
@@ -463,41 +441,3 @@ class Market:
         order.lock_price = ZERO
         order.account.lock(order, asset, cost)
         self._work(order)
-
-    def estimate(self, order: Order) -> tuple[Decimal, Decimal]:
-        """Return quantity and money of a market order, were it executed now."""
-        quantity = money = ZERO
-        for maker in self._counterparts(order):
-            left = self._lots(order, maker.limit, money) if order.quote_quantity else order.remaining - quantity
-            part = min(left, maker.remaining)
-            if not part:
-                break
-            quantity += part
-            if not _would_prevent(order, maker):
-                money += part * maker.limit
-            elif order.stp_mode != "DECREMENT":
-                break
-        return quantity, money
-
-    def _counterparts(self, order: Order) -> Iterator[Order]:
-        """Walk the other side of the book without the orders that prevention would sweep aside."""
-        for maker in self.book.sides[opposite(order.side)]:
-            if order.stp_mode != "EXPIRE_MAKER" or not _would_prevent(order, maker):
-                yield maker
-
-    def _unserved(self, order: Order, quantity: Decimal, money: Decimal) -> Decimal:
-        """Return what the unspent money could still have bought, had the book not run dry (rule: market-orders)."""
-        offered = sum((maker.remaining for maker in self._counterparts(order)), start=ZERO)
-        if quantity < offered or self.last_price is None:
-            return ZERO
-        return self._lots(order, self.last_price, money)
-
-    def _lots(self, order: Order, price: Decimal, spent: Decimal) -> Decimal:
-        """Return how much the rest of a quote amount buys, in whole lots."""
-        step = self.symbol.filters.step("LOT_SIZE")
-        return (order.quote_quantity - spent) / price // step * step
-
-
-def _would_prevent(taker: Order, maker: Order) -> bool:
-    """Return whether a match of these two is prevented: the taker's mode decides (rule: self-trade-prevention)."""
-    return taker.stp_mode != "NONE" and taker.account.trades_as(maker.account)
