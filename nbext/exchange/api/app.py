@@ -6,29 +6,27 @@ It owns the clock, the engine, the admission, the faults and the record of what 
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Context, localcontext
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from nbext.exchange.api import past
 from nbext.exchange.api.admission import Admission, Key
 from nbext.exchange.api.endpoints import BY_PATH
-from nbext.exchange.api.faults import JSON_TYPE, UNKNOWN_OUTCOMES, Faults, Reply, error_status, full_path
+from nbext.exchange.api.faults import Faults, full_path
 from nbext.exchange.api.handlers import Handlers
 from nbext.exchange.api.reads import Reads
-from nbext.exchange.api.replies import Json, write
+from nbext.exchange.api.responses import JSON_TYPE, Response, held_back, refused, to_json, unknown_outcome
 from nbext.exchange.api.shapes import shaped
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.accounts import KEPT_ORDERS
 from nbext.exchange.engine.engine import Engine
-from nbext.exchange.engine.limits import MILLISECOND, SECOND, Banned, RequestLimits
+from nbext.exchange.engine.limits import MILLISECOND, SECOND, RequestLimits
 from nbext.exchange.engine.market_maker import MarketMaker
 from nbext.exchange.engine.refusals import Refusal
 
@@ -41,15 +39,8 @@ if TYPE_CHECKING:
 
 # Prices and quantities have up to 19 digits each: their products stay exact.
 EXACT = Context(prec=60)
-BANNED = 418
-_BAN_END = re.compile(rb" until [0-9]+")
 MAX_ENTRIES = 100_000
 NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
-# The dialect's status for refusals unless named here.
-STATUS = {-2021: 409}
-KEY_CODES = frozenset({-2014, -2015})
-ILLEGAL = -1100
-PLAIN = Dialect()
 
 
 @dataclass(slots=True)
@@ -79,7 +70,7 @@ class RequestContext:
     request: Request
     engine: Engine
     call: Call | None = None
-    refusal: Reply | None = None
+    refusal: Response | None = None
     has_departed: bool = False  # the last check of its age is behind it
 
     def symbol(self) -> str | None:
@@ -254,9 +245,11 @@ class App:
                 endpoints = BY_PATH.get(entry.path)
                 if endpoints is None:
                     wants_html = "text/html" in context.request.headers.get("Accept", "")
-                    context.refusal = Reply(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Reply(404)
+                    context.refusal = (
+                        Response(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Response(404)
+                    )
                 elif entry.method not in endpoints:
-                    context.refusal = Reply(405)  # rule: wrong-method
+                    context.refusal = Response(405)  # rule: wrong-method
                 else:
                     context.call = self._admit(endpoints[entry.method], context.request)
             except Refusal as refusal:
@@ -287,11 +280,11 @@ class App:
         context.has_departed = True
         return seconds
 
-    def execute(self, context: RequestContext) -> Reply:
+    def execute(self, context: RequestContext) -> Response:
         """Carry out an admitted request and answer; an error of the exchange itself is kept for the caller."""
         call = context.call
         if call is None:
-            return context.refusal or Reply(500)
+            return context.refusal or Response(500)
         with self.lock, localcontext(EXACT):
             if context.engine is not self.engine:
                 # It was under way when everything began anew: nothing of before reaches what comes after.
@@ -308,13 +301,13 @@ class App:
                     finally:
                         self._end(outer)
                 answer = shaped(call.endpoint.name, answer, self.dialect)
-                reply = Reply(200, to_json(answer), headers)
+                response = Response(200, to_json(answer), headers)
             except Refusal as refusal:
                 return refused(refusal, self.dialect, call.endpoint.name)
             except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
                 return self._broken(error)
         context.entry.executed = True
-        return reply
+        return response
 
     def _change(self, context: RequestContext, call: Call, headers: dict[str, str]) -> object:
         orders = call.endpoint.orders
@@ -335,42 +328,17 @@ class App:
         return answer
 
     def limit_headers(self, request: Request) -> dict[str, str]:
-        """Return the headers that every reply carries (rule: request-limits)."""
+        """Return the headers that every response carries (rule: request-limits)."""
         used = str(self.admission.used_weight(request))
         while self._to_refund:
             self.admission.refund(self._to_refund.popleft())
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
-    def held_back(self, reply: Reply) -> Reply:
-        """Return an answer to somebody who has asked too much, in the form that the dialect has for it."""
-        dialect, headers, body, status = self.dialect, dict(reply.headers), reply.body, reply.status
-        is_ban = status == BANNED
-        seconds = headers.get("Retry-After", "")
-        if seconds.isdecimal():  # no text that a fault has asked for
-            form = self._retry_after(int(seconds))
-            del headers["Retry-After"]
-            if form is not None and not (is_ban and dialect.ban_end == "text"):
-                headers["Retry-After"] = form
-        if is_ban:
-            status = dialect.ban_status
-            if dialect.ban_end == "header":
-                body = _BAN_END.sub(b"", body)
-        return Reply(status, body, headers)
+    def held_back(self, response: Response) -> Response:
+        """Return a 429 or 418 in the form that the dialect has for it."""
+        return held_back(response, self.dialect, self.clock())
 
-    def _retry_after(self, seconds: int) -> str | None:
-        when = self.clock() / SECOND + seconds
-        forms = {
-            "seconds": str(seconds),
-            "zero": "0",
-            "fraction": f"{seconds - 0.5}",
-            "date": formatdate(when, usegmt=True),
-            "negative": f"{-seconds}",
-            "absurd": str(10**10),
-            "words": "soon",
-        }
-        return forms.get(self.dialect.retry_after)
-
-    def _broken(self, error: Exception) -> Reply:
+    def _broken(self, error: Exception) -> Response:
         self.errors.append(error)
         return unknown_outcome(-1000, self.dialect)
 
@@ -432,32 +400,6 @@ class App:
             "by": None if cause is None else cause.name,
             "request": None if cause is None else cause.number or None,
         }
-
-
-def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Reply:
-    """Answer a refusal with its documented body, and the status that the dialect has for it."""
-    headers = {"Content-Type": JSON_TYPE}
-    body, status = refusal.body, STATUS.get(refusal.code, dialect.refusal_status)
-    if refusal.code in KEY_CODES:
-        status = dialect.key_status
-    elif refusal.code == ILLEGAL and "parameter 'symbol'" in refusal.text and dialect.lower_case_symbol != ILLEGAL:
-        body = {"code": dialect.lower_case_symbol, "msg": "Invalid symbol."}
-    if refusal.retry_after is not None:
-        headers["Retry-After"] = str(refusal.retry_after)
-        status = 418 if isinstance(refusal, Banned) else 429
-    return Reply(status, to_json(shaped(call, body, dialect)), headers)
-
-
-def unknown_outcome(code: int, dialect: Dialect) -> Reply:
-    """Answer that the exchange itself does not know, or has failed."""
-    _, text = UNKNOWN_OUTCOMES[code]
-    status = error_status(code, dialect)
-    return Reply(status, to_json({"code": code, "msg": text}), {"Content-Type": JSON_TYPE})
-
-
-def to_json(reply: object) -> bytes:
-    """Write a JSON document as the wire has it."""
-    return (reply if isinstance(reply, Json) else write(reply)).encode()
 
 
 def _symbol_of(context: RequestContext) -> str | None:

@@ -13,9 +13,9 @@ import json
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from nbext.exchange.api.responses import JSON_TYPE, UNKNOWN_OUTCOMES, Response, error_status
 from nbext.exchange.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MAX_FAULTS = 100
 MAX_TIMES = 1_000_000
 MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
-JSON_TYPE = "application/json;charset=UTF-8"
 # What an answer about something else has otherwise.
 MISTAKEN = {
     "symbol": frozenset({"symbol"}),
@@ -37,35 +36,10 @@ MISTAKEN = {
 OTHER_IDS = 1_000_003
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
-# Status and text by code (rule: server-error-status).
-UNKNOWN_OUTCOMES = {
-    -1000: (500, "An unknown error occurred while processing the request."),
-    -1001: (500, "Internal error; unable to process your request. Please try again."),
-    -1006: (500, "An unexpected response was received from the message bus. Execution status unknown."),
-    -1007: (
-        504,
-        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    ),
-    -1008: (503, "Server is currently overloaded with other requests. Please try again in a few minutes."),
-}
-
-
-def error_status(code: int, dialect: Dialect) -> int:
-    """Return the HTTP status of a fault on the exchange's side."""
-    return UNKNOWN_OUTCOMES[code][0] if dialect.server_error_status == "split" else int(dialect.server_error_status)
-
 
 def full_path(path: str) -> str:
     """Return a path as it is requested: ``openOrders`` is short for ``/api/v3/openOrders``."""
     return path if path.startswith(("/", "*")) else API + path
-
-
-class Reply(NamedTuple):
-    """An answer, ready to be sent."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +47,7 @@ class Fault:
     """One thing that goes wrong, for the next `times` requests that match (None: until cleared).
 
     The request is executed after `delay` seconds if `executes`; `late` seconds after that, the answer leaves: its
-    own one, or `reply` in its place, or its own one made to be about something else or of another `status`. `ending`
+    own one, or `response` in its place, or its own one made to be about something else or of another `status`. `ending`
     says what becomes of the connection meanwhile.
     """
 
@@ -85,7 +59,7 @@ class Fault:
     executes: bool = True
     delay: float = 0.0
     late: float = 0.0
-    reply: Reply | None = None
+    response: Response | None = None
     echo: bool = False
     about: str | None = None
     status: int | None = None
@@ -124,20 +98,20 @@ class Fault:
     @property
     def hides_answer(self) -> bool:
         """Whether nobody is told what became of the request."""
-        return self.reply is not None or self.ending in {"closed", "reset", "silent"}
+        return self.response is not None or self.ending in {"closed", "reset", "silent"}
 
-    def replace(self, own: Reply, url: str, headers: Mapping[str, str]) -> Reply:
+    def replace(self, own: Response, url: str, headers: Mapping[str, str]) -> Response:
         """Return what is sent in place of the request's own answer."""
-        reply = self.reply
-        if reply is None:
+        response = self.response
+        if response is None:
             body = own.body if self.about is None else _mistaken(own.body, self.about)
-            return Reply(self.status or own.status, body, own.headers)
+            return Response(self.status or own.status, body, own.headers)
         if self.echo:
             # Firewalls quote what they block; signature and API key stand in it.
             quoted = "\n".join([url, *(f"{name}: {value}" for name, value in headers.items())])
-            page = reply.body.decode().replace("</body>", f"<pre>{html.escape(quoted)}</pre></body>")
-            return Reply(reply.status, page.encode(), reply.headers)
-        return reply
+            page = response.body.decode().replace("</body>", f"<pre>{html.escape(quoted)}</pre></body>")
+            return Response(response.status, page.encode(), response.headers)
+        return response
 
     def wire(self) -> dict[str, object]:
         """Write it as ``GET /nbext/faults`` shows it."""
@@ -362,7 +336,7 @@ class UpcomingRequests:
         headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
-        self._meet(kind, reply=Reply(status, body.encode(), headers), status=status, executes=executes, **what)
+        self._meet(kind, response=Response(status, body.encode(), headers), status=status, executes=executes, **what)
 
 
 def _error(code: int, text: str) -> str:

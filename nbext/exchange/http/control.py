@@ -17,9 +17,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nbext.exchange.api.admission import Admission, Request
-from nbext.exchange.api.app import refused, to_json
 from nbext.exchange.api.endpoints import BY_NAME, Endpoint
-from nbext.exchange.api.faults import JSON_TYPE, Reply, UpcomingRequests
+from nbext.exchange.api.faults import UpcomingRequests
+from nbext.exchange.api.responses import JSON_TYPE, Response, refused, to_json
 from nbext.exchange.engine.refusals import Refusal, invalid, mandatory
 
 if TYPE_CHECKING:
@@ -147,11 +147,11 @@ class Control:
             "requests": lambda params: app.requests(**{name: str(value) for name, value in params.items()}),
         }
 
-    def answer(self, method: str, path: str, request: Request) -> Reply:
+    def answer(self, method: str, path: str, request: Request) -> Response:
         """Check the key and the signature, then answer."""
         endpoint = ENDPOINTS.get((method, path))
         if endpoint is None:
-            return Reply(404)
+            return Response(404)
         try:
             with self._app.lock:
                 call = self._admission.admit(endpoint, request)
@@ -164,7 +164,7 @@ class Control:
             return refused(Refusal(-2013, "Order does not exist."))
         except (TypeError, ValueError) as error:
             return refused(Refusal(-1130, str(error)))
-        return Reply(200, to_json(body), {"Content-Type": JSON_TYPE})
+        return Response(200, to_json(body), {"Content-Type": JSON_TYPE})
 
     def _add(self, params: Mapping[str, Value]) -> object:
         faults = self._app.faults

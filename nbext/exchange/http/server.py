@@ -18,7 +18,7 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnect
 from tornado.iostream import StreamClosedError
 
 from nbext.exchange.api.admission import Request
-from nbext.exchange.api.faults import Reply
+from nbext.exchange.api.responses import Response
 from nbext.exchange.http.control import Control
 
 if TYPE_CHECKING:
@@ -191,11 +191,11 @@ class Server(HTTPServerConnectionDelegate):
         self._connections.heard_from(connection.stream)
         if request.headers.get("Host", "").lower() not in self._hosts:
             # A page that rebinds its name to loopback must get nowhere.
-            send(request, Reply(403))
+            send(request, Response(403))
             return
         if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
             # Nor must any other page: a browser says of each request which kind of page it comes from.
-            send(request, Reply(403))
+            send(request, Response(403))
             return
         method = request.method
         path, _, query = request.target.partition("?")
@@ -208,11 +208,11 @@ class Server(HTTPServerConnectionDelegate):
         fault = app.faults.take(method, path, context.symbol)
         if fault is None:
             app.enter(context)
-            reply = app.execute(context)
-            if reply.status in TOO_MUCH:
-                reply = app.held_back(reply)
-            context.entry.status = reply.status
-            send(request, reply, app.limit_headers(arrived))
+            response = app.execute(context)
+            if response.status in TOO_MUCH:
+                response = app.held_back(response)
+            context.entry.status = response.status
+            send(request, response, app.limit_headers(arrived))
             return
         self._connections.owes(connection.stream)
         self._later(self._go_wrong(fault, context, request))
@@ -230,7 +230,7 @@ class Server(HTTPServerConnectionDelegate):
         if fault.interim:
             with suppress(StreamClosedError):
                 await connection.stream.write(b"".join(map(_interim, fault.interim)))
-        reply = Reply(200)
+        response = Response(200)
         if fault.executes:
             app.enter(context)
             await asyncio.sleep(fault.delay)
@@ -238,29 +238,29 @@ class Server(HTTPServerConnectionDelegate):
             if tail:
                 self._later(self._execute_later(context, tail))
             else:
-                reply = app.execute(context)
+                response = app.execute(context)
         else:
             entry.symbol = context.symbol()
             await asyncio.sleep(fault.delay)
         await asyncio.sleep(fault.late)
-        reply = fault.replace(reply, f"http://{request.headers['Host']}{request.target}", request.headers)
-        if reply.status in TOO_MUCH:
-            reply = app.held_back(reply)
-        entry.status = None if fault.ending in {"closed", "reset", "silent"} else reply.status
+        response = fault.replace(response, f"http://{request.headers['Host']}{request.target}", request.headers)
+        if response.status in TOO_MUCH:
+            response = app.held_back(response)
+        entry.status = None if fault.ending in {"closed", "reset", "silent"} else response.status
         if fault.jump:
             app.faults.skew += fault.jump
         headers = app.limit_headers(context.request)
         if fault.ending in {"answered", "silent"}:
-            await self._go_dead(connection, _written(reply, headers) if fault.ending == "answered" else b"")
+            await self._go_dead(connection, _written(response, headers) if fault.ending == "answered" else b"")
         elif fault.ending != "kept":
-            await end(connection.detach(), fault, reply, headers)
+            await end(connection.detach(), fault, response, headers)
         else:
-            send(request, reply, headers, copies=1 if fault.pause else fault.copies)
+            send(request, response, headers, copies=1 if fault.pause else fault.copies)
             self._connections.heard_from(connection.stream)
             if fault.copies > 1 and fault.pause:
                 await asyncio.sleep(fault.pause)
                 with suppress(StreamClosedError):
-                    await connection.stream.write(_written(reply, headers))
+                    await connection.stream.write(_written(response, headers))
 
     async def _execute_later(self, context: RequestContext, seconds: float) -> None:
         """Let a request reach the book after all, when nobody waits for an answer any more."""
@@ -287,34 +287,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
 
-def send(request: Message, reply: Reply, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
+def send(request: Message, response: Response, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
     """Send an answer; nobody is there any more is no error."""
     connection = request.connection
     with suppress(StreamClosedError):
         if not request.is_plain:
-            start = ResponseStartLine("HTTP/1.1", reply.status, _phrase(reply.status))
-            connection.write_headers(start, HTTPHeaders(_fields(reply, headers)), reply.body)
+            start = ResponseStartLine("HTTP/1.1", response.status, _phrase(response.status))
+            connection.write_headers(start, HTTPHeaders(_fields(response, headers)), response.body)
             connection.finish()
             return
         # Tornado's own way with headers costs a tenth of a whole cancel.
-        written = connection.stream.write(_written(reply, headers) * copies)
+        written = connection.stream.write(_written(response, headers) * copies)
         if connection.stream.writing():
             written.add_done_callback(lambda _: connection.finish())
         else:
             connection.finish()
 
 
-async def end(stream: IOStream, fault: Fault, reply: Reply, headers: dict[str, str]) -> None:
+async def end(stream: IOStream, fault: Fault, response: Response, headers: dict[str, str]) -> None:
     """Send what the fault leaves of an answer, then close the connection."""
     try:
         with suppress(StreamClosedError):
             if fault.ending in {"truncated", "dripped"}:
-                await stream.write(_head(reply, headers | {"Connection": "close"}))
+                await stream.write(_head(response, headers | {"Connection": "close"}))
             if fault.ending == "truncated":
-                await stream.write(reply.body[: fault.size])
+                await stream.write(response.body[: fault.size])
             elif fault.ending == "dripped":
-                for start in range(0, len(reply.body), fault.size):
-                    await stream.write(reply.body[start : start + fault.size])
+                for start in range(0, len(response.body), fault.size):
+                    await stream.write(response.body[start : start + fault.size])
                     await asyncio.sleep(fault.pause)
             elif fault.ending == "reset" and stream.socket is not None:
                 stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -327,19 +327,19 @@ def _interim(status: int) -> bytes:
     return f"HTTP/1.1 {status} {_phrase(status)}\r\n{hint}\r\n".encode()
 
 
-def _written(reply: Reply, headers: dict[str, str] | None) -> bytes:
-    return _head(reply, headers) + reply.body
+def _written(response: Response, headers: dict[str, str] | None) -> bytes:
+    return _head(response, headers) + response.body
 
 
-def _head(reply: Reply, headers: dict[str, str] | None) -> bytes:
-    lines = "\r\n".join([f"{name}: {value}" for name, value in _fields(reply, headers).items()])
-    return f"HTTP/1.1 {reply.status} {_phrase(reply.status)}\r\n{lines}\r\n\r\n".encode("latin-1")
+def _head(response: Response, headers: dict[str, str] | None) -> bytes:
+    lines = "\r\n".join([f"{name}: {value}" for name, value in _fields(response, headers).items()])
+    return f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n{lines}\r\n\r\n".encode("latin-1")
 
 
-def _fields(reply: Reply, more: dict[str, str] | None) -> dict[str, str]:
+def _fields(response: Response, more: dict[str, str] | None) -> dict[str, str]:
     digits = f"{getrandbits(128):032x}"  # uuid.uuid4 asks the system for each, and takes five times as long
     made_up = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-    return {"X-Mbx-Uuid": made_up, **reply.headers, **(more or {}), "Content-Length": str(len(reply.body))}
+    return {"X-Mbx-Uuid": made_up, **response.headers, **(more or {}), "Content-Length": str(len(response.body))}
 
 
 def _phrase(status: int) -> str:
