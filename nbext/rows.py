@@ -54,6 +54,7 @@ _NUMBERS = frozenset(
         "trailingTime",
     }
 )
+_KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 SHOWN_ID = "wire.clientOrderId"
 """The client order id that a query shows of a canceled order, where it may be the order's own or the cancel's."""
@@ -133,14 +134,19 @@ def from_open_orders(
     dry_run : bool
         Whether the outcome of what is open is ``would_cancel`` rather than ``open``.
     """
-    by_id = {entry.get("orderListId"): entry for entry in order_lists}
+    by_id = {list_id: entry for entry in order_lists if isinstance(list_id := entry.get("orderListId"), int)}
     rows = []
     for order in orders:
-        state = "open" if order.get("status") in OPEN_STATUSES else outcome(order)
+        state = "open" if is_open(order) else outcome(order)
         state = "would_cancel" if dry_run and state == "open" else state
         list_id = order.get("orderListId", -1)
         rows.append(Row(as_reported(order), by_id.get(list_id) if isinstance(list_id, int) else None, state))
     return rows
+
+
+def is_open(order: Mapping[str, Any]) -> bool:
+    """Return whether an order has one of the statuses of open orders."""
+    return isinstance(status := order.get("status"), str) and status in OPEN_STATUSES
 
 
 def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -244,10 +250,15 @@ def _are_of_two_orders(one: Row, other: Row) -> bool:
 
 
 def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give ids and times as the numbers they are, where an exchange sends them as text."""
-    if type(entry.get("orderId", 0)) is int and type(entry.get("orderListId", 0)) is int:
+    """Give ids and times as the numbers they are, where an exchange sends them as text, and no key as a list.
+
+    What stands as a list or an object where a name, an id or a status belongs, is kept as ``wire.NAME``.
+    """
+    field = entry.get
+    odd = [name for name in _KEYS if isinstance(field(name), (list, dict))]
+    if not odd and type(field("orderId", 0)) is int and type(field("orderListId", 0)) is int:
         return entry
-    named = dict(entry)
+    named = {f"wire.{name}" if name in odd else name: value for name, value in entry.items()}
     for name in _NUMBERS & named.keys():
         value = named[name]
         if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) is not None:
