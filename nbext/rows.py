@@ -28,7 +28,6 @@ _MAY_SHOW_THE_CANCEL = frozenset({"CANCELED", "EXPIRED"})
 _PASSING = frozenset(
     {
         "clientOrderId",
-        "transactTime",
         "status",
         "executedQty",
         "cummulativeQuoteQty",
@@ -104,6 +103,10 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
 
 def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
     report = plain(report)
+    if (
+        report.get("status") in OPEN_STATUSES and "clientOrderId" in report
+    ):  # the id of a cancel that did not take place
+        report = {SHOWN_ID if name == "clientOrderId" else name: value for name, value in report.items()}
     if "origClientOrderId" in report or not isinstance(report.get("clientOrderId"), str):
         return report
     # In the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's.
@@ -232,10 +235,10 @@ def unique(rows: list[Row]) -> list[Row]:
             kept[key] = row
             continue
         better, other = (row, before) if _tells_of(row) > _tells_of(before) else (before, row)
-        if other.outcome not in FINAL:
+        if other.outcome not in FINAL:  # what was told of an order that had not ended has changed since, perhaps
             other = in_doubt(other)
         kept[key] = better._replace(
-            order={**other.order, **better.order}, order_list=better.order_list or other.order_list
+            order={**other.order, **better.order}, order_list=before.order_list or row.order_list
         )
     return list(kept.values())
 

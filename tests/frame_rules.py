@@ -78,9 +78,14 @@ def require_columns(table: pd.DataFrame, *, exact: bool = False) -> None:
 
 
 def flattened(reports: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Give each order with its list, in the order sent."""
+    """Give each order with its list, in the order sent; what is reported in a list and again by itself, once."""
+    told = []
     for report in reports:
         for leg in report.get("orderReports", [report]):
+            ids = [leg.get(name) for name in ("symbol", "orderId", "origClientOrderId")]
+            if None not in ids and ids in told:
+                continue
+            told.append(ids)
             yield leg, report if "orderReports" in report else None
 
 
