@@ -103,9 +103,7 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
 
 def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
     report = plain(report)
-    if (
-        report.get("status") in OPEN_STATUSES and "clientOrderId" in report
-    ):  # the id of a cancel that did not take place
+    if is_open(report) and {"clientOrderId", "origClientOrderId"} <= report.keys():  # of a cancel that did not happen
         report = {SHOWN_ID if name == "clientOrderId" else name: value for name, value in report.items()}
     if "origClientOrderId" in report or not isinstance(report.get("clientOrderId"), str):
         return report
@@ -173,7 +171,8 @@ def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = Non
     shown = order.get("clientOrderId")
     if shown is None:
         return named
-    if order.get("status") not in _MAY_SHOW_THE_CANCEL:
+    status = order.get("status")
+    if not isinstance(status, str) or status not in _MAY_SHOW_THE_CANCEL:
         return {**named, "origClientOrderId": shown}
     own = None if before is None else before.get("origClientOrderId")
     if own is None:
@@ -208,6 +207,12 @@ def outcome(order: Mapping[str, Any]) -> str:
     """
     status = order.get("status")
     return _ENDED.get(status, "unknown") if isinstance(status, str) else "unknown"
+
+
+def is_open(order: Mapping[str, Any]) -> bool:
+    """Say whether an order's status is one of those that the API documents for open orders."""
+    status = order.get("status")
+    return isinstance(status, str) and status in OPEN_STATUSES
 
 
 def identity(order: Mapping[str, Any]) -> tuple[str, int] | None:

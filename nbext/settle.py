@@ -30,11 +30,11 @@ from nbext.errors import NbextError, NotSentError, RateLimitedError, RejectedErr
 from nbext.reads import read, read_list
 from nbext.rows import (
     FINAL,
-    OPEN_STATUSES,
     Row,
     as_reported,
     identity,
     in_doubt,
+    is_open,
     lasting,
     outcome,
     plain,
@@ -307,7 +307,7 @@ class Settlement:
             for order in orders:
                 updated, number = order.get("updateTime"), order.get("orderId")
                 in_time = type(updated) is int and self._since <= updated <= self._until
-                if in_time and order.get("status") in _CANCELED and number not in self._known:
+                if in_time and str(order.get("status")) in _CANCELED and number not in self._known:
                     self._known[number] = _Known()
             self._note_all(orders, page_began)
         for number in self._wanted()[:_SINGLY]:
@@ -411,7 +411,7 @@ class Settlement:
                 is_more and (began >= known.ended_by + self._lag or _is_all_executed(order))
             )
             known.state, known.as_of = state, None
-        elif proves_open and order.get("status") in OPEN_STATUSES and began >= self._proven_after:
+        elif proves_open and is_open(order) and began >= self._proven_after:
             known.state = "open"
             known.as_of = time.time() - (time.monotonic() - began) - self._lag
 
