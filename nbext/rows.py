@@ -209,12 +209,6 @@ def outcome(order: Mapping[str, Any]) -> str:
     return _ENDED.get(status, "unknown") if isinstance(status, str) else "unknown"
 
 
-def is_open(order: Mapping[str, Any]) -> bool:
-    """Say whether an order's status is one of those that the API documents for open orders."""
-    status = order.get("status")
-    return isinstance(status, str) and status in OPEN_STATUSES
-
-
 def identity(order: Mapping[str, Any]) -> tuple[str, int] | None:
     """Name an order by symbol and id; None where it does not have both."""
     symbol, number = order.get("symbol"), order.get("orderId")
