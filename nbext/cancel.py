@@ -672,8 +672,8 @@ class Job:
     def _means(self, order: Mapping[str, Any]) -> bool:
         """Say whether an open order, as a query shows it, is meant."""
         if self._orders is not None:
-            identity = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
-            if identity not in self._orders:
+            named = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
+            if not all(isinstance(part, (str, int)) for part in named) or named not in self._orders:
                 return False
         list_id = list_of(order)
         return self._filter.matches(

@@ -13,6 +13,7 @@ from ipywidgets import HTML, Checkbox, Layout, Widget
 
 from nbext import cancel, plot, profiles, wording
 from nbext.rows import FINAL, OUTCOMES
+from nbext.select import list_of
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float
 
 def unit_of(row: Row) -> Unit:
     """Name what goes when this order goes."""
-    symbol, number, list_id = _text(row.order.get("symbol")), row.order.get("orderId"), _list_of(row)
+    symbol, number, list_id = _text(row.order.get("symbol")), row.order.get("orderId"), list_of(row.order)
     if list_id is not None:
         return Unit(symbol, True, list_id)
     return Unit(symbol, False, number if isinstance(number, int) else _text(number))
@@ -132,14 +133,8 @@ def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
 
 def _kind(row: Row) -> str:
     """Name the order list that an order belongs to; empty for a single one."""
-    list_id = _list_of(row)
+    list_id = list_of(row.order)
     return "" if list_id is None else f"{_text((row.order_list or {}).get('contingencyType', 'list'))} {list_id}"
-
-
-def _list_of(row: Row) -> int | None:
-    """Give the id of the list that an order belongs to, of which 0 is one."""
-    list_id = row.order.get("orderListId")
-    return list_id if type(list_id) is int and list_id >= 0 else None
 
 
 def cells(row: Row) -> dict[str, str]:

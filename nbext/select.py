@@ -222,8 +222,8 @@ class Filter:
         """
         placed = order.get("time") if placed is None else placed
         return (
-            self.side in {None, order.get("side")}
-            and self.type in {None, order.get("type")}
+            (self.side is None or order.get("side") == self.side)
+            and (self.type is None or order.get("type") == self.type)
             and (self.prefix is None or str(order.get("clientOrderId", "")).startswith(self.prefix))
             and (
                 self.older_than is None

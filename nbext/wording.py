@@ -36,7 +36,7 @@ def count(number: int, what: str) -> str:
 def kinds(rows: Sequence[Row]) -> str:
     """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``."""
     single = 0
-    lists: dict[tuple[object, object], str] = {}
+    lists: dict[tuple[str, int], str] = {}
     for row in rows:
         kind, list_id = None, row.order.get("orderListId", -1)
         if row.order_list is not None:
@@ -44,7 +44,7 @@ def kinds(rows: Sequence[Row]) -> str:
         if type(list_id) is not int or list_id < 0:  # -1, or nothing that could be an id
             single += 1
         else:  # a list that the exchange did not describe, as where answers were lost, is a list all the same
-            lists[row.order.get("symbol"), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
+            lists[str(row.order.get("symbol")), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
     parts = [f"{single} single"] if single or not lists else []
     parts += [count(number, kind) for kind, number in _tally(lists.values()).items()]
     return f" ({', '.join(parts)})"
