@@ -115,7 +115,7 @@ def test_a_recorded_failure_raises_this_error(serve: Callable[..., PlainServer],
         assert type(raised.value).__name__ == recording["error"]
         assert sum(request.method == "DELETE" for request in server.requests) == 1
         assert "<" not in str(raised.value)
-        if "wait" in recording and name != "banned_2018":
+        if "wait" in recording:
             assert isinstance(raised.value, nbext.RateLimitedError)
             assert raised.value.retry_after == pytest.approx(recording["wait"], abs=3)
             count = len(server.requests)
@@ -134,7 +134,6 @@ def test_nothing_open_is_no_error(serve: Callable[..., PlainServer]) -> None:
         assert len(nbext.cancel_all("BTCUSDT", client=client, yes=True)) == 0
 
 
-@pytest.mark.xfail(strict=False, reason="other texts than one are refusals for now")
 @pytest.mark.parametrize("name", REFUSED)
 def test_whatever_a_refused_cancel_says_the_order_is_read_again(serve: Callable[..., PlainServer], name: str) -> None:
     """The order was filled in the meantime: that is its row, and not what was seen before."""
