@@ -447,21 +447,23 @@ class _Handshakes:
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._lines: set[int] = set()
+        self._numbers: set[int] = set()  # of connections
 
-    def begin(self, line: HTTPConnection) -> None:
+    def begin(self, number: int) -> None:
         with self._change:
-            self._lines.add(id(line))
+            self._numbers.add(number)
 
-    def end(self, line: HTTPConnection) -> None:
-        with self._change:
-            self._lines.discard(id(line))
-            self._change.notify_all()
+    def end(self, number: int) -> None:
+        """Take note that keys are agreed: in TLS 1.3 the first answer brings tickets, and they belong to that."""
+        if number in self._numbers:
+            with self._change:
+                self._numbers.discard(number)
+                self._change.notify_all()
 
     def before_fork(self) -> None:
         self._change.acquire()
         # Not for ever: the handshake may be the forking thread's own, in a signal handler.
-        self._change.wait_for(lambda: not self._lines, FORK_SECONDS)
+        self._change.wait_for(lambda: not self._numbers, FORK_SECONDS)
 
     def after_fork(self) -> None:
         self._change.release()
@@ -502,6 +504,13 @@ class _WatchedConnection(HTTPConnection):
         """Take note that an answer was read to its end."""
         self._spoiled = self._spoiled or followed
         self._used = time.monotonic(), time.time()
+        if not _call.connecting:
+            _handshakes.end(self.number)
+
+    def close(self) -> None:
+        """Close it; it can be opened anew."""
+        super().close()
+        _handshakes.end(self.number)
 
     def connect(self) -> None:
         _call.connecting, self.number, self._spoiled = True, next(_numbers), False
@@ -509,9 +518,11 @@ class _WatchedConnection(HTTPConnection):
         _call.allow(_call.connect_timeout)
         try:
             super().connect()
+        except BaseException:
+            _handshakes.end(self.number)
+            raise
         finally:
             _call.connecting = False
-            _handshakes.end(self)
         _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
         _call.stage = "request"
 
@@ -528,7 +539,8 @@ class _WatchedConnection(HTTPConnection):
         sock = self._reach()
         _sockets.add(sock)
         sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
-        _handshakes.begin(self)
+        if isinstance(self, HTTPSConnection):
+            _handshakes.begin(self.number)
         _call.stage = "TLS"
         return sock
 

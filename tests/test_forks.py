@@ -126,17 +126,21 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
     assert closed is True
 
 
-def test_forks_during_calls_and_locks(serve: Serve) -> None:
+@pytest.mark.parametrize("kind", ["TCP", "TLS"])
+def test_forks_during_calls_and_locks(kind: str, tmp_path: Path) -> None:
     """Children forked while threads cancel without a pause cancel, too: none hangs, and none hears another's answer."""
-    server = serve(report)
-    made = run(
-        f"""
+    server = PlainServer(report) if kind == "TCP" else TLSServer(report, tmp_path)
+    settings = {"REQUESTS_CA_BUNDLE": str(server.certificate)} if isinstance(server, TLSServer) else {}
+    try:
+        made = run(
+            f"""
 client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
 nbext.cancel_all("FIRST", client=client, yes=True)
 stop, wrong = threading.Event(), []
 
 def go_on(name):
     while not stop.is_set():
+        client.close()  # so that there are handshakes to be caught in
         frame = nbext.cancel_all(name, client=client, yes=True)
         if frame.symbol.tolist() != [name]:
             wrong.append(name)
@@ -155,14 +159,17 @@ children = []
 for number in range(15):
     time.sleep(0.03)
     children.append(fork(lambda: work(number)))
-for child in children:
-    end(child)
+ended = [os.waitpid(child, 0)[1] for child in children]
 stop.set()
 for thread in threads:
     thread.join()
+assert not any(ended), ended
 print(json.dumps(wrong))
-"""
-    )
+""",
+            **settings,
+        )
+    finally:
+        server.close()
     assert made == []
     counted = Counter(request.params["symbol"] for request in server.requests)
     assert all(counted[f"C{number}X{again}"] == 1 for number in range(15) for again in range(3))
