@@ -141,7 +141,8 @@ def cancel_all(
     check : bool, default False
         Read again afterwards, and say what is open then.
     max_wait : float, default 10
-        Seconds that a 429 may ask to wait, in all, before the cancel is given up.
+        Seconds that a 429 may ask to wait, in all, before the cancel is given up. A wait is at least 1 s; where the
+        exchange does not say how long, it is 60 s.
     reconcile : float, default 20
         Seconds for finding out what became of orders that no answer tells of. An order is said to be open only of a
         moment at which the cancel could no longer arrive: its recv window, 10 s for the exchange and 2 s for reads that
@@ -167,7 +168,15 @@ def cancel_all(
     OutcomeUnknownError
         Sent, and not everything could be proven. Has ``frame`` and ``failures``.
     KeyboardInterrupt
-        Interrupted; what had been sent was waited for, and `last` is the frame so far.
+        Interrupted; what had been sent was waited for, and `last` is the frame so far. Any other exception, of a
+        signal's handler, say, ends the call in the same way, and has what became of the orders as a note.
+
+    Notes
+    -----
+    A call has an end, however slow the exchange is, and however many symbols there are. Reading what is open, where
+    that is needed, takes at most 15 s, and so does `check`. Requests leave for at most 15 s and `max_wait`; what has
+    waited until then is not sent (`NotSentError`). The last answers may take 12 s, and finding out what became of the
+    rest, `reconcile`.
     """
     from nbext import cancel, clients
 

@@ -527,9 +527,7 @@ class Job:
         try:
             return self._summary(call.rows, call.results)
         except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
-            outcomes = [row.outcome for row in call.rows]
-            counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
-            return f"{self._subject}: {counts or 'no orders are known'} {wording.place(self._client)}"
+            return f"{self._subject}: {_counted(call.rows)} {wording.place(self._client)}"
 
     def _assess(self, call: Call) -> None:
         """Gather the rows, what went wrong, and which requests are known to their end."""
@@ -612,8 +610,9 @@ class Job:
         record = Record(self._client, call_id, targets, self._recv_window, self._delays, last_moment=last_moment)
         sending = self._sending(targets, last_moment)
         sending.run_here()
-        known = [(sent, from_reports(sent.reply or ())) for sent in sending.sent]
-        ended = _ended(sending.sent)
+        results = sending.results()
+        known = [(sent, from_reports(sent.reply or ())) for sent in results]
+        ended = _ended(results)
         record.conclude(  # what is left can be reconciled by another process
             (sent, rows)
             for sent, rows in known
@@ -621,7 +620,7 @@ class Job:
         )
         for sent, rows in known:
             if sent.error is None:
-                self._say(f"{sent.target.symbol}: {wording.outcomes(rows)} {wording.place(self._client)}")
+                self._say(f"{sent.target.symbol}: {_counted(rows)} {wording.place(self._client)}")
             else:
                 self._say(f"{type(sent.error).__name__}: {sent.error}")
 
@@ -955,6 +954,15 @@ def _import_frames(at_work: _thread.LockType) -> None:
     finally:
         _loading.clear()
         at_work.release()
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    """Count the orders by outcome; in bare numbers where their fields hold what nobody foresaw."""
+    try:
+        return wording.outcomes(rows)
+    except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+        outcomes = [row.outcome for row in rows]
+        return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
 
 
 def _first_line(error: BaseException | None) -> str:

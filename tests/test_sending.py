@@ -140,3 +140,61 @@ def test_a_check_that_fails_takes_nothing_away(serve: Serve) -> None:
     frame = cancel.Job(["BTCUSDT"], client=connect(server), say=said.append).run(check=True)
     assert frame["outcome"].tolist() == ["canceled"]
     assert "could not be read" in said[-1]
+
+
+def queried(symbol: str | None, order_id: int | None, list_id: int = -1) -> dict[str, object]:
+    """Show an open order, with or without what names it."""
+    named: dict[str, object] = {
+        "symbol": symbol,
+        "orderId": order_id,
+        "orderListId": list_id,
+        "clientOrderId": f"own-{order_id}",
+    }
+    named |= {"status": "NEW", "side": "BUY"}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def exchange_that_lists(orders: list[object], lists: list[object], deletes: list[str]) -> Callable[[Request], bytes]:
+    """Make a responder that lists these, and cancels what it is asked to."""
+
+    def respond(request: Request) -> bytes:
+        asked = request.params
+        if request.path == "/api/v3/openOrderList":
+            return answer(lists)
+        if request.method == "GET":
+            return answer(orders if request.path == "/api/v3/openOrders" and not deletes else [])
+        deletes.append(asked.get("orderId") or f"list {asked['orderListId']}")
+        canceled = {**report("BTCUSDT"), "orderId": int(asked.get("orderId", 3)), "origClientOrderId": "own"}
+        legs = [{**canceled, "orderListId": 7, "orderId": number} for number in (3, 4)]
+        whole = {"symbol": "BTCUSDT", "orderListId": 7, "orders": [], "orderReports": legs}
+        return answer(whole if request.path == "/api/v3/orderList" else canceled)
+
+    return respond
+
+
+def test_what_a_read_lists_twice_is_canceled_once(serve: Serve) -> None:
+    """Orders, lists and legs; an order without its symbol is of the symbol that was asked about."""
+    orders: list[object] = [
+        queried("BTCUSDT", 1),
+        queried("BTCUSDT", 2),
+        queried("BTCUSDT", 1),
+        queried(None, 2),
+        *(queried("BTCUSDT", number, 7) for number in (3, 4, 3)),
+    ]
+    order_list = {"orderListId": 7, "contingencyType": "OCO", "symbol": "BTCUSDT", "listClientOrderId": "L"}
+    deletes: list[str] = []
+    server = serve(exchange_that_lists(orders, [order_list, order_list], deletes))
+    frame = cancel.Job(["BTCUSDT"], client=connect(server), side="BUY").run()
+    assert sorted(deletes) == ["1", "2", "list 7"]
+    assert sorted(frame["orderId"]) == [1, 2, 3, 4]
+    assert frame["outcome"].tolist() == ["canceled"] * 4
+
+
+@pytest.mark.parametrize("nameless", [queried("BTCUSDT", None), queried(None, 5)])
+def test_nothing_is_sent_while_one_request_cannot_be_made(serve: Serve, nameless: dict[str, object]) -> None:
+    """An order that nothing names is found out about before the first cancel leaves, not after it."""
+    deletes: list[str] = []
+    server = serve(exchange_that_lists([queried("BTCUSDT", 1), nameless], [], deletes))
+    with pytest.raises(nbext.RejectedError, match="nothing was sent"):
+        cancel.Job(everything=True, side="BUY", client=connect(server)).run()
+    assert deletes == []
