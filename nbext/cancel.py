@@ -28,6 +28,7 @@ from nbext.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
+    from_a_signal,
 )
 from nbext.record import Record
 from nbext.rows import FINAL, Row, from_reports, identity, outcome, unique
@@ -555,7 +556,9 @@ class Job:
                 exact=self._exact,
                 **call.facts,
             )
-        except Exception as error:  # noqa: BLE001 - a broken pandas, a lack of memory, a value that nobody foresaw
+        except Exception as error:  # a broken pandas, a lack of memory, a value that nobody foresaw
+            if from_a_signal(error) is not None:
+                raise
             global last  # noqa: PLW0603 - another call's frame would be taken for this one's
             last = None
             call.no_table = error

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbext.errors import ConfigurationError
+from nbext.errors import ConfigurationError, from_a_signal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -554,7 +554,9 @@ class Journal:
                     self._disconnect()  # also after an interrupt; takes back what has begun
                     if isinstance(error, _UnfitError):
                         raise
-                    if isinstance(error, Exception):  # even a mistake of ours must not stop a cancel
+                    if (
+                        isinstance(error, Exception) and from_a_signal(error) is None
+                    ):  # even our mistakes stop no cancel
                         raise _UnfitError(_reason(path, error)) from error
                     raise
 

@@ -42,6 +42,7 @@ from urllib3.util import Timeout
 from nbext.causes import BUNDLES, LateError, explain, require_bundle, set_up
 from nbext.credentials import Secret
 from nbext.dialing import dial, look_up, within
+from nbext.errors import from_a_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -245,6 +246,8 @@ class Wire:
             )
             return Answer(answer.status, answer.headers, _read(answer), _call.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
+            if (signalled := from_a_signal(error)) is not None:
+                raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
             host = self._base_url.partition("://")[2]
             why = explain(error, _call.stage, host, self._proxy.reveal(), _call.tunnel_status)
         finally:
