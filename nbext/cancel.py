@@ -28,13 +28,13 @@ from nbext.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
-    from_a_signal,
 )
 from nbext.record import Record
 from nbext.rows import FINAL, Row, from_reports, identity, outcome, unique
 from nbext.select import CANCEL_ALL, Look, Target, by_symbol, list_of, look, one_by_one, parse_filter
 from nbext.send import Sending, Sent
 from nbext.settle import Limits, Settlement, is_unseen, settle
+from nbext.signals import from_a_signal
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ Every message is one line that ends with what to do next. None holds a secret ke
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 from nbext.untrusted import printable
@@ -130,21 +129,3 @@ class OutcomeUnknownError(_PartialError):
     failures : dict of str to NbextError
         What went wrong, by symbol.
     """
-
-
-def from_a_signal(error: BaseException | None) -> BaseException | None:
-    """Return the exception of a signal's handler, such as a time limit's, where it is what is behind an error.
-
-    It is nobody's failure, and may have been raised between any two instructions: whoever handles the failures of a
-    step has to let it pass, whatever its class. A time limit's is often a TimeoutError, which is an OSError.
-    """
-    handlers = (signal.getsignal(number) for number in signal.valid_signals())
-    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
-    while codes and error is not None:
-        step = error.__traceback__
-        while step is not None:
-            if step.tb_frame.f_code in codes:
-                return error
-            step = step.tb_next
-        error = error.__cause__ or error.__context__
-    return None

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbext.errors import ConfigurationError, from_a_signal
+from nbext.errors import ConfigurationError
+from nbext.signals import from_a_signal
 
 if TYPE_CHECKING:
     import sqlite3

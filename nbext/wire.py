@@ -42,7 +42,7 @@ from urllib3.util import Timeout
 from nbext.causes import BUNDLES, LateError, explain, require_bundle, set_up
 from nbext.credentials import Secret
 from nbext.dialing import dial, look_up, within
-from nbext.errors import from_a_signal
+from nbext.signals import from_a_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
