@@ -66,7 +66,7 @@ class Canned:
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
-        self._answers = {0: _answer(b'{"code":-2011,"msg":"Unknown order sent."}', "400 Bad Request")}
+        self._answers = {b"N0USDT": _answer(b'{"code":-2011,"msg":"Unknown order sent."}', "400 Bad Request")}
         self._arrivals: list[dict[str, object]] = []
 
     def serve(self, listening: socket.socket) -> None:
@@ -95,11 +95,13 @@ class Canned:
             return _answer(b"{}")
         if self._delay:
             time.sleep(self._delay)
-        wanted = re.search(rb"symbol=N([0-9]+)USDT", request)
-        orders = int(wanted[1]) if wanted else 4
-        if orders not in self._answers:
-            self._answers[orders] = _answer(floors.body(orders))
-        return self._answers[orders]
+        asked = re.search(rb"symbol=([A-Z0-9]+)", request)
+        symbol = asked[1] if asked else b"BTCUSDT"
+        if symbol not in self._answers:
+            wanted = re.fullmatch(rb"N([0-9]+)USDT", symbol)
+            body = floors.body(int(wanted[1]) if wanted else 4)
+            self._answers[symbol] = _answer(body.replace(b'"BTCUSDT"', b'"%s"' % symbol))
+        return self._answers[symbol]
 
 
 def _answer(body: bytes, status: str = "200 OK") -> bytes:
