@@ -356,7 +356,6 @@ class SpotClient:
         reports = [answer] if isinstance(answer, dict) else answer  # one order, or one list, comes by itself
         if _are_cancel_reports(reports) and (isinstance(answer, list) is (path == "/api/v3/openOrders")):
             return cast("list[Report]", reports)
-        del answer, reports  # a traceback that shows local variables would show what a proxy echoed into it
         raise OutcomeUnknownError(
             f"{self._where('DELETE', path, params)}: the answer is not what is documented here; "
             "what became of the orders is not known. Look with %open_orders before anything else."
@@ -404,21 +403,14 @@ class SpotClient:
         _require_request(method, path, query, signed=signed)
         where = self._where(method, path, params or {})
         self._refuse_while_held(where)
-        # Raised out here: a traceback that shows local variables shows no signed URL, no header and no body.
-        try:
-            outcome = self._ask(method, path, query, where, params or {}, signed=signed)
-        except BaseException as error:  # noqa: BLE001 - an interrupt, above all
-            outcome = error.with_traceback(None)
-            outcome.__cause__ = outcome.__context__ = None
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        return self._ask(method, path, query, where, params or {}, signed=signed)
 
-    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint, or the error to raise
+    @sealed  # its frames hold the signed URL, the headers and what a proxy echoed
+    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint
         signature, headers = "", None
         if signed:
             if self._signing_key is None or self._api_key is None:
-                return ConfigurationError(
+                raise ConfigurationError(
                     f"{where}: there is no key for profile {self.profile!r}; nothing was sent. "
                     "Set BINANCE_API_KEY with BINANCE_API_SECRET or BINANCE_PRIVATE_KEY."
                 )
@@ -429,7 +421,7 @@ class SpotClient:
             headers = {"X-MBX-APIKEY": self._api_key.reveal()}
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
         if isinstance(answer, NbextError):
-            return answer
+            raise answer
         if answer.body is not None:  # from here on nobody sees what a proxy may have echoed
             key = "" if self._api_key is None else self._api_key.reveal()
             answer = replace(answer, body=scrub(answer.body, (signature, key)))
@@ -438,8 +430,11 @@ class SpotClient:
         if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, params, document)):
             self.doubted.add(answer.connection)
             self._wire.distrust(answer.connection)
-            return self._contradicted(method, where, answer.status, f"the answer that came is about {astray}")
-        return self._classify(answer, document, method, where)
+            raise self._contradicted(method, where, answer.status, f"the answer that came is about {astray}")
+        outcome = self._classify(answer, document, method, where)
+        if isinstance(outcome, NbextError):
+            raise outcome
+        return outcome
 
     def measure_clock_offset(self, samples: int = 5) -> float:
         """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.

@@ -246,7 +246,7 @@ def test_what_is_named_a_key_or_a_signature_is_hidden_whatever_it_is() -> None:
 
 
 def test_scrubbing_takes_time_in_proportion() -> None:
-    """A hundred times the orders take about a hundred times as long, with an echo and without."""
+    """Ten times the orders take about ten times as long, with an echo and without."""
     report = {"symbol": "BTCUSDT", "orderId": 1, "price": "0.089853", "clientOrderId": "pXLV6Hz6mprAcVYpVMTGgx"} | {
         f"field{number}": "some text" for number in range(12)
     }
@@ -255,11 +255,11 @@ def test_scrubbing_takes_time_in_proportion() -> None:
         body = json.dumps([{**report, "echo": echo}, *[report] * orders], separators=(",", ":")).encode()
         fastest = 9.0
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             scrub(body, [API_KEY, SECRET_KEY])
-            fastest = min(fastest, time.perf_counter() - began)
+            fastest = min(fastest, time.thread_time() - began)
         return fastest
 
     for echo in ("", f"&#x2F;{API_KEY} \\\\\\ %2525"):
-        assert seconds(20_000, echo) < 300 * seconds(200, echo)
+        assert seconds(20_000, echo) < 40 * seconds(2_000, echo)
     assert seconds(200, "") < seconds(200, "&")
