@@ -931,7 +931,10 @@ def _load_frames() -> None:
             return
         loading = [_thread.allocate_lock()]
         loading[0].acquire()
-        _thread.start_new_thread(_import_frames, (loading[0],))
+        try:
+            _thread.start_new_thread(_import_frames, (loading[0],))
+        except RuntimeError:  # there is none left
+            return
         _loading[:] = loading
     with loading[0]:
         pass

@@ -139,7 +139,11 @@ class Sending:
                 threads += 1
                 # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no executor.
                 # Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
-                _thread.start_new_thread(self._work, ())
+                try:
+                    _thread.start_new_thread(self._work, ())
+                except RuntimeError:  # the system has none left, or the interpreter is about to end
+                    threads = WIDTH
+                    self._work()
             self._tell(self._news.get())
         while not self._news.empty():
             self._tell(self._news.get())

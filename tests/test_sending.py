@@ -198,3 +198,19 @@ def test_nothing_is_sent_while_one_request_cannot_be_made(serve: Serve, nameless
     with pytest.raises(nbext.RejectedError, match="nothing was sent"):
         cancel.Job(everything=True, side="BUY", client=connect(server)).run()
     assert deletes == []
+
+
+def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the system has none left, or where the interpreter is about to end."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = serve(lambda request: answer([report(request.params["symbol"])]))
+    symbols = [f"V{number}USDT" for number in range(10)]
+    client = connect(server)
+    monkeypatch.setattr("nbext.send._thread.start_new_thread", refuse)
+    job = cancel.Job(symbols, client=client)
+    call = job._prepare()
+    call.sending.run()
+    assert [sent.error for sent in call.sending.sent] == [None] * 10

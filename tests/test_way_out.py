@@ -325,3 +325,19 @@ def test_an_interrupt_between_any_two_lines_keeps_the_frame(serve: Callable[...,
             bare += [result] if arrived else []
     # In the last lines of the call it is bare, but by then the frame is built, told, recorded and the last one.
     assert len(bare) <= 6, bare
+
+
+def test_a_display_that_fails_takes_no_errors_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: nbext.SpotClient
+) -> None:
+    """The frame beside an error cannot be shown, and the error still says what became of the orders."""
+    from nbext import magics
+
+    def refuse(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(magics, "display", refuse)
+    frame = cancel.Job(["BTCUSDT"], client=client).run()
+    with pytest.raises(nbext.IncompleteError, match="1 order still open"), magics._shown_frames():
+        raise nbext.IncompleteError("1 order still open", frame=frame)
+    assert "cannot be shown" in capsys.readouterr().out
