@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from wire import sign
+from support.exchange_client import sign
 
 from nbext.exchange.api.admission import Admission, Key, Request, hmac_verifier, public_key_verifier
 from nbext.exchange.api.endpoints import BY_NAME

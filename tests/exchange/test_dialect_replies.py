@@ -7,15 +7,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS as OPEN
-from wire import ORDER, Client, now
+from support.exchange_client import OPEN_ORDERS as OPEN
+from support.exchange_client import ORDER, Client, now
 
 from nbext.exchange import Dialect, LocalExchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-pytest_plugins = ["exchange_fixtures"]
 
 LIST = "/api/v3/orderList"
 SYMBOL = "BTCUSDT"

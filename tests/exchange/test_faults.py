@@ -11,11 +11,9 @@ from contextlib import closing, suppress
 from typing import Any
 
 import pytest
-from wire import OPEN_ORDERS, ORDER, Client, now, sign
+from support.exchange_client import OPEN_ORDERS, ORDER, Client, now, sign
 
 from nbext.exchange import Dialect, LocalExchange
-
-pytest_plugins = ["exchange_fixtures"]
 
 
 def cancels(exchange: LocalExchange) -> list[tuple[object, object]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS, ORDER, Client, now
+from support.exchange_client import OPEN_ORDERS, ORDER, Client, now
 
 from nbext.exchange import LocalExchange
 from nbext.exchange.engine.accounts import Balance
@@ -25,7 +25,7 @@ from nbext.exchange.engine.symbols import FEATURES, Listing, Symbol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from wire import Answer
+    from support.exchange_client import Answer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LIST = "/api/v3/orderList"

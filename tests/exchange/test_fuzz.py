@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
-from wire import Client, now, sign
+from support.exchange_client import Client, now, sign
 
 from nbext.exchange import LocalExchange
 from nbext.exchange.api.endpoints import ENDPOINTS
@@ -20,7 +20,7 @@ from nbext.exchange.api.endpoints import ENDPOINTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wire import Answer
+    from support.exchange_client import Answer
 
     from nbext.exchange.api.endpoints import Endpoint
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from wire import OPEN_ORDERS, ORDER, Client, now, sign
+from support.exchange_client import OPEN_ORDERS, ORDER, Client, now, sign
 
 from nbext.exchange import ApiKey, Dialect, LocalExchange, Refusal, is_ours
 from nbext.exchange.api.app import MAX_ENTRIES
@@ -28,8 +28,6 @@ from nbext.exchange.engine.orders import Order
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytest_plugins = ["exchange_fixtures"]
 
 
 def pem(key: rsa.RSAPublicKey | ed25519.Ed25519PublicKey) -> bytes:

@@ -6,7 +6,7 @@ import http.client
 from typing import TYPE_CHECKING
 
 import pytest
-from wire import OPEN_ORDERS, Client
+from support.exchange_client import OPEN_ORDERS, Client
 
 from nbext.exchange import LocalExchange
 from nbext.exchange.api.admission import Admission, Key, Request
@@ -16,8 +16,6 @@ from nbext.exchange.engine.refusals import TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-pytest_plugins = ["exchange_fixtures"]
 
 NOON = 20_000 * DAY + 12 * 60 * MINUTE
 OCO = {

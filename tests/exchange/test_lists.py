@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import ORDER, Client, now
+from support.exchange_client import ORDER, Client, now
 
 from nbext.exchange.engine.refusals import Refusal
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbext.exchange import LocalExchange
-
-pytest_plugins = ["exchange_fixtures"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SYMBOL = "BTCUSDT"

@@ -7,15 +7,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS, ORDER, now
+from support.exchange_client import OPEN_ORDERS, ORDER, now
 
 from nbext.exchange import LocalExchange, Refusal
 from nbext.exchange.engine.market_maker import Path
 
 if TYPE_CHECKING:
-    from wire import Client
-
-pytest_plugins = ["exchange_fixtures"]
+    from support.exchange_client import Client
 
 SYMBOL = "BTCUSDT"
 INFO = "/api/v3/exchangeInfo"

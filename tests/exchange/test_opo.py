@@ -6,16 +6,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS
+from support.exchange_client import OPEN_ORDERS
 
 from nbext.exchange import Refusal
 
 if TYPE_CHECKING:
-    from wire import Client
+    from support.exchange_client import Client
 
     from nbext.exchange import LocalExchange
-
-pytest_plugins = ["exchange_fixtures"]
 
 SYMBOL = "BTCUSDT"
 WORKING = {

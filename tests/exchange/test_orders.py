@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS, ORDER, Client, now
+from support.exchange_client import OPEN_ORDERS, ORDER, Client, now
 
 from nbext.exchange import LocalExchange, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-pytest_plugins = ["exchange_fixtures"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 AMOUNT = re.compile(r"\d+\.\d{8}")

@@ -14,8 +14,6 @@ import pytest
 if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
-pytest_plugins = ["exchange_fixtures"]
-
 PEERS = Path(__file__).parent / "peers"
 # Each lives in an environment of its own, since they share an import name. Read before a fixture clears NBEXT_*.
 PYTHONS = {

@@ -12,8 +12,6 @@ from nbext.exchange import Refusal
 if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
-pytest_plugins = ["exchange_fixtures"]
-
 SYMBOL = "BTCUSDT"
 PRIMARY = {"pegPriceType": "PRIMARY_PEG"}
 MARKET = {"pegPriceType": "MARKET_PEG"}

@@ -9,8 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
-pytest_plugins = ["exchange_fixtures"]
-
 SYMBOL = "BTCUSDT"
 HERE = "60000.01"  # between the market's quotes
 

@@ -11,16 +11,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import OPEN_ORDERS, ORDER, Client, now
+from support.exchange_client import OPEN_ORDERS, ORDER, Client, now
 
 from nbext.exchange import Dialect, LocalExchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wire import Answer
-
-pytest_plugins = ["exchange_fixtures"]
+    from support.exchange_client import Answer
 
 ALL_ORDERS = "/api/v3/allOrders"
 HOUR = 3_600_000

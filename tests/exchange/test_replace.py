@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import Client
+from support.exchange_client import Client
 
 from nbext.exchange import LocalExchange
 
 if TYPE_CHECKING:
-    from wire import Answer
-
-pytest_plugins = ["exchange_fixtures"]
+    from support.exchange_client import Answer
 
 REPLACE = "/api/v3/order/cancelReplace"
 UNKNOWN = {"code": -2011, "msg": "Unknown order sent."}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from wire import OPEN_ORDERS, Client
+from support.exchange_client import OPEN_ORDERS, Client
 
 from nbext.exchange.api.app import App
 from nbext.exchange.engine.limits import RequestLimits
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbext.exchange import LocalExchange
-
-pytest_plugins = ["exchange_fixtures"]
 
 IDLE = 1000
 

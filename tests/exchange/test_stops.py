@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from nbext.exchange import LocalExchange
 
-pytest_plugins = ["exchange_fixtures"]
-
 
 def status(exchange: LocalExchange, reply: Mapping[str, int]) -> list[object]:
     """Return what has happened to an order of BTCUSDT."""

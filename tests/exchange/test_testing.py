@@ -5,13 +5,41 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 import pytest
-from wire import OPEN_ORDERS, Client
+from support.exchange_client import OPEN_ORDERS, Client
 
 from nbext.exchange import LocalExchange
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPTED_IN = """
 pytest_plugins = ["nbext.exchange.testing"]
+
+def test_nothing_is_open(local_exchange):
+    assert local_exchange.url.startswith("http://127.0.0.1:")
+    assert local_exchange.open_orders() == []
+"""
+
+
+def test_one_line_opts_in(tmp_path: Path) -> None:
+    """A module that names the plugin gets the fixture, and needs nothing else."""
+    (tmp_path / "test_mine.py").write_text(OPTED_IN)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

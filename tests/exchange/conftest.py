@@ -1,18 +1,20 @@
-"""Fixtures as a plugin: a second conftest.py would hide the first one from tests that import it."""
+"""An exchange for each test, at its seeded start, and a client of its main account."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from wire import Client
+from support.exchange_client import Client
+
+from nbext.exchange.testing import local_exchange, local_exchange_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbext.exchange import LocalExchange
 
-pytest_plugins = ["nbext.exchange.testing"]
+__all__ = ["local_exchange", "local_exchange_server"]  # fixtures that these stand on
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What the tests share: a scripted server, a client that signs, documented bodies."""
