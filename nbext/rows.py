@@ -54,6 +54,7 @@ _NUMBERS = frozenset(
     }
 )
 _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
+_USUAL = {"origClientOrderId", "orderId", "orderListId"}
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 SHOWN_ID = "wire.clientOrderId"
 """The client order id that a query shows of a canceled order, where it may be the order's own or the cancel's."""
@@ -91,13 +92,21 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
     seen : sequence of Row, optional
         The orders as they were last seen open, for reports that do not name an order's own id.
     """
-    rows = []
+    rows: list[Row] = []
     for report in reports:
-        if (legs := report.get("orderReports")) is None:
-            rows.append(Row(_report(report, None, seen), None, outcome(report)))
+        legs, order_list = report.get("orderReports"), None
+        if legs is None:
+            legs = (report,)
         else:
             order_list = plain(report)
-            rows += [Row(_report(leg, order_list, seen), order_list, outcome(leg)) for leg in legs]
+        rows += [
+            Row(leg, order_list, state)
+            if (state := outcome(leg)) != "unknown"
+            and leg.keys() >= _USUAL
+            and type(leg["orderId"]) is type(leg["orderListId"]) is int
+            else Row(_report(leg, order_list, seen), order_list, state)
+            for leg in legs
+        ]
     return unique(rows)
 
 
