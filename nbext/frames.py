@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nbext.rows import SHOWN_ID, named_legs
+from nbext.rows import KEPT_BESIDE, named_legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -212,7 +212,7 @@ def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
     sources: dict[str, list[tuple[Sequence[Mapping[str, Any]], str, str]]] = {}
     for layer, prefix in (orders, "wire."), (lists, "list."), (legs, "list.orders."):
         for name in dict.fromkeys(chain.from_iterable(layer)):
-            clashes = name == "outcome" or (name.startswith(("list.", "wire.")) and name != SHOWN_ID)
+            clashes = name == "outcome" or (name.startswith(("list.", "wire.")) and name not in KEPT_BESIDE)
             column = f"{prefix}{name}" if clashes else name
             if layer is legs and name == "clientOrderId":
                 # A leg keeps its original client order id here; the report calls that one origClientOrderId.
