@@ -271,13 +271,18 @@ def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     odd = [name for name in _KEYS if isinstance(field(name), (list, dict))]
     if not odd and type(field("orderId", 0)) is int and type(field("orderListId", 0)) is int:
         return entry
-    named = {f"wire.{name}" if name in odd else name: value for name, value in entry.items()}
+    named = _with_numbers({f"wire.{name}" if name in odd else name: value for name, value in entry.items()})
+    if isinstance(legs := named.get("orders"), list):
+        named["orders"] = [_with_numbers(leg) if isinstance(leg, dict) else leg for leg in legs]
+    return named
+
+
+def _with_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    named = dict(entry)
     for name in _NUMBERS & named.keys():
         value = named[name]
         if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) is not None:
             named[name] = int(value)
-    if isinstance(legs := named.get("orders"), list):
-        named["orders"] = [plain(leg) if isinstance(leg, dict) else leg for leg in legs]
     return named
 
 

@@ -407,13 +407,22 @@ class Settlement:
         if state in FINAL:
             now = time.monotonic()
             known.ended_by = known.ended_by or now
+            caught_up = began >= known.ended_by + self._lag or self._ended_long_ago(order, began)
             known.is_whole = known.is_whole or (
-                is_more and (began >= known.ended_by + self._lag or _is_all_executed(order))
+                is_more and (_is_all_executed(order) or (caught_up and _is_plausible(order)))
             )
             known.state, known.as_of = state, None
         elif proves_open and is_open(order) and began >= self._proven_after:
             known.state = "open"
             known.as_of = time.time() - (time.monotonic() - began) - self._lag
+
+    def _ended_long_ago(self, order: Mapping[str, Any], began: float) -> bool:
+        """Whether an order had ended, by its own account, when the quantities that a read shows were true."""
+        updated = order.get("updateTime")
+        if type(updated) is not int or self._client.clock_offset is None:
+            return False
+        shown = self._client.now() - (time.monotonic() - began + self._lag) * 1000
+        return updated + _CLOCKS < shown
 
     def rows(self) -> list[Row]:
         """Give each order with its outcome as far as proven."""
@@ -444,6 +453,11 @@ def _is_all_executed(order: Mapping[str, Any]) -> bool:
     """Whether nothing was left to be executed, so that no read can have heard of too little."""
     executed, quantity = _amount(order.get("executedQty")), _amount(order.get("origQty"))
     return executed is not None and quantity is not None and executed == quantity > 0
+
+
+def _is_plausible(order: Mapping[str, Any]) -> bool:
+    """Whether the quantities can belong to the status: an order that filled has executed more than nothing."""
+    return outcome(order) != "filled" or _executed(order) > 0
 
 
 def _amount(text: object) -> Decimal | None:
