@@ -536,7 +536,8 @@ class Campaign:
         if this.way in {"filter", "everything"} and this.told.rows is not None:
             seen = _seen_on_the_wire(this, talks[: deletes[0]] if deletes else _first_look(talks))
         calm = plan.fault == "none" and not plan.trouble and not plan.dialect and not this.meddled and not plan.child
-        in_time = all(talk.done_at is not None and talk.done_at - talk.at < ANSWER_SECONDS / 2 for talk in talks)
+        reads = [talk for talk in talks if talk.method == "GET"]
+        in_time = all(talk.done_at is not None and talk.done_at - talk.at < ANSWER_SECONDS / 2 for talk in reads)
         return Case(
             way=this.way,
             told=this.told,
@@ -554,7 +555,7 @@ class Campaign:
             clock_moves="clock" in plan.trouble or bool(dialects.CLOCKS & set(plan.dialect)),
             lossless=calm and in_time,
             doubtful=any(talk.mangled for talk in talks) or plan.fault in {*MANGLING, "proxy_doubles_later"},
-            hasty=this.hasty,
+            hasty=this.hasty or not in_time,
             dialect=plan.dialect,
             answer_seconds=ANSWER_SECONDS,
             returned=this.returned,
