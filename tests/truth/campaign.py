@@ -673,6 +673,8 @@ class Campaign:
         case.numbers = {
             int(str(each["number"])) for each in this.exchange.requests("DELETE") if each["symbol"] in symbols
         }
+        if any("Not recorded in the journal" in line for line in told.said):
+            case.entries = None
         if case.entries is not None:
             self._judged -= {each["id"] for each in case.entries}
             case.entries = [each for each in case.entries if each["params"].get("symbol") in symbols]

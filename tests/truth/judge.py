@@ -401,10 +401,11 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
                 own = truth is not None and shown.get("clientOrderId") == truth.lasting["origClientOrderId"]
                 names |= present - ({"clientOrderId"} if own else set())
                 names |= set(order_list or ()) & set(COLUMNS)
-            elif number < first:  # before the cancel an order goes by its own id
+                continue
+            if case.told.error or case.hasty or case.beyond:  # amounts that may be torn, and no time to find out
+                present -= {"executedQty", "cummulativeQuoteQty"}
+            if number < first:  # before the cancel an order goes by its own id
                 names |= {"origClientOrderId" if name == "clientOrderId" else name for name in present}
-            elif case.told.error or case.hasty or case.beyond:  # amounts that may be torn, and no time to find out
-                names |= present - {"clientOrderId", "executedQty", "cummulativeQuoteQty"}
             else:
                 names |= present - {"clientOrderId"}
     for row in case.rows:
