@@ -44,12 +44,36 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        "A1 ids",
+        "a reconciled row has the cancel's id as the order's own",
+        "settle.py",
+        "told = as_reported(order, known.order)",
+        'told = {**order, "origClientOrderId": order.get("clientOrderId")}',
+        "has origClientOrderId",
+    ),
+    Mutation(
+        "A1 lists",
+        "a reconciled row has its list as the look had shown it",
+        "settle.py",
+        "lasting(known.order_list)",
+        "known.order_list",
+        "has (listStatusType|listOrderStatus)",
+    ),
+    Mutation(
+        "A2",
+        "a row repeats the look, once an answer has put it in doubt",
+        "settle.py",
+        "_Known({**bare.order, **executed}, bare.order_list)",
+        '_Known({**row.order, **executed}, bare.order_list, "open")',
+        "is said to be open",
+    ),
+    Mutation(
         "A3 interim",
         "102 and 103 are taken for the final answer",
         "wire.py",
         "if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:",
         "if status != HTTPStatus.CONTINUE:",
-        "was reported, and has no row|is written down|lacks",
+        "proxy_interim.*(was reported, and has no row|is written down|lacks|has \\d+ rows)",
     ),
     Mutation(
         "A3 unread",
@@ -57,7 +81,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         "wire.py",
         "self._spoiled = self._spoiled or followed",
         "self._spoiled = self._spoiled and followed",
-        "was reported, and has no row|is written down|lacks|has 2 rows|nothing was open",
+        "proxy_doubles_reply.*(was reported, and has no row|is written down|lacks|has \\d+ rows|nothing was open)",
+    ),
+    Mutation(
+        "A3 request",
+        "an answer about something else is believed",
+        "spot.py",
+        "if answer.status == HTTPStatus.OK and (astray",
+        "if answer.status == HTTPStatus.IM_USED and (astray",
+        "proxy_(foreign|previous)_reply.*(there is no such order|has \\d+ rows|is on none of|is said to be)",
+    ),
+    Mutation(
+        "A3 status",
+        "a body that contradicts its status is not noticed",
+        "spot.py",
+        "if answers.contradicts_status(status, document, code):",
+        "if status == HTTPStatus.IM_USED and answers.contradicts_status(status, document, code):",
+        "proxy_(report_refused|error_200).*(by this call|is said to be|and the call has canceled it|sent again)",
     ),
     Mutation(
         "A4",
@@ -68,12 +108,28 @@ MUTATIONS: tuple[Mutation, ...] = (
         "fork.*(has a row, and is on none of|was reported, and has no row|is written down)",
     ),
     Mutation(
+        "A5",
+        "Retry-After: 0 means at once",
+        "answers.py",
+        "SHORTEST_WAIT = 1.0",
+        "SHORTEST_WAIT = 0.0",
+        "after HTTP 4(29|18)|sent [0-9]+ times",
+    ),
+    Mutation(
         "A6",
         "only an interrupt ends the sending",
         "cancel.py",
-        "except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm",
-        "except KeyboardInterrupt as error:",
+        "except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out",
+        "except KeyboardInterrupt as error:  # one way out",
         "(Alarm|Callback): .*(there is no frame|was sent .* after the end)",
+    ),
+    Mutation(
+        "A7",
+        "an order that a read lists twice is sent for twice",
+        "reads.py",
+        "told[ids if known else number] = whole",
+        "told[number] = whole",
+        "proxy_lists_twice.*(sent again|has [0-9]+ rows)",
     ),
 )
 
