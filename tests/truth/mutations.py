@@ -103,8 +103,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "A4",
         "a forked child goes on with its parent's connections",
         "wire.py",
-        "os.register_at_fork(after_in_child=_disown)",
-        "os.register_at_fork(after_in_child=_wires.copy)",
+        "    _handshakes = _Handshakes()\n    _call.abandon()\n",
+        "    _handshakes = _Handshakes()\n    return\n",
         "fork.*(has a row, and is on none of|was reported, and has no row|is written down)",
     ),
     Mutation(
