@@ -32,7 +32,7 @@ def main() -> int:
         sys.stdout.writelines(f"{line}\n" for line in replay(int(seed), int(number)))
         return 0
     began, total = time.monotonic(), Report()
-    chunk = CHUNK if args.until is None else 50
+    chunk = CHUNK if args.until is None else 20
     sizes = [min(chunk, args.rounds - start) for start in range(0, args.rounds, chunk)]
     patient = args.until is None
     with ProcessPoolExecutor(SIDE_BY_SIDE * args.jobs, mp_context=get_context("spawn")) as pool:
