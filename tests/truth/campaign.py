@@ -55,7 +55,7 @@ ENGINE, LAG = 0.2, 0.25
 SETTLE_SECONDS = 2.0
 BEYOND = 1.5
 GRACE = 62.0
-KILLS, CHILDREN = 0.1, 0.12
+KILLS, MOST_KILLS, CHILDREN = 0.1, 10, 0.12
 
 WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders", "one order", "concat", "guard")
 CHILD_WAYS = ("all", "all", "all, seen", "all, seen", "fork", "magic")
@@ -259,7 +259,7 @@ class Campaign:
 
     def play(self, rounds: int) -> Report:
         """Play so many rounds; what is killed is settled at the end, when nbext does so at the earliest."""
-        kills = round(rounds * KILLS)
+        kills = min(round(rounds * KILLS), MOST_KILLS)
         for number in range(kills):
             self._kill(number)
         for number in range(1, rounds - kills + 1):
