@@ -36,7 +36,7 @@ def play(job: dict[str, Any]) -> list[Told]:
     if job["way"] == "settle":
         told = Told()
         settle = getattr(log, "reconcile_open", None) or log.settle_open
-        Limits.__init__.__defaults__ = (job["limits"]["engine"], job["limits"]["lag"])  # type: ignore[misc]
+        Limits.__init__.__defaults__ = (job["limits"]["engine"], job["limits"]["lag"])
         settle(say=told.said.append, seconds=300.0)
         return [told]
     if job["way"] == "magic":
