@@ -171,3 +171,19 @@ def test_errors_that_do_not_fit_are_seen(call: Case) -> None:
     assert changed(call, lambda case: case.talks.append(case.talks[-1]))
     assert changed(call, lambda case: case.rows.append(case.rows[0]))
     assert changed(call, lambda case: case.rows.pop())
+
+
+def test_a_request_that_never_left_has_no_such_moment_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody listens, and where there is no key, nothing leaves."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    record.close()
+    with LocalExchange() as exchange:
+        url, key = exchange.url, {"api_key": exchange.api_key, "secret_key": exchange.secret_key}
+        with nbext.SpotClient(url) as nobody, pytest.raises(nbext.errors.ConfigurationError):
+            cancel.Job(["BTCUSDT"], client=nobody).run()
+    with nbext.SpotClient(url, **key) as client, pytest.raises(nbext.errors.NotSentError):
+        cancel.Job(["BTCUSDT"], client=client).run()
+    record.close()
+    assert [entry["left_at"] for entry in read_journal(tmp_path / "journal.sqlite3")] == [None, None]
