@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nbext import journal, wording
-from nbext.errors import NbextError
+from nbext.errors import NbextError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +79,7 @@ class Record:
                     method="DELETE",
                     path=target.path,
                     params={
-                        **{name: str(value) for name, value in target.params.items()},
+                        **{name: str(value) for name, value in target.params.items() if value is not None},
                         **({"recvWindow": recv_window} if recv_window else {}),
                     },
                     seen=[named(row) for row in target.seen or ()],
@@ -114,7 +114,7 @@ class Record:
                     sent.answer,
                     [{**named(row), "outcome": row.outcome} for row in rows],
                     "" if sent.error is None else str(sent.error),
-                    left_at=sent.stamp or None,
+                    left_at=sent.stamp if _left(sent) else None,
                     is_final=is_final,
                 )
                 for group, is_final in ((known, True), (unknown, False))
@@ -137,6 +137,11 @@ class Record:
                         f"{wording.count(number, 'earlier cancel')} {have} no recorded outcome: "
                         "see %cancel_log, or run %cancel_log --reconcile."
                     )
+
+
+def _left(sent: Sent) -> bool:
+    """Return whether a request, when last it was to be sent, has left: it was answered, or its answer got lost."""
+    return sent.http_status is not None or isinstance(sent.error, OutcomeUnknownError)
 
 
 def named(row: Row) -> dict[str, object]:

@@ -23,6 +23,7 @@ from .told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SELL = {"side": "SELL", "quantity": "0.1"}
 
@@ -180,10 +181,10 @@ def test_a_request_that_never_left_has_no_such_moment_in_the_journal(
     monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
     record.close()
     with LocalExchange() as exchange:
-        url, key = exchange.url, {"api_key": exchange.api_key, "secret_key": exchange.secret_key}
+        url, key, secret = exchange.url, exchange.api_key, exchange.secret_key
         with nbext.SpotClient(url) as nobody, pytest.raises(nbext.errors.ConfigurationError):
             cancel.Job(["BTCUSDT"], client=nobody).run()
-    with nbext.SpotClient(url, **key) as client, pytest.raises(nbext.errors.NotSentError):
+    with nbext.SpotClient(url, api_key=key, secret_key=secret) as client, pytest.raises(nbext.errors.NotSentError):
         cancel.Job(["BTCUSDT"], client=client).run()
     record.close()
     assert [entry["left_at"] for entry in read_journal(tmp_path / "journal.sqlite3")] == [None, None]
