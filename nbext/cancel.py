@@ -781,7 +781,7 @@ class Job:
             refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, "
             said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
         lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
-        found = {row.order.get("symbol") for row in rows}
+        found = {str(row.order.get("symbol")) for row in rows}
         if shown := [symbol for symbol in lost if symbol in found]:
             which = "an answer was" if len(results) == 1 else f"answers on {', '.join(shown)} were"
             said += f"; {which} lost, so this is what the exchange's own records show"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import RateLimitedError, RejectedError
-from nbext.rows import plain
+from nbext.rows import plain, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ def read_list(
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
         raise RejectedError(f"{client.host} did not answer {path} with a list. Check the base URL.", http_status=200)
     told: dict[object, Mapping[str, Any]] = {}
-    for number, entry in enumerate(map(plain, document)):
+    for number, entry in enumerate(with_keys(plain(entry)) for entry in document):
         if symbol is not None and entry.get("symbol", symbol) != symbol:
             raise RejectedError(
                 f"{client.host} answered {path} with something about another symbol than {symbol}. Try again.",

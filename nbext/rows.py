@@ -263,18 +263,19 @@ def _are_of_two_orders(one: Row, other: Row) -> bool:
 
 
 def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give ids and times as the numbers they are, where an exchange sends them as text, and no key as a list.
-
-    What stands as a list or an object where a name, an id or a status belongs, is kept as ``wire.NAME``.
-    """
-    field = entry.get
-    odd = [name for name in _KEYS if isinstance(field(name), (list, dict))]
-    if not odd and type(field("orderId", 0)) is int and type(field("orderListId", 0)) is int:
+    """Give ids and times as the numbers they are, where an exchange sends them as text."""
+    if type(entry.get("orderId", 0)) is int and type(entry.get("orderListId", 0)) is int:
         return entry
-    named = _with_numbers({f"wire.{name}" if name in odd else name: value for name, value in entry.items()})
+    named = _with_numbers(entry)
     if isinstance(legs := named.get("orders"), list):
         named["orders"] = [_with_numbers(leg) if isinstance(leg, dict) else leg for leg in legs]
     return named
+
+
+def with_keys(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Move what stands as a list or an object where a name, an id or a status belongs to ``wire.NAME``."""
+    odd = [name for name in _KEYS if isinstance(entry.get(name), (list, dict))]
+    return {f"wire.{name}" if name in odd else name: value for name, value in entry.items()} if odd else entry
 
 
 def _with_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
