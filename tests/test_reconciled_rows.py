@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,9 @@ from reconciling import PATH, Quick, require_truth
 import nbext
 from nbext.exchange import Dialect, LocalExchange
 from nbext.rows import as_reported, from_reports
-from nbext.settle import Limits
+from nbext.select import Target, look
+from nbext.send import Sent
+from nbext.settle import Limits, Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -375,3 +378,20 @@ def test_orders_are_found_however_all_orders_sorts_and_filters(
             frame = call.run()
             require_truth(exchange, frame)
             assert len(frame) == 13
+
+
+def test_what_ended_long_ago_needs_no_second_read(exchange: LocalExchange, client: SpotClient) -> None:
+    """A journal of many old requests is not held up: quantities that had the time to catch up are final at once."""
+    exchange.reset()
+    placed = place(exchange)
+    seen = look(client, ["BTCUSDT"]).rows()
+    exchange.withdraw("BTCUSDT", int(placed["orderId"]))
+    exchange.advance(3600)
+    client.measure_clock_offset()
+    target = Target("BTCUSDT", PATH, {"symbol": "BTCUSDT"}, seen)
+    search = Settlement(
+        client, Sent(target, at=time.monotonic() - 3600, stamp=client.now() - 3_600_000), None, Limits(lag=30)
+    )
+    search.read(time.monotonic() + 5)
+    assert search.settled
+    assert [row.order["executedQty"] for row in search.rows()] == ["0.00000000"]
