@@ -714,10 +714,11 @@ class Campaign:
             return
         this = self._settling
         this.way, this.host = "settle", self._grave_proxy.host
-        left = [each for each in read_journal(self._kills_journal) if each["concluded_at"] is None]
+        entries = read_journal(self._kills_journal) if self._kills_journal.exists() else []
+        left = [each for each in entries if each["concluded_at"] is None]
         self.report.facts["intents left by kill -9"] += len(left)
         last = max((each["deadline"] for each in left), default=0) / 1000 + GRACE - time.time()
-        if self._patient:
+        if self._patient or not left:
             time.sleep(max(0.0, last if left else 0.0))
         else:
             with closing(sqlite3.connect(self._kills_journal)) as file, file:
@@ -730,7 +731,7 @@ class Campaign:
         said = calls[0].said if calls else []
         self._grave_proxy.wait_until_idle()
         case = self._case(this, self._kills_journal)
-        case.entries = read_journal(self._kills_journal)
+        case.entries = read_journal(self._kills_journal) if entries else []
         settled = {each["id"] for each in left}
         for entry in case.entries:
             if entry["concluded_at"] is None:
@@ -783,6 +784,8 @@ def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
     """Read the journal's lines, by SQLite and nothing else, the latest first."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as file:
         file.row_factory = sqlite3.Row
+        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return []  # whoever was to lay it out, was killed before
         found = file.execute("SELECT * FROM intents ORDER BY number DESC LIMIT ?", (-1 if last is None else last,))
         entries = [dict(row) for row in found]
     for entry in entries:

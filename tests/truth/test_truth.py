@@ -26,7 +26,6 @@ def reached(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return folder
 
 
-@pytest.mark.xfail(reason="the faults that the campaign finds are being mended", strict=False)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_that_was_told_is_untrue(seed: int, reached: Path) -> None:
