@@ -317,9 +317,11 @@ def _are_flags(values: list[Any]) -> bool:
 
 def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
     """Give 64-bit integers, where one is missing, and where one did not fit."""
-    if str in set(map(type, values)):
-        values = [int(value) if type(value) is str and _WHOLE.fullmatch(value) else value for value in values]
-    values, unfit = _split(values, _are_int64)
+    sent = values
+    values, unfit = _split(sent, _are_int64)
+    if unfit:
+        read = [int(value) if type(value) is str and _WHOLE.fullmatch(value) else value for value in sent]
+        values, unfit = _split(read, _are_int64)
     missing = np.array([value is None for value in values], bool)
     return np.array([value or 0 for value in values], np.int64), missing, unfit
 
@@ -388,7 +390,7 @@ def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
         unfit = [i for i, text in enumerate(texts) if text is not None and text not in known]
     if name == "cummulativeQuoteQty":
         known = {text: None if number < 0 else number for text, number in known.items()}
-    elif name in _NONE_AT_ZERO:
+    elif name in _NONE_AT_ZERO and 0 in known.values():
         known = {text: number if number or text in rounded else None for text, number in known.items()}
     array = np.array(list(map(known.get, texts)), object if exact else np.float64)
     return _Built(

@@ -196,7 +196,9 @@ def scrolling(table: str) -> str:
 def table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
     """Write a table that needs no script; values are escaped."""
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in cells[0])
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in cell.values())}</tr>" for cell in cells)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(printable(text))}</td>' for text in cell.values())}</tr>" for cell in cells
+    )
     return scrolling(
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )

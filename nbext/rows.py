@@ -57,7 +57,7 @@ _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origCli
 _USUAL = {"origClientOrderId", "orderId", "orderListId"}
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
 """What stands in place of a key that could not be one, or that is not known to be what its name says."""
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
 SHOWN_ID = "wire.clientOrderId"
 """The client order id that a query shows of a canceled order, where it may be the order's own or the cancel's."""
 

@@ -143,7 +143,10 @@ def require_everything(reports: list[dict[str, Any]], table: pd.DataFrame, *, ex
             if leg["orderId"] == order["orderId"]:
                 for name, value in leg.items():
                     column = "origClientOrderId" if name == "clientOrderId" else name
-                    assert found(row, value, column, f"wire.{column}", f"list.orders.{name}"), (name, value)
+                    assert found(row, value, column, f"wire.{column}", f"wire.{name}", f"list.orders.{name}"), (
+                        name,
+                        value,
+                    )
     require_counts(orders, table, exact=exact)
 
 

@@ -21,7 +21,7 @@ def main() -> int:
         "NBEXT_EXCHANGE_API_KEY and NBEXT_EXCHANGE_SECRET_KEY when both are set; else they are made up.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen at (default: a free one)")
-    parser.add_argument("--seed", type=int, default=0, help="fixes ids and starting prices, never keys")
+    parser.add_argument("--seed", type=int, default=0, help="fixes order ids and starting prices, never keys")
     parser.add_argument(
         "--public-key",
         type=Path,

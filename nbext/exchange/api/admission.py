@@ -177,7 +177,7 @@ class Admission:
         """Return what is known of the address that a request comes from.
 
         Whoever shows no key of this exchange is a stranger, as any page in a browser is. Strangers have limits of their
-        own, in common, and are never banned: what they do stands in nobody's way.
+        own, in common, and are never banned: what they do stands in nobody's way (rule: strangers).
         """
         if request.headers.get("X-MBX-APIKEY") not in self.keys:
             return self._anonymous

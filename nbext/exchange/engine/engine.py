@@ -128,7 +128,10 @@ class Engine:
             raise Refusal(-1121, "Invalid symbol.") from None
 
     def _number(self, of: str, number: int, client_id: str | None) -> int:
-        """Give a number out; with a client id that its owner chose, and may choose again, one that was never given."""
+        """Give a number out; with a client id that its owner chose, and may choose again, one that was never given.
+
+        So that no order has both ids of an earlier one (rule: fresh-ids).
+        """
         if client_id is not None:
             number = max(number, self._given_out[of] + 1)
         self._given_out[of] = max(number, self._given_out[of])
