@@ -1,4 +1,4 @@
-"""An exchange that fits into a notebook: Binance Spot's API on loopback, with a matching engine behind it.
+"""The built-in practice exchange: Binance Spot's API on loopback, with a matching engine behind it.
 
 A request arrives at `http.server` and passes through `api.app`, where `api.admission` checks it (key, signature,
 timing, limits, parameters) and `api.handlers` take it to the `engine`, whose `matching` trades, triggers and ends the

@@ -1,6 +1,6 @@
 """Dialects: what the exchange does where the API's documentation is silent, or says two things.
 
-Each choice is a field of `Dialect`, whose values are all behaviours that somebody may meet. RULES.md beside this file
+Each choice is a field of `Dialect`, whose values are all behaviours that a client may meet. RULES.md beside this file
 says under the field's rule what is documented, what each value does, and why the default is what it is.
 """
 
@@ -23,7 +23,7 @@ def _choice(rule_name: str, *values: str | int) -> Any:  # noqa: ANN401 - a data
 
 
 def _seconds(rule_name: str, *values: float) -> Any:  # noqa: ANN401 - a dataclass field
-    """Make a field that takes any number of seconds: `values` are some that are met, the lowest sign included."""
+    """Return a field that takes any number of seconds; `values` are examples, and a negative one allows negatives."""
     most = MAX_SECONDS if min(values) < 0 else 0
     return field(default=values[0], metadata={"rule": rule_name, "values": values, "seconds": (-most, MAX_SECONDS)})
 
@@ -34,12 +34,12 @@ class Dialect:
 
     ``dataclasses.fields(Dialect)`` gives all of them: ``metadata["values"]`` are the behaviours of a field, and
     ``metadata["rule"]`` is its heading in RULES.md. A field with ``metadata["seconds"]`` takes any number between those
-    two, so that a test need not wait as long as people have.
+    two, so that tests need not wait long.
 
     Raises
     ------
     ValueError
-        If a value is none of its field's.
+        If a value is not one of its field's.
     """
 
     # Refusals.
@@ -163,15 +163,15 @@ class Dialect:
         Raises
         ------
         ValueError
-            If a name is unknown, or a value is none of its field's.
+            If a name is unknown, or a value is not one of its field's.
         """
         known = {each.name: each.metadata for each in fields(cls)}
         chosen: dict[str, Any] = {}
         for setting in settings:
             name, _, word = setting.partition("=")
             if name not in known:
-                raise ValueError(f"{setting}: a dialect is NAME=VALUE, with NAME one of {', '.join(known)}")
-            # An unknown word goes on as it is, so that the refusal names the values.
+                raise ValueError(f"{setting}: write a dialect as NAME=VALUE, with NAME one of {', '.join(known)}")
+            # An unknown word is passed on, so that the error names the values.
             chosen[name] = next((value for value in known[name]["values"] if str(value) == word), word)
             if "seconds" in known[name] and chosen[name] is word:
                 with suppress(ValueError):

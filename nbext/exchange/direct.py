@@ -52,7 +52,7 @@ class DirectCalls:
         account : str
             ``main``, or ``market`` for the counterparty, whose quotes step aside.
         **params
-            Further parameters under their wire names; times are out of place.
+            Further parameters under their wire names, except times.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class DirectCalls:
         client_order_id: str | None = None,
         account: str = "main",
     ) -> str:
-        """Lower an open order's quantity, as its owner can elsewhere, and return its new client id.
+        """Lower the quantity of an open order, and return its new client id.
 
         The order keeps its id and its place in the book (rule: amendments); of an OCO both orders
         shrink. The endpoint itself is not served, and ``amendAllowed`` says so.
@@ -98,11 +98,11 @@ class DirectCalls:
         symbol, order_id : str, int
             Which order.
         quantity : Decimal, str or float
-            What it is for from now on: less than before, and more than what is filled.
+            The new quantity: less than before, and more than what is filled.
         client_order_id : str, optional
-            The new client id: made up, or one of one's own, its present one too.
+            The new client id, which may be the present one; generated if left out.
         account : str
-            Account that it belongs to.
+            Account it belongs to.
 
         Raises
         ------
@@ -118,15 +118,15 @@ class DirectCalls:
     def withdraw(self, symbol: str, order_id: int, *, account: str = "main") -> None:
         """End an open order as the exchange may for reasons of its own: EXPIRED, because EXCHANGE_CANCELED.
 
-        An OCO's other order expires as well (OCO_TRIGGER), and what waits for it (OTO_PHASE_ONE_EXPIRED), or what it
-        waits for.
+        The other order of an OCO expires too (OCO_TRIGGER), and so do orders waiting for it (OTO_PHASE_ONE_EXPIRED), or
+        the one it waits for.
 
         Parameters
         ----------
         symbol, order_id : str, int
             Which order.
         account : str
-            Account that it belongs to.
+            Account it belongs to.
 
         Raises
         ------
@@ -143,15 +143,17 @@ class DirectCalls:
             seed_orders(self)
 
     def set_price(self, symbol: str, price: Decimal | str | float) -> None:
-        """Move the market to a price: it takes the orders on its way, and what that triggers follows."""
+        """Move the market to a price: it fills the orders in between, and triggers follow."""
         with self._step("set_price()"):
             wanted = Decimal(str(price))
             if wanted <= 0 or wanted % self._engine.symbol(symbol).tick:
-                raise ValueError(f"a price of {symbol} is a positive multiple of {self._engine.symbol(symbol).tick}")
+                raise ValueError(
+                    f"the price of {symbol} must be a positive multiple of {self._engine.symbol(symbol).tick}"
+                )
             self._app.maker.set_price(self._engine.symbol(symbol), wanted)
 
     def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001) -> None:
-        """Let a price walk: `advance` then moves the market as well as the clock, the same way for the same seed.
+        """Start a random walk of a price, which `advance` then follows; the same seed gives the same walk.
 
         Parameters
         ----------
@@ -169,21 +171,21 @@ class DirectCalls:
             self._app.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
 
     def stop_market(self, symbol: str) -> None:
-        """Let a price rest where it is."""
+        """Stop the random walk of a price where it is."""
         with self._step("stop_market()"):
             self._app.maker.stop(self._engine.symbol(symbol))
 
     def advance(self, seconds: float) -> None:
         """Move the exchange's clock forward, and with it every market that was started."""
         if seconds < 0:
-            raise ValueError("time does not go back")
+            raise ValueError("seconds must not be negative")
         with self._step("advance()"):
             engine = self._engine
             until = engine.now() + round(seconds * SECOND)
             self._app.maker.walk(until, lambda moment: self._app.advance(max(0, moment - engine.now())))
 
     def set_status(self, symbol: str, status: str) -> None:
-        """Open or halt a symbol: in any status but ``TRADING`` nothing trades, and cancels still work.
+        """Open or halt a symbol: nothing trades unless it is ``TRADING``; cancels always work.
 
         Parameters
         ----------
@@ -207,37 +209,37 @@ class DirectCalls:
         bnb_discount: Decimal | str | float | None = None,
         account: str = "main",
     ) -> None:
-        """Charge commission from now on; until this is called nobody pays any.
+        """Charge commission from now on. Without this call there is none.
 
         Parameters
         ----------
         maker, taker, buyer, seller : Decimal, str or float
             Shares of what a fill brings; one of the first two and one of the last two add up.
         bnb_discount : Decimal, str or float, optional
-            Pay in BNB as long as there is enough, at so much less; None for the asset received.
+            Pay in BNB while there is enough, at this discount; None for the asset received.
         account : str
             Account that pays.
         """
         rates = [Decimal(str(rate)) for rate in (maker, taker, buyer, seller)]
         discount = None if bnb_discount is None else Decimal(str(bnb_discount))
         if not all(0 <= rate <= MAX_COMMISSION for rate in rates) or not 0 <= (discount or 0) <= 1:
-            raise ValueError(f"rates lie between 0 and {MAX_COMMISSION}, and a discount between 0 and 1")
+            raise ValueError(f"rates must be between 0 and {MAX_COMMISSION}, and the discount between 0 and 1")
         with self._step("set_commission()"):
             charged = self._engine.account(account)
             charged.maker_rate, charged.taker_rate, charged.buyer_rate, charged.seller_rate = rates
             charged.bnb_discount = discount
 
     def set_trade_group(self, group: int, account: str = "main") -> None:
-        """Put an account into a trade group: self-trade prevention sees a group as one; -1 is no group."""
+        """Put an account into a trade group, which self-trade prevention treats as one account; -1 for none."""
         with self._step("set_trade_group()"):
             self._engine.account(account).trade_group_id = group
 
     def reset(self, *, dialect: Dialect | None = None) -> None:
         """Go back to the seeded start: same prices, no orders, no faults. Keys and their accounts stay.
 
-        Order ids begin again, too; the client ids that the exchange makes up are new, and an order whose client id its
-        owner chose takes an order id that was never given out. So no order has both ids of an earlier one, and what
-        somebody kept of that cancels nothing.
+        Order ids begin again, too. Generated client ids are new, and an order with a client id of the caller's gets an
+        order id that was never given out. So no order has both ids of an earlier one, and ids kept from before cancel
+        nothing.
 
         Parameters
         ----------
@@ -267,7 +269,7 @@ class DirectCalls:
 
     @property
     def faults(self) -> Faults:
-        """What is made to go wrong; see `Faults`."""
+        """Faults to inject; see `Faults`."""
         self._require_own()
         return self._app.faults
 
@@ -334,7 +336,7 @@ class DirectCalls:
 
     @contextmanager
     def _step(self, cause: str = "a direct call") -> Iterator[None]:
-        """Hold the engine for one direct call; errors of earlier requests come out here."""
+        """Hold the engine for one direct call, and raise the errors of earlier requests."""
         self._report_errors()
         with self._app.step(cause):
             yield
@@ -343,7 +345,7 @@ class DirectCalls:
         endpoint = BY_NAME[name]
         with self._step(f"place_list({name})" if endpoint.orders > 1 else "place()"):
             if account not in self._engine.accounts:
-                raise ValueError(f"there is no account {account!r}; a key of it opens it (add_key)")
+                raise ValueError(f"there is no account {account!r}; add_key(account=...) opens one")
             texts = {key: _wire_text(value) for key, value in params.items()}
             call = Call(
                 endpoint,
@@ -359,8 +361,8 @@ class DirectCalls:
     def _require_own(self) -> None:
         if self.pid != os.getpid():
             raise RuntimeError(
-                f"this exchange belongs to process {self.pid}, of which this one is a fork; a change to the copy here "
-                "would change nothing there. Make the call in that process, or send requests to the exchange's url."
+                f"this exchange belongs to process {self.pid}, and this process is a fork: a call here would change only "
+                "its copy. Make the call in that process, or send requests to the exchange's url."
             )
 
     def _report_errors(self) -> None:

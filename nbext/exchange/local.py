@@ -40,16 +40,16 @@ class ApiKey:
 
 
 class LocalExchange(DirectCalls):
-    """An exchange of one's own, with Binance Spot's API, bound to loopback.
+    """A practice exchange with Binance Spot's API, bound to loopback.
 
     Parameters
     ----------
     seed : int
         Fixes order ids and starting prices. Keys and client ids are never made from it, and the clock is the real one.
     port : int
-        Port to listen at; 0 takes a free one.
+        Port to listen on; 0 for a free one.
     api_key, secret_key : str, optional
-        The main account's key; made up when left out.
+        The main account's key; generated if left out.
     max_num_orders : int
         MAX_NUM_ORDERS of each symbol; the other counting filters keep their proportion to it.
     weight_limit : int
@@ -57,13 +57,13 @@ class LocalExchange(DirectCalls):
     raw_request_limit : int
         Requests allowed in five minutes, by address.
     patience : int
-        How many requests in a minute are told to wait (429) before whoever goes on is banned (418).
+        How many requests in a minute get a 429 before the next one is a ban (418).
     order_limits : tuple of int
         Unfilled order count allowed in ten seconds and in a day. Higher than on the live exchange, so that
         a test may place its orders in one go.
     kept_orders : int
-        At least 1: how many orders that have ended each account can still look up, the latest ones. A live exchange
-        archives by age; here a bot may run for days in the memory of a notebook.
+        At least 1: how many ended orders each account can still look up, the latest ones. A live exchange archives by
+        age; here a bot may run for days in the memory of a notebook.
     dialect : Dialect, optional
         What it does where the API's documentation is silent.
     keeps_past : bool
@@ -73,7 +73,7 @@ class LocalExchange(DirectCalls):
     ----------
     api_key, secret_key : str
     pid : int
-        The process that made it. A forked child can do no more than send requests to its url.
+        The process that made it. A forked child can only send requests to its url.
 
     Examples
     --------
@@ -178,7 +178,7 @@ class LocalExchange(DirectCalls):
             If a request met an error of the exchange itself.
         """
         if self.pid != os.getpid():
-            return  # a forked child may leave a with block, or exit, and its parent's exchange goes on
+            return  # a forked child may leave a with block or exit, while its parent's exchange keeps running
         if self.is_serving and self._loop is not None and self._stopping is not None:
             del _running[self._port_used]
             atexit.unregister(self.stop)
@@ -210,7 +210,7 @@ class LocalExchange(DirectCalls):
         account : str
             Account it acts for; a new name opens a new account.
         api_key : str, optional
-            The API key itself: made up, or one already known, which then accepts these signatures too.
+            The API key: generated, or a known one, which then accepts these signatures too.
         """
         api_key = api_key or _made_up()
         if public_key is not None:
@@ -243,7 +243,7 @@ class LocalExchange(DirectCalls):
 
 
 def is_ours(url: str) -> bool:
-    """Tell whether a `LocalExchange` that this process started, or inherited, is at exactly this base URL."""
+    """Return whether a `LocalExchange` that this process started or inherited is at exactly this base URL."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -258,7 +258,7 @@ def is_ours(url: str) -> bool:
 
 
 def _ids_of_a_port() -> defaultdict[str, int]:
-    """Take all ids up to the microseconds of now for given out: another process may have been at that port."""
+    """Return counts that start at now, in microseconds: another process may have had the port and given out ids."""
     now = time.time_ns() // 1000
     return defaultdict(lambda: now)
 

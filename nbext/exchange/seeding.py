@@ -1,4 +1,4 @@
-"""A realistic mixture of open orders: what somebody might have left behind on two symbols."""
+"""A realistic mixture of open orders on two symbols."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Exchange(Protocol):
 
 
 def seed_orders(exchange: Exchange) -> None:
-    """Place the mixture at distances from the last price: about 12 orders on BTCUSDT, 5 on ETHUSDT."""
+    """Place the mixture around the last price: about 12 orders on BTCUSDT, 5 on ETHUSDT."""
     _seed_btc(exchange)
     _seed_eth(exchange)
 

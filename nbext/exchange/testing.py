@@ -1,6 +1,6 @@
 """pytest fixtures for other people's tests.
 
-Opt in with one line in a ``conftest.py`` or a test module, nothing is loaded by itself::
+Opt in with one line in a ``conftest.py`` or a test module; nothing is loaded by itself::
 
     pytest_plugins = ["nbext.exchange.testing"]
 
@@ -35,10 +35,10 @@ def local_exchange_server() -> Iterator[LocalExchange]:
 
 @pytest.fixture
 def local_exchange(local_exchange_server: LocalExchange) -> LocalExchange:
-    """Give the exchange as it was at its start.
+    """Return the exchange at its seeded start.
 
     Its ``url``, ``api_key`` and ``secret_key`` are for the client under test; `seed_orders`, `place`, `set_price` and
-    `faults` set the scene; `open_orders`, `history` and `requests` tell what really happened.
+    `faults` set the scene; `open_orders`, `history` and `requests` show what really happened.
     """
     local_exchange_server.reset()
     return local_exchange_server

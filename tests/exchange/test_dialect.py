@@ -43,7 +43,10 @@ def test_an_exchange_says_what_it_speaks() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "says"),
-    [("tongue=forked", "a dialect is NAME=VALUE, with NAME one of"), ("nothing_open=0", "nothing_open must be one of")],
+    [
+        ("tongue=forked", "write a dialect as NAME=VALUE, with NAME one of"),
+        ("nothing_open=0", "nothing_open must be one of"),
+    ],
 )
 def test_a_program_refuses_what_is_no_dialect(setting: str, says: str) -> None:
     """The command line names what it could have been."""

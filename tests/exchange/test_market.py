@@ -101,7 +101,7 @@ def test_advance_moves_the_clock(client: Client, exchange: LocalExchange) -> Non
     assert client.signed("GET", OPEN_ORDERS).refusal[0] == -1021
     placed = exchange.place(SYMBOL, "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
     assert placed["transactTime"] - now() > 3_590_000
-    with pytest.raises(ValueError, match="time does not go back"):
+    with pytest.raises(ValueError, match="seconds must not be negative"):
         exchange.advance(-1)
 
 
@@ -331,7 +331,7 @@ def test_nobody_pays_unless_asked_to(exchange: LocalExchange) -> None:
     exchange.reset()
     assert exchange.place(SYMBOL, "BUY", "MARKET", quantity="0.1")["fills"][0]["commission"] == "0.00000000"
     for maker, taker, discount in ((-1, 0, 0), (0, 1, 0), (0, 0, 2)):
-        with pytest.raises(ValueError, match="rates lie between"):
+        with pytest.raises(ValueError, match="rates must be between"):
             exchange.set_commission(maker=maker, taker=taker, bnb_discount=discount)
 
 

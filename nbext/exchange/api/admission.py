@@ -176,8 +176,8 @@ class Admission:
     def caller(self, request: Request) -> Caller:
         """Return what is known of the address that a request comes from.
 
-        Whoever shows no key of this exchange is a stranger, as any page in a browser is. Strangers have limits of their
-        own, in common, and are never banned: what they do stands in nobody's way (rule: strangers).
+        Requests without a key of this exchange, such as those of a page in a browser, share limits of their own and are
+        never banned, so they are in no other caller's way (rule: strangers).
         """
         if request.headers.get("X-MBX-APIKEY") not in self.keys:
             return self._anonymous
@@ -185,7 +185,7 @@ class Admission:
         caller = self._callers.get(address)
         if caller is None:
             if len(self._callers) == MAX_CALLERS:
-                # The whole of 127.0.0.0/8 is loopback: the address heard of first makes room.
+                # The whole of 127.0.0.0/8 is loopback: the oldest address makes room.
                 del self._callers[next(iter(self._callers))]
             patient = self.dialect.limit_order == "limit_first"
             limits = self.limits if patient else replace(self.limits, patience=0)
@@ -253,7 +253,7 @@ class Admission:
             _check_age(call.timestamp, call.recv_window, self._clock())
 
     def refund(self, call: Call) -> None:
-        """Take back the weight of a trade request that succeeded (rule: free-trades)."""
+        """Refund the weight of a trade request that succeeded (rule: free-trades)."""
         if call.endpoint.is_free and call.caller is not None:
             call.caller.weight.add(-call.weight, self._clock())
 

@@ -45,7 +45,7 @@ NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not F
 
 @dataclass(slots=True)
 class Entry:
-    """What was asked and what came of it: one line of the record."""
+    """One request and its result: a line of the record."""
 
     number: int
     time: int
@@ -138,7 +138,7 @@ class App:
         self.open(dialect or Dialect())
 
     def open(self, dialect: Dialect) -> None:
-        """Open for the first time, or anew, with the same prices; keys and their accounts stay."""
+        """Open for the first time, or again, with the same prices; keys and their accounts stay."""
         self.dialect = self.faults.dialect = dialect
         self._engine_ahead = int(dialect.engine_clock * SECOND)
         self._ahead = self._asked = 0
@@ -169,13 +169,13 @@ class App:
         self.reads.open(self.engine, self.handlers, self._seed)
 
     def add_key(self, api_key: str, account: str, verifier: Verifier, *, can_trade: bool) -> None:
-        """Let an API key act for an account, which is opened when it is new, with one more kind of signature."""
+        """Let an API key act for an account, opened if new, with one more kind of signature."""
         with self.lock:
             self.engine.account(account)
             self.reads.prepare()
             self.admission.keys.setdefault(api_key, Key(account, can_trade=can_trade)).verifiers.append(verifier)
 
-    # Time. It stands still within a step, and no two steps that change something share a moment: the moment
+    # Time. It does not pass within a step, and no two steps that change something share a moment: the moment
     # of an event says which request caused it.
 
     def clock(self) -> int:
@@ -198,7 +198,7 @@ class App:
         return self.clock() + self._engine_ahead if self._moment is None else self._moment
 
     def _new_moment(self, moment: int, cause: Entry) -> int:
-        """Take the first free moment from this one on, and note what it is for; of very many, the latest."""
+        """Return the first free moment from this one on, and note its cause; of very many, the latest are kept."""
         while moment in self._causes:
             moment += 1
         if len(self._causes) >= MAX_ENTRIES:
@@ -208,7 +208,7 @@ class App:
 
     @contextmanager
     def step(self, cause: str) -> Iterator[None]:
-        """Hold the engine for one step that may change something; say what causes it."""
+        """Hold the engine for one step that may change something, and name its cause."""
         with self.lock, localcontext(EXACT):
             outer = self._begin(Entry(0, 0, "", cause))
             try:
@@ -267,7 +267,7 @@ class App:
     def tail(self, context: RequestContext) -> float:
         """Return how long after the last check of its age a request that changes something takes, in seconds.
 
-        The check is made now, unless that is no time at all.
+        If it takes any, the check is made now.
         """
         call, seconds = context.call, self.dialect.engine_tail
         if call is None or call.endpoint.method == "GET" or not seconds:
@@ -287,7 +287,7 @@ class App:
             return context.refusal or Response(500)
         with self.lock, localcontext(EXACT):
             if context.engine is not self.engine:
-                # It was under way when everything began anew: nothing of before reaches what comes after.
+                # It was under way during a reset: nothing from before reaches what comes after.
                 return unknown_outcome(-1007, self.dialect)
             headers = {"Content-Type": JSON_TYPE}
             answer: object
@@ -373,7 +373,7 @@ class App:
     def orders(self, symbol: str | None, at: float | None, account: str) -> list[dict[str, object]]:
         """Return all orders of an account as they were at a moment, in seconds by a clock that is right."""
         if at is not None and not self.reads.keeps_past:
-            raise ValueError("what was true earlier is known to an exchange made with keeps_past=True")
+            raise ValueError("`at` needs an exchange made with keeps_past=True")
         moment = None if at is None else int(at * SECOND)
         with self.lock:
             known = self.engine.account(account).orders

@@ -82,7 +82,7 @@ def _limit(maximum: int) -> Callable[[str, str], int]:
 
 
 def _word(allowed: tuple[str, ...], code: int = -1130, says: str | None = None) -> Callable[[str, str], str]:
-    """Make a reader of enum values; unknown ones have a code by field (rule: unknown-words)."""
+    """Return a reader of enum values; unknown ones have a code by field (rule: unknown-words)."""
 
     def read(name: str, value: str) -> str:
         if value not in allowed:

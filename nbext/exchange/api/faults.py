@@ -1,7 +1,7 @@
 """What can be made to go wrong, for lessons and tests.
 
 A fault waits for the next requests that match its method, path and symbol, and does two things to each: it
-decides whether and when the request reaches the engine, and what becomes of the answer. Two more things can
+decides whether and when the request reaches the engine, and what happens to the answer. Two more things can
 be wrong with the exchange as a whole: its clock (`Faults.skew`) and the age of what its queries show
 (`Faults.lag`). In sentences: ``faults.on("DELETE", "openOrders", times=2).fail(code=-1007)``.
 """
@@ -48,7 +48,7 @@ class Fault:
 
     The request is executed after `delay` seconds if `executes`; `late` seconds after that, the answer leaves: its
     own one, or `response` in its place, or its own one made to be about something else or of another `status`. `ending`
-    says what becomes of the connection meanwhile.
+    says what happens to the connection meanwhile.
     """
 
     kind: str
@@ -88,7 +88,7 @@ class Fault:
             raise ValueError("status must be between 200 and 599")
 
     def hits(self, method: str, path: str, symbol: str | None) -> bool:
-        """Tell whether this request is one of those that it waits for."""
+        """Return whether this request is one that it waits for."""
         return (
             self.method in {"*", method}
             and (self.path == path or fnmatchcase(path, self.path))
@@ -97,7 +97,7 @@ class Fault:
 
     @property
     def hides_answer(self) -> bool:
-        """Whether nobody is told what became of the request."""
+        """Whether the result of the request is hidden from the client."""
         return self.response is not None or self.ending in {"closed", "reset", "silent"}
 
     def replace(self, own: Response, url: str, headers: Mapping[str, str]) -> Response:
@@ -107,7 +107,7 @@ class Fault:
             body = own.body if self.about is None else _mistaken(own.body, self.about)
             return Response(self.status or own.status, body, own.headers)
         if self.echo:
-            # Firewalls quote what they block; signature and API key stand in it.
+            # Firewalls quote what they block, signature and API key included.
             quoted = "\n".join([url, *(f"{name}: {value}" for name, value in headers.items())])
             page = response.body.decode().replace("</body>", f"<pre>{html.escape(quoted)}</pre></body>")
             return Response(response.status, page.encode(), response.headers)
@@ -152,7 +152,7 @@ def _other(name: str, value: object) -> object:
 
 
 class UpcomingRequests:
-    """Requests to come that are like this; each method says what shall go wrong with them.
+    """The next requests that match; each method says what goes wrong with them.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class UpcomingRequests:
         Parameters
         ----------
         after_executing : bool
-            Whether the request is executed all the same.
+            Whether the request is executed anyway.
         reset : bool
             Break the connection off (RST) rather than close it (FIN).
         delay : float
@@ -199,18 +199,18 @@ class UpcomingRequests:
         self._meet("lose_answer", executes=after_executing, delay=delay, late=late, ending=ending)
 
     def go_dead(self, *, answered: bool = True, after_executing: bool = True) -> None:
-        """Keep the connection open without a word, whatever comes.
+        """Keep the connection open without answering, whatever comes.
 
         Parameters
         ----------
         answered : bool
             Answer this request first, so that a later one on the connection meets the silence.
         after_executing : bool
-            Whether the request is executed all the same, when it is not answered.
+            Whether the request is executed anyway, when it is not answered.
         """
         self._meet("go_dead", executes=answered or after_executing, ending="answered" if answered else "silent")
 
-    # Answers that are none.
+    # Answers that say nothing.
 
     def fail(
         self,
@@ -293,7 +293,7 @@ class UpcomingRequests:
     def interim(self, *statuses: int) -> None:
         """Send these answers first, 103 when none is named: 100, 102 and 103 are not yet the one that counts."""
         if not all(100 <= status <= 199 and status != 101 for status in statuses):  # noqa: PLR2004 - as said
-            raise ValueError("interim statuses must be between 100 and 199, and 101 is final")
+            raise ValueError("interim statuses must be between 100 and 199, except 101, which is final")
         self._meet("interim", interim=statuses or (103,))
 
     def answer_twice(self, *, seconds: float = 0.0) -> None:
@@ -326,7 +326,7 @@ class UpcomingRequests:
         executes: bool = False,
         **what: Any,  # noqa: ANN401 - further fields of a fault
     ) -> None:
-        """Let a fault answer something else."""
+        """Add a fault that answers something else."""
         if len(body) > MAX_TEXT:
             raise ValueError(f"a body has at most {MAX_TEXT} characters")
         if isinstance(retry_after, int) and retry_after < 0:
@@ -388,9 +388,9 @@ class Faults:
     def on(
         self, method: str = "*", path: str = "*", *, symbol: str | None = None, times: int | None = 1
     ) -> UpcomingRequests:
-        """Return the next requests like this, for something to go wrong with them.
+        """Return the next requests that match, to say what goes wrong with them.
 
-        One request meets one fault, the one that was asked for first.
+        One request meets one fault, the one set first.
 
         Parameters
         ----------
@@ -399,9 +399,9 @@ class Faults:
         path : str
             ``"/api/v3/openOrders"``, ``"openOrders"`` for short; ``*`` is a wildcard.
         symbol : str, optional
-            Any when left out.
+            Any if left out.
         times : int, optional
-            How many of them; None is every one until `clear`.
+            How many of them; None for every one until `clear`.
         """
         return UpcomingRequests(self, method, path, symbol, times)
 
@@ -420,7 +420,7 @@ class Faults:
     def lag(self) -> float:
         """Seconds by which queries are behind the engine.
 
-        What happened before the lag was set is known to them; what happens afterwards, they show so much later.
+        They know what happened before the lag was set, and show what happens afterwards this much later.
         """
         return self._lag
 
@@ -446,7 +446,7 @@ class Faults:
             self._on_change()
 
     def clear(self) -> None:
-        """Let everything go right again: no faults, no lag, no skew."""
+        """Remove everything: no faults, no lag, no skew."""
         with self._lock:
             self._waiting.clear()
             self._lag = self._skew = 0.0
@@ -458,7 +458,7 @@ class Faults:
             return [fault.wire() for fault in self._waiting]
 
     def add(self, fault: Fault) -> None:
-        """Let a fault wait for its requests."""
+        """Add a fault, which waits for its requests."""
         with self._lock:
             if len(self._waiting) == MAX_FAULTS:
                 raise ValueError(f"{MAX_FAULTS} faults are waiting: clear() some")

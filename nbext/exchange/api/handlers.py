@@ -1,7 +1,7 @@
 """Handlers: one per endpoint, from checked parameters to the engine and back to a reply.
 
-They know neither HTTP nor signatures. Placing and canceling are here, what an account asks in `queries`, and what
-anybody may ask in `market_data`.
+They know neither HTTP nor signatures. Placing and canceling are here; an account's queries are in `queries`, public
+ones in `market_data`.
 """
 
 from __future__ import annotations

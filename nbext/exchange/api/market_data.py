@@ -1,4 +1,4 @@
-"""Market data: what anybody may ask about symbols, books and trades."""
+"""Market data: public queries about symbols, books and trades."""
 
 from __future__ import annotations
 

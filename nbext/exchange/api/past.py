@@ -1,7 +1,7 @@
 """The past: orders, lists and balances as they were after each change.
 
-Reads that lag look at it, and so does whoever wants to know what was true at some moment. It is kept only once somebody
-asks for it, beside what it is about, so that whatever is forgotten takes its past along. Moments are microseconds.
+Lagging reads use it, and so does `LocalExchange.orders` with a moment. It is kept only once it is needed, and beside
+what it is about, so that both are forgotten together. Moments are microseconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Queries: what an account may ask about its orders, its trades and itself."""
+"""Queries of an account: its orders, its trades and itself."""
 
 from __future__ import annotations
 

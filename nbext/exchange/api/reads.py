@@ -57,7 +57,7 @@ class Reads:
         self._is_open = False
 
     def open(self, engine: Engine, handlers: Handlers, seed: int) -> None:
-        """Begin anew, with this engine and the handlers that see it as it is."""
+        """Start over with this engine and the handlers that see it as it is."""
         self._engine, self._handlers = engine, handlers
         self._random = random.Random(seed)  # noqa: S311 - which replica answers, no secret
         self._asked: dict[Order, int] = {}  # when each was asked for first, by those that forget
@@ -67,7 +67,7 @@ class Reads:
         self.prepare()
 
     def prepare(self) -> None:
-        """Keep the past from now on if it is needed, of accounts that have just been opened, too."""
+        """Keep the past from now on if it is needed, for new accounts too."""
         if not self._is_open:
             return
         dialect, lag = self._engine.dialect, self._faults.lag
@@ -138,7 +138,7 @@ class Reads:
         return self._handlers.with_engine(engine)
 
     def _forgets(self, call: Call) -> bool:
-        """Tell whether the one order that a request names is forgotten at present; every second one will be, once."""
+        """Return whether the order that a request names is forgotten now; every second one is, once."""
         params, now = call.params, self._steady_clock()
         symbol, order_id, client_id = params["symbol"], params.get("orderId"), params.get("origClientOrderId")
         if symbol not in self._engine.symbols:

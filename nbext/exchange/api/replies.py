@@ -243,7 +243,7 @@ def account_state(account: Account, unit: int, *, can_trade: bool, omit_zero: bo
 
 
 def public_trade(trade: Trade, unit: int) -> Report:
-    """Write a trade as ``GET /trades`` shows it to everybody."""
+    """Write a trade as ``GET /trades`` shows it to the public."""
     return {
         "id": trade.trade_id,
         "price": text(trade.price),
@@ -256,7 +256,7 @@ def public_trade(trade: Trade, unit: int) -> Report:
 
 
 def best_prices(market: Market) -> Report:
-    """Write the best level of either side, zero where there is none."""
+    """Write the best level of each side, zero if there is none."""
     row: Report = {}
     for word, side in (("bid", "BUY"), ("ask", "SELL")):
         price, quantity = next(market.book.sides[side].levels(1), (ZERO, ZERO))

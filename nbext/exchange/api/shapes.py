@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CANCELS = frozenset({"cancel", "cancelAll", "cancelList"})
 QUERIES = frozenset({"query", "openOrders", "allOrders"})
 MADE_UP_STATUS = "PARKED"
-# What nobody has documented: readers must pass it through or leave it alone.
+# Undocumented fields: readers must pass them through or ignore them.
 FLAT_EXTRA: Report = {"rebateRate": "0.10000000", "deskNote": "unasked"}
 NESTED_EXTRA: Report = {"routing": {"venue": "A", "hops": [1, 2]}, "tags": ["x", {"y": None}]}
 
@@ -151,7 +151,7 @@ def _is_report(half: object) -> bool:
 
 
 def _with_quantity(report: Report, dialect: Dialect) -> Report:
-    """Say something about the quantity of a pending leg that does not have one yet."""
+    """Return a report with some quantity for a pending leg that does not have one yet."""
     if "executedQty" not in report or "origQty" in report or dialect.opo_pending_quantity == "absent":
         return report
     return report | {"origQty": NOTHING if dialect.opo_pending_quantity == "zero" else None}

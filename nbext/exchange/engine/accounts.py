@@ -1,4 +1,4 @@
-"""Accounts: balances, open orders and everything an account may ask about later."""
+"""Accounts: balances, orders, and everything an account may query later."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Balance:
 
 
 class OpenOrders(dict[int, Order]):
-    """Open orders of an account on one symbol by id, ascending, with the counts that filters ask for."""
+    """Open orders of an account on one symbol by id, ascending, with the counts that filters need."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,13 +42,13 @@ class OpenOrders(dict[int, Order]):
         self.lists = 0
 
     def add(self, order: Order) -> None:
-        """Take in an order that has just been accepted."""
+        """Add an order that has just been accepted."""
         self[order.order_id] = order
         self.algo += order.is_stop
         self.iceberg += order.iceberg_quantity is not None
 
     def drop(self, order: Order) -> None:
-        """Let go of an order that has ended."""
+        """Remove an order that has ended."""
         del self[order.order_id]
         self.algo -= order.is_stop
         self.iceberg -= order.iceberg_quantity is not None
@@ -130,7 +130,7 @@ class Account:
             self.lock(order, order.lock_asset, order.need)
 
     def rehold(self, orders: Sequence[Order]) -> None:
-        """Lock anew what an order needs now, or the dearer one of a pair; on refusal nothing stays locked."""
+        """Lock again what an order needs now, or the dearer one of a pair; on refusal nothing stays locked."""
         for order in orders:
             self.release(order)
         if orders:
@@ -144,7 +144,7 @@ class Account:
         order.locked += amount
 
     def release(self, order: Order) -> None:
-        """Give back whatever an order still holds."""
+        """Free whatever an order still holds."""
         if order.locked:
             balance = self.balances[order.lock_asset]
             balance.free += order.locked
@@ -181,7 +181,7 @@ class Account:
         return (received * rate).quantize(COMMISSION_GRID, ROUND_HALF_UP), asset
 
     def pay(self, order: Order, price: Decimal, quantity: Decimal) -> None:
-        """Pay for a fill out of the order's hold; what the price was better is free again."""
+        """Pay for a fill out of the order's hold, and free what a better price saved."""
         symbol = order.symbol
         if order.side == "BUY":
             spent = price * quantity
@@ -207,7 +207,7 @@ class Account:
         self._by_client_id[name, order.own_id] = order
 
     def rename(self, order: Order, client_order_id: str) -> None:
-        """Give an open order another client id; its old one is nobody's then."""
+        """Give an open order another client id, and free the old one."""
         name = order.symbol.name
         del self._open_client_ids[name, order.own_id]
         if self._by_client_id.get((name, order.own_id)) is order:
@@ -239,7 +239,7 @@ class Account:
             self.dismiss_list(order_list)
 
     def dismiss(self, order: Order) -> None:
-        """Take an ended order off the open ones; it can still be looked up."""
+        """Remove an ended order from the open ones; it can still be looked up."""
         name = order.symbol.name
         self.open[name].drop(order)
         del self._open_client_ids[name, order.own_id]
@@ -253,7 +253,7 @@ class Account:
             self._forget(self._ended.popleft())
 
     def _forget(self, order: Order) -> None:
-        """Lose the order that ended longest ago, and a list with its last one: a bot may run all day."""
+        """Forget an order, and a list with its last order: a bot may run all day."""
         name = order.symbol.name
         del self.orders[name][order.order_id]
         for client_id in {order.own_id, order.current_id}:
@@ -267,14 +267,14 @@ class Account:
                 del self._lists_by_client_id[order_list.client_order_id]
 
     def rename_list(self, order_list: OrderList, client_order_id: str) -> None:
-        """Give a list another client id; its old one is nobody's then."""
+        """Give a list another client id, and free the old one."""
         if self._lists_by_client_id.get(order_list.client_order_id) is order_list:
             del self._lists_by_client_id[order_list.client_order_id]
         order_list.client_order_id = client_order_id
         self._lists_by_client_id[client_order_id] = order_list
 
     def dismiss_list(self, order_list: OrderList) -> None:
-        """Take a finished list off the open ones."""
+        """Remove a finished list from the open ones."""
         del self.open_lists[order_list.order_list_id]
         self.open[order_list.symbol.name].lists -= 1
 

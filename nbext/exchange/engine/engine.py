@@ -1,7 +1,7 @@
-"""The matching engine: accounts, symbols, and what may be asked of them. It knows no HTTP.
+"""The matching engine: accounts, symbols and their markets. It does not know HTTP.
 
-Each public method is one step: nothing happens between its beginning and its end. Time comes from the
-clock it is given, in microseconds.
+Each public method is one step: nothing else happens between its beginning and its end. The clock counts
+microseconds.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Engine:
         return (symbol.listing_price * (10_000 + jitter) / 10_000).quantize(symbol.tick)
 
     def start_ids(self) -> None:
-        """Choose the first ids that anybody but the market gets, now that its quotes have theirs."""
+        """Choose the first ids for orders other than the market's first quotes."""
         if self.dialect.order_ids == "from_zero":
             self._next_order_id = dict.fromkeys(self._next_order_id, 0)
         if self.dialect.list_ids == "from_zero":
@@ -128,9 +128,9 @@ class Engine:
             raise Refusal(-1121, "Invalid symbol.") from None
 
     def _number(self, of: str, number: int, client_id: str | None) -> int:
-        """Give a number out; with a client id that its owner chose, and may choose again, one that was never given.
+        """Return a new id; with a client id of the caller's, which may come again, one that was never given out.
 
-        So that no order has both ids of an earlier one (rule: fresh-ids).
+        So no order has both ids of an earlier one (rule: fresh-ids).
         """
         if client_id is not None:
             number = max(number, self._given_out[of] + 1)
@@ -174,7 +174,7 @@ class Engine:
         *,
         stop_on_failure: bool,
     ) -> tuple[Reply | Refusal, Reply | Refusal | None]:
-        """Cancel an order and place another one; return what became of either, None if it was not attempted.
+        """Cancel an order and place another one; return the result of each, None if it was not attempted.
 
         Whatever the rules alone can refuse is refused before the cancel.
         """
@@ -233,7 +233,7 @@ class Engine:
         return reply
 
     def _build_list(self, account: Account, symbol: Symbol, ticket: ListTicket, market: Market) -> OrderList:
-        """Make the orders of a list and lock what they need."""
+        """Create the orders of a list and lock what they need."""
         order_list = OrderList(
             order_list_id=self._number(LISTS, self._next_list_id, ticket.client_order_id),
             client_order_id=ticket.client_order_id or self.client_id(),
@@ -265,7 +265,7 @@ class Engine:
         return market
 
     def make(self, account: Account, symbol: Symbol, ticket: Ticket) -> Order:
-        """Make an order of a ticket; it takes its ids when it is accepted."""
+        """Create an order from a ticket; it gets its ids when it is accepted."""
         fields = {name: getattr(ticket, name) for name in Ticket.__slots__}
         now = self.markets[symbol.name].now
         limit = ticket.price if ticket.pegged_price is None else ticket.pegged_price
@@ -421,7 +421,7 @@ class Engine:
         return list(canceled.values())
 
     def _cut_short(self, rest: list[Order]) -> None:
-        """Let something come between the two halves of a cancel-all, if the dialect has it so."""
+        """Interrupt a cancel-all between its two halves, if the dialect has it so."""
         if rest and self.dialect.partial_refusal == "unknown_after_some":
             raise refusals.not_canceled(self.dialect.nothing_open_text, self.dialect.unknown_code)
         if rest and self.dialect.partial_refusal == "after_some":
@@ -435,7 +435,7 @@ class Engine:
             raise refusals.not_canceled("Market is closed.", int(self.dialect.closed_cancel))
 
     def _is_stuck(self, order: Order) -> bool:
-        """Tell whether an order, or the list that it is in, cannot be canceled: every third one, by its first id."""
+        """Return whether an order, or its list, cannot be canceled: every third one, by its first id."""
         if self.dialect.uncancelable == "none":
             return False
         first = order if order.order_list is None else order.order_list.legs[0]
@@ -490,5 +490,5 @@ class Engine:
 
 
 def _row_of(order: Order) -> int:
-    """Return what the rows of a cancel-all differ by: an order, or the list that goes with it."""
+    """Return what identifies the row of a cancel-all: the order, or the list that ends with it."""
     return id(order if order.order_list is None or order.order_list.is_done else order.order_list)

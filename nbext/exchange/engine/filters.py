@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Wire = Mapping[str, str | int | bool]
     Members = Mapping[str, Decimal]
-    Average = Callable[[int], Decimal | None]  # price over so many minutes; None before any trade
+    Average = Callable[[int], Decimal | None]  # price over this many minutes; None before any trade
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class RequestLimits:
     raw_requests : int
         Requests in five minutes, whatever they weigh.
     patience : int
-        How many requests in an interval are told to wait before whoever goes on is banned. The documentation
+        How many requests in an interval get a 429 before the next one is a ban. The documentation
         names no number; it leaves room for requests that were under way together.
     """
 
@@ -74,7 +74,7 @@ class Window:
         self.used = max(0, self.at(now) + amount)
 
     def has_room(self, amount: int, now: int) -> bool:
-        """Tell whether this much more stays within the limit."""
+        """Return whether this much more stays within the limit."""
         return self.at(now) + amount <= self.limit
 
     def seconds_left(self, now: int) -> int:
@@ -94,7 +94,7 @@ class Caller:
     def __init__(self, limits: RequestLimits) -> None:
         self.weight = Window(MINUTE, limits.weight)
         self.raw = Window(5 * MINUTE, limits.raw_requests)
-        # Requests told to wait, by the shorter interval; no room for more of them means a ban.
+        # Requests answered with 429, by the shorter interval; beyond the limit comes a ban.
         self._told_to_wait = Window(MINUTE, limits.patience)
         self._bans = 0
         self._banned_until = 0
@@ -108,7 +108,7 @@ class Caller:
             self._refuse("Too many requests queued.", self.raw, now)
 
     def spend(self, weight: int, now: int, *, is_checked: bool = True) -> None:
-        """Count what a request weighs. Refused ones count as well."""
+        """Count what a request weighs, even if it is refused."""
         self.weight.add(weight, now)
         if is_checked and self.weight.used > self.weight.limit:
             text = (
@@ -141,7 +141,7 @@ class OrderCount:
         self.day = Window(DAY, per_day)
 
     def exhausted(self, orders: int, now: int) -> tuple[Window, str] | None:
-        """Return the window that has no room for so many more orders, with its name, if any."""
+        """Return the window without room for this many more orders, with its name, if any."""
         if not self.ten_seconds.has_room(orders, now):
             return self.ten_seconds, "10 SECOND"
         if not self.day.has_room(orders, now):

@@ -1,7 +1,7 @@
-"""The market maker: the account that everybody else trades with, and how it makes the market move.
+"""The market maker: the account that all others trade with, and how it moves the market.
 
 It quotes both sides of every symbol around a price. A price set by hand moves it at once; along a path it
-moves step by step, as time goes on. Every path is fixed by the exchange's seed.
+moves step by step as time passes. The exchange's seed fixes every path.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUOTE_LEVEL_SHARE = Decimal("0.0005")  # distance of further levels, as a share 
 
 @dataclass(slots=True)
 class Path:
-    """A random walk of one symbol's price, with a pull back to where it began so that it never runs away."""
+    """A random walk of one symbol's price, pulled back to where it began so that it never runs away."""
 
     symbol: Symbol
     home: Decimal
@@ -94,14 +94,14 @@ class MarketMaker:
             if quantity:
                 self._quote(symbol, side, price, quantity)
         if market.last_price != price:
-            # The market's word for it: one small trade with itself, so that the last price is this one.
+            # One small trade with itself, so that the last price is this one.
             for side in ("SELL", "BUY"):
                 self._quote(symbol, side, price, symbol.room / 1000)
         self.lay(symbol, price)
         market.settle()
 
     def withdraw(self, symbol: Symbol) -> None:
-        """Take the quotes of a symbol away."""
+        """Withdraw the quotes of a symbol."""
         market = self._engine.markets[symbol.name]
         for order in list(self.account.open[symbol.name].values()):
             if order.is_quote:
@@ -130,7 +130,7 @@ class MarketMaker:
     # Paths.
 
     def start(self, symbol: Symbol, *, every: int, swing: Decimal) -> None:
-        """Let a symbol's price walk, one step after each `every` microseconds."""
+        """Start a symbol's price on its path, one step every `every` microseconds."""
         market = self._engine.begin(symbol)
         self._paths[symbol.name] = Path(
             symbol,
@@ -142,11 +142,11 @@ class MarketMaker:
         )
 
     def stop(self, symbol: Symbol) -> None:
-        """Let a symbol's price rest where it is."""
+        """Leave a symbol's price where it is."""
         self._paths.pop(symbol.name, None)
 
     def walk(self, until: int, pass_time: Callable[[int], None]) -> None:
-        """Take every step that is due up to a moment, in the order of time; `pass_time` moves the clock to it."""
+        """Take every step due up to a moment, in order; `pass_time` moves the clock to each."""
         while self._paths:
             path = min(self._paths.values(), key=lambda each: each.due)
             if path.due > until:
@@ -154,6 +154,6 @@ class MarketMaker:
             pass_time(path.due)
             path.due += path.every
             price = path.next_price(self._engine.last_price(path.symbol.name))
-            if path.symbol.status == "TRADING":  # a halted symbol misses its steps, yet its path goes on
+            if path.symbol.status == "TRADING":  # a halted symbol misses its steps, but its path continues
                 self.set_price(path.symbol, price)
         pass_time(until)

@@ -1,7 +1,7 @@
 """The market of one symbol: matching, stop triggers and the life of orders and lists (rule: order-life).
 
-Every step of the engine runs to its end in `settle`: what a trade sets off (stops, released legs) waits
-in a queue until the order that caused it has been dealt with and its reply has been written.
+Every step of the engine ends in `settle`: what a trade sets off (stops, released legs) waits in a queue until the
+order that caused it is dealt with and its reply is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAKER_EXPIRES = frozenset({"EXPIRE_MAKER", "EXPIRE_BOTH"})
 
 
 class Trade(NamedTuple):
-    """A trade as everybody sees it."""
+    """A trade as the public sees it."""
 
     trade_id: int
     time: int
@@ -122,7 +122,7 @@ class Market:
                 raise Refusal(-2010, f"Order book liquidity is less than {name} filter minimum quantity.")
 
     def peg(self, ticket: Ticket) -> Decimal:
-        """Let a pegged order pick its price from the book, once (rule: pegged-orders)."""
+        """Set the price of a pegged order from the book, once (rule: pegged-orders)."""
         side = ticket.side if ticket.peg_price_type == "PRIMARY_PEG" else opposite(ticket.side)
         price = self.book.sides[side].price_at(ticket.peg_offset_value or 0)
         if price is None:
@@ -133,7 +133,7 @@ class Market:
     # The life of an order.
 
     def enter(self, order: Order) -> None:
-        """Start an order that has been paid for: a stop waits, anything else goes to the book."""
+        """Start an order whose funds are locked: a stop waits, anything else is matched."""
         if order.is_stop:
             starts_now = order.trailing_delta is not None and self._dialect.trailing_start == "last_price"
             if starts_now and order.stop_price is None and self.last_price is not None:
@@ -266,9 +266,9 @@ class Market:
         self._end(order, "EXPIRED", "expire")
 
     def withdraw(self, order: Order) -> None:
-        """End an open order because the exchange says so; of a pair, the other one goes with it.
+        """End an open order for the exchange's own reasons, and with it the other one of a pair.
 
-        One that waits for a working order goes with that: neither order of an OTO is left alone.
+        For an order that waits for a working order, the working order ends: neither order of an OTO stays alone.
         """
         if order.status == "PENDING_NEW" and order.order_list is not None and order.order_list.working is not None:
             order = order.order_list.working
@@ -279,7 +279,7 @@ class Market:
             self.expire(partner, "OCO_TRIGGER")
 
     def cancel(self, order: Order, cancel_id: str) -> None:
-        """End an order because its owner says so."""
+        """End an order at its owner's request."""
         order.cancel_id = cancel_id
         if order.status == "PENDING_NEW" and self._dialect.pending_ends == "EXPIRED":
             self.expire(order, "OTO_PHASE_ONE_EXPIRED")
@@ -337,7 +337,7 @@ class Market:
         return partner
 
     def _release(self, order_list: OrderList) -> None:
-        """Let the pending legs work, now that the working order is filled."""
+        """Start the pending legs, now that the working order is filled."""
         pending = order_list.pending
         try:
             for leg in pending:
@@ -368,7 +368,7 @@ class Market:
             leg.account.lock(leg, leg.lock_asset, quantity)
 
     def _measure(self, leg: Order) -> None:
-        """Give the pending leg of an OPO its quantity: what was bought, in whole lots (rule: opo)."""
+        """Set the quantity of an OPO's pending leg: what was bought, in whole lots (rule: opo)."""
         if not leg.awaits_quantity:
             return
         leg.awaits_quantity = False
@@ -381,7 +381,7 @@ class Market:
             raise Refusal(-2010, "IcebergQty exceeds QTY.")
 
     def _set_peg(self, order: Order) -> None:
-        """Give a pegged order that has waited until now its price (rule: pegged-orders)."""
+        """Set the price of a pegged order that has waited until now (rule: pegged-orders)."""
         order.limit = order.lock_price = self.peg(order)
         self.symbol.filters.check(order, self.average)
 

@@ -30,7 +30,7 @@ class BookSide:
             level[order.order_id] = order
 
     def remove(self, order: Order) -> None:
-        """Take an order out, if it rests here, and its level when it was the last there."""
+        """Remove an order, if it rests here, and its level if that is empty now."""
         level = self._levels.get(order.limit)
         if level is None or level.pop(order.order_id, None) is None:
             return
@@ -48,7 +48,7 @@ class BookSide:
         return self._prices[self._best] if self._prices else None
 
     def price_at(self, depth: int) -> Decimal | None:
-        """Return the price so many levels deeper than the best one."""
+        """Return the price `depth` levels below the best one."""
         if depth >= len(self._prices):
             return None
         return self._prices[-1 - depth] if self._best else self._prices[depth]
@@ -78,9 +78,9 @@ class Book:
         self.sides = {"BUY": BookSide("BUY"), "SELL": BookSide("SELL")}
 
     def add(self, order: Order) -> None:
-        """Let an order rest on its side."""
+        """Add an order to its side."""
         self.sides[order.side].add(order)
 
     def remove(self, order: Order) -> None:
-        """Take a resting order out, if it rests here."""
+        """Remove an order, if it rests here."""
         self.sides[order.side].remove(order)

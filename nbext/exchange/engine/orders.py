@@ -1,7 +1,7 @@
-"""Orders and order lists: what was asked for, and what has become of it (rule: order-life).
+"""Accepted orders and order lists, and their lives (rule: order-life).
 
-A `Ticket` is what somebody asks for. The engine turns it into an `Order`, which has an id, a status
-and a life; an `OrderList` ties two or three orders together.
+The engine turns a `Ticket` into an `Order`, which has an id, a status and a history; an `OrderList` ties two or three
+orders together.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Order(Ticket):
     lock_price: Decimal = ZERO  # what a unit bought may cost at most (rule: funds)
     locked: Decimal = ZERO
     expiry_reason: str | None = None
-    is_quote: bool = False  # one of the market's own quotes: gone without a trace when withdrawn
+    is_quote: bool = False  # one of the market's own quotes, which leave no trace when withdrawn
     fills: list[Fill] | None = None  # None before the first, as with most orders: empty lists would add up
     prevented_matches: list[PreventedMatch] | None = None  # as the taker
     history: list[Event] = field(default_factory=list)
@@ -126,17 +126,17 @@ class Order(Ticket):
         return self.lock_price * self.remaining if self.side == "BUY" else self.remaining
 
     def as_ticket(self) -> Ticket:
-        """Return what was asked for."""
+        """Return what was requested."""
         return Ticket(**{name: getattr(self, name) for name in Ticket.__slots__})
 
     def crosses(self, price: Decimal) -> bool:
-        """Tell whether the order would trade at this price of the other side."""
+        """Return whether the order would trade at this price of the other side."""
         if self.type not in LIMIT_TYPES:
             return True
         return self.limit >= price if self.side == "BUY" else self.limit <= price
 
     def track(self, price: Decimal, now: int) -> bool:
-        """Take note of a trade and return whether it triggers this stop (rule: stop-triggers, trailing-stops)."""
+        """Note a trade and return whether it triggers this stop (rule: stop-triggers, trailing-stops)."""
         if self.trailing_delta is None:
             return self.meets_stop(price)
         if self.trailing_time < 0:
@@ -159,7 +159,7 @@ class Order(Ticket):
         self.touch()
 
     def touch(self) -> None:
-        """Let the account know that the order is not what it was, if its past is kept."""
+        """Tell the account that the order has changed, if its past is kept."""
         if self.account.touched is not None:
             self.account.touched.add(self)
 
@@ -202,7 +202,7 @@ class OrderList:
         return second if order is first else first
 
     def has_finished(self, dialect: Dialect) -> bool:
-        """Tell whether nothing in the list is contingent any more."""
+        """Return whether nothing in the list is contingent any more."""
         # The docs are silent on when that is (rule: oco-done, oto-done).
         if self.decided and dialect.oco_done == "decided":
             return True

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbext.exchange.engine.tickets import Ticket
 
 STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
-# All but TRANSFER, which needs a partner who asked for it as well. The first is the default (rule: default-stp).
+# All but TRANSFER, which both sides must ask for. The first is the default (rule: default-stp).
 STP_MODES = ("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT")
 # What a symbol may allow, by the flag of exchangeInfo that says so.
 FEATURES = {
@@ -60,7 +60,7 @@ def text(amount: Decimal) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The handful of numbers that make a symbol; tick x step stays within eight decimals."""
+    """The few numbers that define a symbol; tick x step stays within eight decimals."""
 
     base: str
     quote: str

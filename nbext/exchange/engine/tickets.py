@@ -1,4 +1,4 @@
-"""Tickets: what somebody asks for, complete and well formed, but not yet accepted."""
+"""Tickets: orders and order lists as requested, complete and well formed, but not yet accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def opposite(side: str) -> str:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Ticket:
-    """What somebody asks for: one order, complete and well formed, but not yet accepted."""
+    """One order as requested, complete and well formed, but not yet accepted."""
 
     side: str
     type: str
@@ -74,7 +74,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class ListTicket:
-    """What somebody asks for: an order list. `pair` and `pending` are in the order of the reply."""
+    """An order list as requested; `pair` and `pending` are in the order of the reply."""
 
     kind: str
     client_order_id: str | None

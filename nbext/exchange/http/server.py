@@ -1,4 +1,4 @@
-"""HTTP on loopback: sockets, connections, and how an answer leaves, or fails to."""
+"""HTTP on loopback: sockets, connections, and how an answer leaves, or does not."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ RESET = struct.pack("ii", 1, 0)  # linger for zero seconds: closing sends RST
 
 
 class Connections(HTTPServer):
-    """Keeps connections few: a thousand idle ones take no file descriptors from the process they sit in."""
+    """Bounds the number of connections, so that idle ones do not use up the file descriptors of the process."""
 
     def initialize(self, *args: object, **kwargs: object) -> None:
         """Prepare as tornado does."""
         super().initialize(*args, **kwargs)  # type: ignore[arg-type]
         # A timer for each request costs about a tenth of it: `close_idle` looks at all of them now and then.
         self.conn_params.header_timeout = None
-        self._streams: dict[IOStream, float] = {}  # when they were heard from, longest ago first
+        self._streams: dict[IOStream, float] = {}  # when each last sent something, the longest idle first
         self.open: WeakSet[IOStream] = WeakSet()
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        """Serve a new connection; the one heard from longest ago makes room for it."""
+        """Serve a new connection; the longest idle one makes room for it."""
         if len(self._streams) >= MAX_CONNECTIONS:
             for each in [each for each in self._streams if each.closed()]:
                 del self._streams[each]
@@ -73,7 +73,7 @@ class Connections(HTTPServer):
         self._streams[stream] = time.monotonic()
 
     def owes(self, stream: IOStream) -> None:
-        """Let a connection not make room while an answer is on its way."""
+        """Keep a connection from making room while an answer is on its way."""
         self._streams.pop(stream, None)
 
     def close_detached(self) -> None:
@@ -82,7 +82,7 @@ class Connections(HTTPServer):
             stream.close()
 
     async def close_idle(self, seconds: float) -> None:
-        """Close, until cancelled, connections that no whole request has come from for so long."""
+        """Close, until canceled, connections without a complete request for this long."""
         while True:
             await asyncio.sleep(seconds / 4)
             for stream in [each for each, heard in self._streams.items() if heard < time.monotonic() - seconds]:
@@ -108,18 +108,18 @@ class Message(HTTPMessageDelegate):
         self._handle = handle
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        """Take the head."""
+        """Receive the head."""
         self.method, self.target, version = cast("RequestStartLine", start_line)
         self.headers = headers
         kept = "Connection" not in headers or headers["Connection"].lower() == "keep-alive"
         self.is_plain = version == "HTTP/1.1" and self.method != "HEAD" and kept
 
     def data_received(self, chunk: bytes) -> None:
-        """Take a piece of the body, which is small."""
+        """Receive a piece of the body, which is small."""
         self.body += chunk
 
     def finish(self) -> None:
-        """Hand it on."""
+        """Pass the complete request on."""
         self._handle(self)
 
 
@@ -190,11 +190,11 @@ class Server(HTTPServerConnectionDelegate):
         connection, app = request.connection, self._app
         self._connections.heard_from(connection.stream)
         if request.headers.get("Host", "").lower() not in self._hosts:
-            # A page that rebinds its name to loopback must get nowhere.
+            # A page that rebinds its name to loopback is turned away.
             send(request, Response(403))
             return
         if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-            # Nor must any other page: a browser says of each request which kind of page it comes from.
+            # So is any other page: a browser says of each request what kind of page it comes from.
             send(request, Response(403))
             return
         method = request.method
@@ -218,7 +218,7 @@ class Server(HTTPServerConnectionDelegate):
         self._later(self._go_wrong(fault, context, request))
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
-        """Let something happen beside all else."""
+        """Run a task beside everything else."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -263,12 +263,12 @@ class Server(HTTPServerConnectionDelegate):
                     await connection.stream.write(_written(response, headers))
 
     async def _execute_later(self, context: RequestContext, seconds: float) -> None:
-        """Let a request reach the book after all, when nobody waits for an answer any more."""
+        """Execute a request after all, when its answer is no longer awaited."""
         await asyncio.sleep(seconds)
         self._app.execute(context)
 
     async def _go_dead(self, connection: HTTP1Connection, last: bytes) -> None:
-        """Say a last word, or none, and leave the connection open until others need its place."""
+        """Send a last answer, or none, and leave the connection open until others need its place."""
         stream = connection.detach()
         self._connections.heard_from(stream)
         with suppress(StreamClosedError):
@@ -288,7 +288,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def send(request: Message, response: Response, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
-    """Send an answer; nobody is there any more is no error."""
+    """Send an answer; a client that has left is not an error."""
     connection = request.connection
     with suppress(StreamClosedError):
         if not request.is_plain:
