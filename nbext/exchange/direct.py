@@ -361,8 +361,8 @@ class DirectCalls:
     def _require_own(self) -> None:
         if self.pid != os.getpid():
             raise RuntimeError(
-                f"this exchange belongs to process {self.pid}, and this process is a fork: a call here would change only "
-                "its copy. Make the call in that process, or send requests to the exchange's url."
+                f"this exchange belongs to process {self.pid}, and this process is a fork: a call here would change "
+                "only its copy. Make the call in that process, or send requests to the exchange's url."
             )
 
     def _report_errors(self) -> None:

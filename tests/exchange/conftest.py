@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from nbext.exchange import LocalExchange
 
-__all__ = ["local_exchange", "local_exchange_server"]  # fixtures that these stand on
+__all__ = ["local_exchange", "local_exchange_server"]  # fixtures that these use
 
 
 @pytest.fixture
 def exchange(local_exchange: LocalExchange) -> LocalExchange:
-    """Give the exchange of this test run, as it was at its start. Tests that stop it start one of their own."""
+    """Return the exchange of this test run at its seeded start. Tests that stop it start one of their own."""
     return local_exchange
 
 

@@ -36,7 +36,7 @@ class Stage:
         self._ahead = 0
 
     def advance(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.exchange.advance(seconds)
         self._ahead += seconds * 1000
 
@@ -54,7 +54,7 @@ class Stage:
         return self.ask("DELETE", ORDER, symbol=SYMBOL, **ids)
 
     def query(self, **ids: object) -> Any:  # noqa: ANN401
-        """Ask about one order."""
+        """Query one order."""
         return self.ask("GET", ORDER, symbol=SYMBOL, **ids)
 
     def limit(self, client_id: str, price: int = 50_000) -> int:
@@ -83,12 +83,12 @@ def nothing_open(stage: Stage) -> object:
 
 
 def unknown_order(stage: Stage) -> object:
-    """Cancel an order that nobody knows."""
+    """Cancel an unknown order."""
     return stage.cancel(orderId=7)
 
 
 def unknown_list(stage: Stage) -> object:
-    """Cancel a list that nobody knows."""
+    """Cancel an unknown list."""
     return stage.ask("DELETE", LIST, symbol=SYMBOL, orderListId=7)
 
 
@@ -117,7 +117,7 @@ def neither_id(stage: Stage) -> object:
 
 
 def unknown_list_query(stage: Stage) -> object:
-    """Ask about a list that nobody knows."""
+    """Query an unknown list."""
     return stage.ask("GET", LIST, orderListId=7)
 
 
@@ -240,7 +240,7 @@ def half_filled_oco(stage: Stage) -> Any:  # noqa: ANN401
 
 
 def decided_oco(stage: Stage) -> object:
-    """Ask whether a decided OCO is open, and cancel its survivor."""
+    """Query whether a decided OCO is open, and cancel its survivor."""
     half_filled_oco(stage)
     return len(stage.ask("GET", "/api/v3/openOrderList")), "orderReports" in stage.cancel_all()[0]
 
@@ -264,7 +264,7 @@ def released_oto(stage: Stage) -> object:
 
 
 def between(stage: Stage) -> object:
-    """Cancel three, and see what became of them."""
+    """Cancel three, and return what happened to them."""
     ids = [stage.limit(name, price) for name, price in (("a", 50_000), ("b", 51_000), ("c", 52_000))]
     reported = [row["orderId"] for row in stage.cancel_all()]
     told = [(order_id in reported, stage.query(orderId=order_id)["status"]) for order_id in ids]
@@ -394,7 +394,7 @@ def quoted(stage: Stage) -> object:
 
 
 def extra_fields(stage: Stage) -> object:
-    """Return what is in reports, lists and queries that nobody knows."""
+    """Return the undocumented fields of reports, lists and queries."""
     stage.order_list("oco")
     row, report = stage.ask("GET", OPEN)[0], stage.cancel_all()[0]
     unknown = [each.keys() & {"rebateRate", "routing"} for each in (row, report, *report["orderReports"])]
@@ -452,7 +452,7 @@ def released_time(stage: Stage) -> object:
 
 
 def archived(stage: Stage) -> object:
-    """Ask about an order canceled after 80 days, 20 days later; and about one that is open."""
+    """Query an order canceled after 80 days, 20 days later, and one that is open."""
     old = stage.limit("old")
     stage.advance(80 * DAY)
     stage.cancel(orderId=old)

@@ -22,7 +22,7 @@ def cancels(exchange: LocalExchange) -> list[tuple[object, object]]:
 
 
 def control(client: Client, method: str, name: str, /, **params: object) -> Any:  # noqa: ANN401 - a JSON document
-    """Ask for faults or truth over HTTP."""
+    """Set faults or read the truth over HTTP."""
     answer = client.signed(method, f"/nbext/{name}", headers=None, **params)
     assert answer.status == 200, answer.body
     return answer.body
@@ -67,7 +67,7 @@ def test_any_status_and_body_can_take_the_place_of_an_answer(
     assert (answer.status, answer.body, exchange.open_orders()) == (599, body, [])
 
 
-def test_late_answers_hold_up_nobody_else(exchange: LocalExchange, client: Client) -> None:
+def test_late_answers_do_not_hold_up_others(exchange: LocalExchange, client: Client) -> None:
     """While one answer is on its way, others are served and the book changes."""
     client.limit("BUY", 50000)
     exchange.faults.answer_late("DELETE", "openOrders", seconds=1)
@@ -106,7 +106,7 @@ def test_late_executions_reach_the_engine_later(exchange: LocalExchange, client:
 
 
 def test_nothing_late_outlives_a_reset(exchange: LocalExchange, client: Client) -> None:
-    """What was under way when everything began anew does not reach what comes after."""
+    """A request under way during a reset does not reach what comes after."""
     exchange.faults.execute_late("DELETE", "openOrders", seconds=0.6)
     waiting = threading.Thread(target=client.cancel_all)
     waiting.start()
@@ -166,7 +166,7 @@ def test_firewalls_quote_what_they_block(exchange: LocalExchange, client: Client
 
 
 def test_limits_bans_and_borders(exchange: LocalExchange, client: Client) -> None:
-    """429 and 418 say how long to wait, if asked to; 451 does not; none of them carries anything out."""
+    """429 and 418 say how long to wait, if told to; 451 does not; none of them executes anything."""
     client.limit("BUY", 50000)
     exchange.faults.limit("DELETE", retry_after=7)
     exchange.faults.limit("DELETE", retry_after=None)
@@ -181,7 +181,7 @@ def test_limits_bans_and_borders(exchange: LocalExchange, client: Client) -> Non
 
 
 def test_faults_hit_what_they_wait_for(exchange: LocalExchange, client: Client) -> None:
-    """Method, path and symbol must match; each counts down; None goes on until cleared; the first asked for wins."""
+    """Method, path and symbol must match; each counts down; None lasts until cleared; the first one set wins."""
     faults = exchange.faults
     faults.limit("DELETE", "/api/v3/open*", symbol="ETHUSDT", times=2)
     faults.unavailable("DELETE", "openOrders", symbol="ETHUSDT", times=None)
@@ -214,7 +214,7 @@ def test_faults_hit_what_they_wait_for(exchange: LocalExchange, client: Client) 
     ],
 )
 def test_faults_that_make_no_sense(exchange: LocalExchange, kind: str, options: dict[str, Any]) -> None:
-    """Nonsense is refused where it is asked for, and nothing waits afterwards."""
+    """Nonsense is refused where it is set, and nothing waits afterwards."""
     with pytest.raises(ValueError, match=r"must|at most"):
         getattr(exchange.faults, kind)(**options)
     assert exchange.faults.pending() == []
@@ -319,7 +319,7 @@ def test_history_names_causes(exchange: LocalExchange, client: Client) -> None:
 
 
 def test_a_second_process_can_ask_for_faults_and_truth(exchange: LocalExchange, client: Client) -> None:
-    """Over HTTP the same can be asked for; the exchange's own troubles do not touch it."""
+    """The same is available over HTTP, unaffected by the faults themselves."""
     placed = client.limit("BUY", 50000).body["orderId"]
     state = control(
         client,
@@ -380,7 +380,7 @@ def test_answers_that_are_not_the_last_one(exchange: LocalExchange, client: Clie
 
 @pytest.mark.parametrize("seconds", [0, 0.05])
 def test_answers_that_come_twice(exchange: LocalExchange, client: Client, seconds: float) -> None:
-    """The second one is read by whoever sends the next request."""
+    """The second one is read by the next request."""
     client.limit("BUY", 50000)
     exchange.faults.on("DELETE", "openOrders").answer_twice(seconds=seconds)
     first, again, read = talk(exchange, CANCEL, READ).split(b"HTTP/1.1 200 OK\r\n")[1:]
@@ -390,7 +390,7 @@ def test_answers_that_come_twice(exchange: LocalExchange, client: Client, second
 
 
 def test_answers_about_something_else(exchange: LocalExchange, client: Client) -> None:
-    """A report names another symbol, order or list than was asked for; what was asked for is carried out."""
+    """A report names another symbol, order or list than the request; the request itself is executed."""
     differing = {}
     for other in ("symbol", "order", "list"):
         exchange.reset()
@@ -462,7 +462,7 @@ def test_clocks_jump(exchange: LocalExchange, client: Client) -> None:
 @pytest.mark.parametrize("how", ["fail", "lose_answer", "reset", "go_dead"])
 @pytest.mark.parametrize("tail", [0, 0.4])
 def test_cancels_that_land_late(exchange: LocalExchange, client: Client, how: str, tail: float) -> None:
-    """In the dialect for it, the engine carries out after its recvWindow what nobody is told of."""
+    """In the dialect for it, the engine executes after the recvWindow a request whose answer is hidden."""
     exchange.reset(dialect=Dialect(engine_tail=tail))
     client.limit("BUY", 50000)
     coming = exchange.faults.on("DELETE", "openOrders")
@@ -522,7 +522,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("asked", KINDS, ids=lambda asked: str(asked["kind"]))
-def test_every_kind_can_be_asked_for_over_http(exchange: LocalExchange, client: Client, asked: dict[str, Any]) -> None:
+def test_every_kind_can_be_set_over_http(exchange: LocalExchange, client: Client, asked: dict[str, Any]) -> None:
     """Each kind takes its own options, and meets the next request."""
     control(client, "POST", "faults", **asked)
     with suppress(http.client.HTTPException, ValueError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import scenes_asking, scenes_placing, scenes_refusing
+from support import scenes_placing, scenes_querying, scenes_refusing
 from support.exchange_client import Client
 from support.stage import SCENES, Stage
 
@@ -23,7 +23,7 @@ from nbext.exchange.engine.filters import Filters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODULES = (scenes_placing, scenes_asking, scenes_refusing)  # these fill SCENES
+MODULES = (scenes_placing, scenes_querying, scenes_refusing)  # these fill SCENES
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EIGHT_DECIMALS = re.compile(r"[0-9]+\.[0-9]{8}")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")

@@ -82,7 +82,7 @@ def lenient() -> Iterator[Client]:
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[Endpoint, dict[str, str]]:
-    """Draw an endpoint with most of what it needs, some of what it takes, and now and then a stranger."""
+    """Draw an endpoint with most of what it needs, some of what it takes, and sometimes a foreign parameter."""
     endpoint = draw(st.sampled_from(ENDPOINTS))
     names = {name for name in endpoint.mandatory if draw(st.integers(0, 9))}
     if endpoint.readers:
@@ -175,8 +175,8 @@ def test_no_bytes_are_an_error_of_the_exchange(
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_endpoint_names_what_is_missing(lenient: Client, endpoint: Endpoint) -> None:
-    """Without parameters an endpoint answers, or says which one it needs; and it refuses a stranger."""
-    for params in ({}, {"stranger": "1"}):
+    """Without parameters an endpoint answers, or says which one it needs; a foreign parameter is refused."""
+    for params in ({}, {"foreign": "1"}):
         answer = lenient.signed(endpoint.method, endpoint.path, headers=None, **params)
         if not endpoint.is_signed:
             answer = lenient.public(endpoint.path, **params)

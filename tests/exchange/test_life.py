@@ -218,7 +218,7 @@ def test_no_order_ever_has_both_ids_of_an_earlier_one() -> None:
 
 
 def test_no_other_process_gives_an_order_both_ids_of_an_earlier_one() -> None:
-    """An exchange that is started anew at its port and with its seed names its orders otherwise."""
+    """An exchange started again at the same port with the same seed gives its orders other ids."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     script = (
@@ -433,7 +433,7 @@ def test_alone_it_says_in_one_line_why_it_cannot_start(exchange: LocalExchange, 
 
 
 def test_a_script_that_forgets_to_stop_ends_promptly() -> None:
-    """An exchange that nobody stopped does not keep the interpreter alive, nor leave a word."""
+    """An exchange that is never stopped does not keep the interpreter alive, and prints nothing."""
     code = "from nbext.exchange import LocalExchange; exchange = LocalExchange().start(); print(exchange.url)"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-c", code],

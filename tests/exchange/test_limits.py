@@ -55,7 +55,7 @@ def ping(admission: Admission, address: str = "127.0.0.1") -> None:
 
 
 def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch], int]]:
-    """Return kind and waiting time of the refusals of so many calls, all of which are refused."""
+    """Return kind and waiting time of this many refusals."""
     found = []
     for _ in range(times):
         with pytest.raises(TooMuch) as caught:
@@ -65,7 +65,7 @@ def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch]
     return found
 
 
-def test_whoever_goes_on_is_banned_longer_each_time(clock: HandClock) -> None:
+def test_bans_grow_for_repeat_offenders(clock: HandClock) -> None:
     """Told to wait as often as patience lasts, then banned for two minutes, four, eight, and three days at most."""
     admission = Admission(clock, RequestLimits(weight=1, patience=2))
     lengths = []
@@ -180,8 +180,8 @@ def test_raw_requests_over_http() -> None:
 
 
 @pytest.mark.parametrize("api_key", ["", "k" * 64])
-def test_strangers_stand_in_nobodys_way(api_key: str) -> None:
-    """Whatever is sent without a key of this exchange, it bans nobody and uses up nothing but the strangers' own."""
+def test_requests_without_a_key_are_in_nobodys_way(api_key: str) -> None:
+    """Requests without a key of this exchange ban no one, and use up only limits of their own."""
     with (
         LocalExchange() as exchange,
         Client(exchange.url, exchange.api_key, exchange.secret_key) as owner,

@@ -1,4 +1,4 @@
-"""The market: what everybody may see of it, how it moves, and what happens when it is halted."""
+"""The market: what the public sees of it, how it moves, and what happens when it is halted."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_symbol_status_selects(client: Client, exchange: LocalExchange, path: st
         assert client.public(path, symbols='["ETHUSDT"]', symbolStatus="HALT").body == []
 
 
-# What everybody may see.
+# What the public sees.
 
 
 def test_exchange_info_selects(client: Client, exchange: LocalExchange) -> None:
@@ -226,7 +226,7 @@ def test_exchange_info_refuses(client: Client, params: dict[str, str], code: int
 
 
 def test_trades_and_averages(client: Client, exchange: LocalExchange) -> None:
-    """Trades are there for everybody, newest last; the average weighs the last five minutes by quantity."""
+    """Trades are public, newest last; the average weighs the last five minutes by quantity."""
     exchange.advance(600)
     exchange.set_price(SYMBOL, 60000)
     exchange.advance(400)
@@ -325,7 +325,7 @@ def test_commission_in_bnb(exchange: LocalExchange) -> None:
     assert exchange.place(SYMBOL, "SELL", "MARKET", quantity="0.1")["fills"][0]["commissionAsset"] == "USDT"
 
 
-def test_nobody_pays_unless_asked_to(exchange: LocalExchange) -> None:
+def test_there_is_no_commission_unless_set(exchange: LocalExchange) -> None:
     """An exchange that was just opened, or reset, charges nothing; rates that make no sense are refused."""
     exchange.set_commission(taker="0.001")
     exchange.reset()

@@ -45,7 +45,7 @@ def _at_sixty_thousand(exchange: LocalExchange) -> None:
 
 
 def buy_part(exchange: LocalExchange, quantity: str) -> None:
-    """Let the market sell so much at the working price."""
+    """Sell this much to the working order from the market account."""
     params = {"timeInForce": "IOC", "price": "59000", "quantity": quantity}
     exchange.place(SYMBOL, "SELL", "LIMIT", account="market", **params)
 

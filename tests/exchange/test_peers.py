@@ -27,7 +27,7 @@ BALANCES = {"python_binance": "client.get_account()['balances']", "binance_conne
 
 
 def interpreter(peer: str) -> str:
-    """Find the Python that has a client; skip where there is none, but fail on a machine that decides."""
+    """Return the Python that has a client; skip if there is none, but fail in CI."""
     python = PYTHONS[peer]
     if python is None:
         reason = f"NBEXT_PEER_{peer.upper()} names no interpreter with peers/requirements-{peer.replace('_', '-')}.txt"

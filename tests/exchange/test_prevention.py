@@ -21,7 +21,7 @@ def _at_sixty_thousand(exchange: LocalExchange) -> None:
 
 
 def rest(exchange: LocalExchange, side: str, quantity: str, account: str = "main", **more: object) -> Any:  # noqa: ANN401 - JSON
-    """Let an order rest between the market's quotes."""
+    """Place an order that rests between the market's quotes."""
     params = {"timeInForce": "GTC", "price": HERE, "quantity": quantity, "newOrderRespType": "FULL", **more}
     return exchange.place(SYMBOL, side, "LIMIT", account=account, **params)
 
@@ -71,7 +71,7 @@ def test_others_trade_before_and_after_the_own_order(exchange: LocalExchange) ->
 
 
 def test_fill_or_kill_counts_only_what_others_offer(exchange: LocalExchange) -> None:
-    """A FOK order that would meet its own account before it is filled expires untouched, and so does the maker stay."""
+    """A FOK order that would meet its own account before it is filled expires without a fill, and the maker stays."""
     rest(exchange, "BUY", "1", account="other")
     own = rest(exchange, "BUY", "1")
     rest(exchange, "BUY", "1", account="other")

@@ -44,7 +44,7 @@ class Punctual(Client):
 
 @contextmanager
 def speaking(exchange: LocalExchange, **settings: Any) -> Iterator[Client]:  # noqa: ANN401 - values of any field
-    """Let the exchange speak a dialect from its start on, and talk to it."""
+    """Start an exchange with a dialect, and a client of it."""
     exchange.reset(dialect=Dialect(**settings))
     with Punctual(exchange.url, exchange.api_key, exchange.secret_key) as client:
         yield client
@@ -61,7 +61,7 @@ def shown(client: Client) -> list[int]:
 
 
 def ask(client: Client, path: str, **params: object) -> Any:  # noqa: ANN401 - a JSON document
-    """Ask for something on BTCUSDT."""
+    """Query something on BTCUSDT."""
     return client.signed("GET", path, headers=None, symbol="BTCUSDT", **params).body
 
 
@@ -176,7 +176,7 @@ def test_trades_that_are_behind(exchange: LocalExchange) -> None:
 
 
 def test_live_orders_are_forgotten_for_a_while(exchange: LocalExchange) -> None:
-    """From when an even id is first asked for, queries and cancels do not know it, while the order lives."""
+    """Once an even id is first queried, queries and cancels do not know it, while the order is open."""
     with speaking(exchange, forgetting=30) as client:
         orders = [place(client, 50_000), place(client, 49_000)]
         even, odd = sorted(orders, key=lambda order_id: order_id % 2)
@@ -241,7 +241,7 @@ def test_an_engine_with_a_clock_of_its_own(exchange: LocalExchange, seconds: flo
 
 
 def test_reading_with_a_key_that_may_trade(exchange: LocalExchange) -> None:
-    """Where such a key may not read, its cancels go through all the same, and another key reads."""
+    """Where such a key may not read, its cancels still go through, and another key reads."""
     with speaking(exchange, key_reads="refused") as client:
         place(client)
         for path in (OPEN_ORDERS, ORDER, ALL_ORDERS):
@@ -254,7 +254,7 @@ def test_reading_with_a_key_that_may_trade(exchange: LocalExchange) -> None:
             assert reader.signed("GET", OPEN_ORDERS).status == 200
 
 
-# How much has been asked.
+# Rate limits.
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_both_halves_succeed(client: Client, exchange: LocalExchange, order_id: 
 
 
 def test_the_cancel_fails_and_all_stops(client: Client, exchange: LocalExchange) -> None:
-    """STOP_ON_FAILURE does not try the new order after a failed cancel: 400 and -2022, and it counts all the same."""
+    """STOP_ON_FAILURE does not try the new order after a failed cancel: 400 and -2022, and it still counts."""
     answer = replace(client, "STOP_ON_FAILURE", cancelOrigClientOrderId="nobody")
     assert answer.status == 400
     assert answer.body == {

@@ -1,4 +1,4 @@
-"""The exchange on a host with other users: who gets in, and what nobody can do to it."""
+"""The exchange on a host with other users: who gets in, and what no one can do to it."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_requests_that_never_end_are_cut_off(head: bytes) -> None:
 
 
 def test_a_connection_may_stay_idle_for_so_long() -> None:
-    """Each request begins the time anew; who is silent for longer is shown out."""
+    """Each request restarts the time; a connection that is silent for longer is closed."""
     with impatient() as serving, socket.create_connection(("127.0.0.1", serving.port), 5) as connection:
         for _ in range(6):
             connection.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")

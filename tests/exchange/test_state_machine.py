@@ -47,7 +47,7 @@ REFUSED = (-1013, -1014, -2010, -2011)
 
 @contextmanager
 def may_be_refused(*codes: int) -> Iterator[None]:
-    """Let refusals with these codes pass."""
+    """Ignore refusals with these codes."""
     try:
         yield
     except Refusal as refusal:
@@ -87,7 +87,7 @@ class Trading(RuleBasedStateMachine):
         return dict(total)
 
     def price(self, symbol: str, share: int) -> str:
-        """Return a whole price so many tenths of a percent from the last."""
+        """Return a whole price this many tenths of a percent from the last."""
         return str((self.exchange.last_price(symbol) * (1000 + share) / 1000).quantize(Decimal(1)))
 
     def attempt(self, symbol: str, side: str, type_: str, *, account: str = "main", **params: object) -> None:
@@ -216,12 +216,12 @@ class Trading(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 5))
     def wait(self, seconds: int) -> None:
-        """Let time pass, in which one of the symbols walks."""
+        """Advance the clock while one of the symbols walks."""
         self.exchange.advance(seconds)
 
     @rule(symbol=symbols, side=sides, share=st.integers(-20, 20), size=sizes)
     def counterparty(self, symbol: str, side: str, share: int, size: str) -> None:
-        """Let the market trade into the book."""
+        """Trade into the book from the market account."""
         price = self.price(symbol, share)
         self.attempt(symbol, side, "LIMIT", account="market", timeInForce="IOC", quantity=size, price=price)
 
@@ -239,7 +239,7 @@ class Trading(RuleBasedStateMachine):
             side = "SELL" if order.side == "BUY" else "BUY"
             params = {"timeInForce": "IOC", "quantity": size, "price": order.limit, "selfTradePreventionMode": mode}
             maker = self.exchange._app.maker
-            maker.withdraw(order.symbol)  # so that nobody better is in the way
+            maker.withdraw(order.symbol)  # so that no better quote is in the way
             self.attempt(order.symbol.name, side, "LIMIT", account=account, **params)
             maker.lay(order.symbol, self.exchange.last_price(order.symbol.name))
 
@@ -290,7 +290,7 @@ class Trading(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 30))
     def withdraw(self, number: int) -> None:
-        """Let the exchange end some open order."""
+        """Have the exchange end some open order."""
         rows = self.exchange.open_orders()
         if rows:
             row: Any = rows[number % len(rows)]

@@ -1,4 +1,4 @@
-"""The fixture for other people's tests, used as they would."""
+"""The fixture for other people's tests, used as they would use it."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def test_each_test_finds_the_seeded_start(local_exchange: LocalExchange, turn: i
 
 @pytest.fixture
 def seen_url(local_exchange_server: LocalExchange) -> str:
-    """Give the server's URL without resetting it."""
+    """Return the server's URL without resetting it."""
     return local_exchange_server.url
 
 
 def test_one_server_serves_all_tests(seen_url: str, local_exchange: LocalExchange) -> None:
-    """The server stays the same; only what is in it starts anew."""
+    """The server stays the same; only its contents are reset."""
     assert local_exchange.url == seen_url
 
 
-def test_nobody_gets_the_fixture_unasked() -> None:
+def test_the_fixture_is_opt_in() -> None:
     """No entry point loads the plugin, and the exchange alone does not import pytest."""
     code = "import sys, nbext.exchange; print('pytest' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)

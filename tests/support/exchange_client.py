@@ -29,7 +29,7 @@ def now() -> int:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; `body` is the JSON document, or the raw text when it is none."""
+    """One answer; `body` is the JSON document, or the raw text if it is not JSON."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -69,7 +69,7 @@ class Client:
         return Answer(response.status, response.headers, json.loads(text) if is_json else text)
 
     def public(self, path: str, **params: object) -> Answer:
-        """Ask without a signature."""
+        """Send a GET without a signature."""
         return self.send("GET", f"{path}?{urlencode(params)}" if params else path)
 
     def signed(

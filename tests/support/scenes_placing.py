@@ -102,21 +102,21 @@ def both_expire(stage: Stage) -> Answer:
 
 @scene("query_order_stp_maker_expired")
 def query_expired_maker(stage: Stage) -> Answer:
-    """Look at the first maker that expired."""
+    """Query the first maker that expired."""
     EXPIRE_MAKER(stage)
     return stage.signed("GET", ORDER, symbol="BTCUSDT", orderId=2)
 
 
 @scene("query_order_stp_taker_expired")
 def query_expired_taker(stage: Stage) -> Answer:
-    """Look at a taker that expired."""
+    """Query a taker that expired."""
     self_trade("EXPIRE_TAKER", "kocvDAi4GNN2y1l1Ojg1Ri", 5, *BIDS, quantity="3")(stage)
     return stage.signed("GET", ORDER, symbol="BTCUSDT", orderId=5)
 
 
 @scene("query_order_stp_decrement_maker")
 def query_decremented_maker(stage: Stage) -> Answer:
-    """Look at a maker that lost two of six and stays."""
+    """Query a maker that lost two of six and stays."""
     stage.symbol("BTC", "USDT", last="2")
     stage.engine.markets["BTCUSDT"]._next_prevented_id = 4
     stage.next_ids("BTCUSDT", 23)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @scene("error_invalid_symbol")
 def no_such_symbol(stage: Stage) -> Answer:
-    """Ask about a symbol that is not listed."""
+    """Query a symbol that is not listed."""
     return stage.client.public("/api/v3/depth", symbol="NOSUCH")
 
 
@@ -40,7 +40,7 @@ def too_poor(stage: Stage) -> Answer:
 
 @scene("error_invalid_cancel_restrictions")
 def strange_restrictions(stage: Stage) -> Answer:
-    """Name a restriction that does not exist."""
+    """Send a restriction that does not exist."""
     return stage.signed("DELETE", ORDER, symbol="BTCUSDT", orderId=1, cancelRestrictions="ONLY_OLD")
 
 
@@ -136,19 +136,19 @@ def replacement_beyond_the_count(stage: Stage) -> Answer:
 
 @scene("error_stp_mode_not_allowed")
 def mode_not_allowed(stage: Stage) -> Answer:
-    """Ask for TRANSFER."""
+    """Request TRANSFER."""
     return stage.client.limit("BUY", "50000", selfTradePreventionMode="TRANSFER")
 
 
 @scene("error_order_does_not_exist")
 def no_such_order(stage: Stage) -> Answer:
-    """Ask for an order that never was."""
+    """Query an order that never existed."""
     return stage.signed("GET", ORDER, symbol="BTCUSDT", orderId=1)
 
 
 @scene("error_order_archived")
 def archived_order(stage: Stage) -> Answer:
-    """Ask for an order that was canceled more than 90 days ago."""
+    """Query an order that was canceled more than 90 days ago."""
     order_id = stage.client.limit("BUY", "50000").body["orderId"]
     stage.client.cancel_all()
     stage.exchange.advance(91 * 86_400)
@@ -164,18 +164,18 @@ def missing_symbol(stage: Stage) -> Answer:
 
 @scene("error_optional_params_combination")
 def strange_combination(stage: Stage) -> Answer:
-    """Ask for trades by order and by time."""
+    """Query trades by order and by time."""
     return stage.signed("GET", "/api/v3/myTrades", symbol="BTCUSDT", orderId=1, startTime=1)
 
 
 @scene("error_stop_limit_tif_missing")
 def no_time_in_force(stage: Stage) -> Answer:
-    """Name a stop limit without its time in force."""
+    """Send a stop limit without its time in force."""
     params = {"side": "SELL", "quantity": "1", "price": "63000", "stopPrice": "57000", "stopLimitPrice": "56900"}
     return stage.list("deprecated", "BTCUSDT", **params)
 
 
 @scene("error_too_many_symbols")
 def too_many_symbols(stage: Stage) -> Answer:
-    """Name more than a hundred symbols."""
+    """Query more than a hundred symbols."""
     return stage.client.public("/api/v3/ticker/price", symbols=json.dumps([f"A{number}" for number in range(101)]))

@@ -46,13 +46,13 @@ class Stage:
         return symbol
 
     def next_ids(self, symbol: str, order_id: int, list_id: int = 0) -> None:
-        """Say which ids come next."""
+        """Set which ids come next."""
         self.engine._next_order_id[symbol] = order_id
         self.engine._next_list_id = list_id
         self.engine._given_out.clear()
 
     def rest(self, symbol: str, side: str, price: str, quantity: str, account: str = "other", **more: str) -> None:
-        """Let an order rest in the book."""
+        """Place an order that rests in the book."""
         params = {"timeInForce": "GTC", "price": price, "quantity": quantity, **more}
         self.exchange.place(symbol, side, "LIMIT", account=account, **params)
 

@@ -1,4 +1,4 @@
-"""Scenes of documented bodies: canceling, and what is asked."""
+"""Scenes of documented bodies: canceling and querying."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ SCENES["all_orders"] = my_order("GET", "/api/v3/allOrders")
 
 @scene("ws_open_orders_result")
 def partly_filled(stage: Stage) -> Answer:
-    """Look at an order of which a part was bought."""
+    """Query a partly filled order."""
     stage.symbol("BTC", "USDT")
     stage.next_ids("BTCUSDT", 12569099453)
     stage.limit("BTCUSDT", "SELL", "23416.1", "0.00847", newClientOrderId="4d96324ff9d44481926157")
@@ -120,21 +120,21 @@ def partly_filled(stage: Stage) -> Answer:
 
 @scene("order_list")
 def query_list(stage: Stage) -> Answer:
-    """Look at an order list."""
+    """Query an order list."""
     protected_sale(stage, 4, 27, "h2USkA5YQpaXHPIrkd96xE", "qD1gy3kc3Gx0rihm9Y3xwS", "ARzZ9I00CPM8i3NhmU9Ega")
     return stage.signed("GET", LIST, orderListId=27)
 
 
 @scene("open_order_list")
 def open_lists(stage: Stage) -> Answer:
-    """Look at the open order lists."""
+    """Query the open order lists."""
     protected_sale(stage, 4, 31, "wuB13fmulKj3YjdqWEcsnp", "r3EH2N76dHfLoSZWIUw1bT", "Cv1SnyPD3qhqpbjpYEHbd2")
     return stage.signed("GET", "/api/v3/openOrderList")
 
 
 @scene("all_order_list")
 def all_lists(stage: Stage) -> Answer:
-    """Look at two order lists; the example has them newest first, unlike the text."""
+    """Query two order lists; the example has them newest first, unlike the text."""
     protected_sale(stage, 2, 28, "hG7hFNxJV6cZy3Ze4AUT4d", "j6lFOfbmFMRjTYA7rRJ0LP", "z0KCjOdditiLS5ekAFtK81")
     protected_sale(stage, 4, 29, "amEEAXryFzFwYF1FeRpUoZ", "oD7aesZqjEGlZrbtRpy5zB", "Jr1h6xirOxgeJOUuYQS7V3")
     answer = stage.signed("GET", "/api/v3/allOrderList", fromId=28)
@@ -144,7 +144,7 @@ def all_lists(stage: Stage) -> Answer:
 
 @scene("account")
 def account(stage: Stage) -> Answer:
-    """Look at an account that pays 0.15 %."""
+    """Query an account that pays 0.15 %."""
     stage.exchange.set_commission(maker="0.0015", taker="0.0015")
     main = stage.engine.account("main")
     main.update_time = 123456789_000
@@ -154,7 +154,7 @@ def account(stage: Stage) -> Answer:
 
 @scene("my_trades")
 def my_trades(stage: Stage) -> Answer:
-    """Look at a purchase."""
+    """Query a purchase."""
     stage.symbol("BNB", "BTC", first_trade=28457)
     stage.rest("BNBBTC", "SELL", "4.000001", "12")
     stage.engine.account("main").taker_rate = Decimal("10.1") / 12
@@ -165,7 +165,7 @@ def my_trades(stage: Stage) -> Answer:
 
 @scene("rate_limit_order")
 def unfilled_orders(stage: Stage) -> Answer:
-    """Look at the unfilled order count."""
+    """Query the unfilled order count."""
     return stage.signed("GET", "/api/v3/rateLimit/order")
 
 
@@ -177,13 +177,13 @@ def ping(stage: Stage) -> Answer:
 
 @scene("server_time")
 def server_time(stage: Stage) -> Answer:
-    """Ask for the time."""
+    """Query the time."""
     return stage.client.public("/api/v3/time")
 
 
 @scene("depth")
 def depth(stage: Stage) -> Answer:
-    """Look at a book of two orders."""
+    """Query a book of two orders."""
     stage.symbol("LTC", "BTC")
     stage.rest("LTCBTC", "BUY", "4", "431")
     stage.rest("LTCBTC", "SELL", "4.000002", "12")
@@ -192,7 +192,7 @@ def depth(stage: Stage) -> Answer:
 
 @scene("avg_price")
 def average_price(stage: Stage) -> Answer:
-    """Ask for the average price after a trade."""
+    """Query the average price after a trade."""
     stage.symbol("LTC", "BTC")
     stage.rest("LTCBTC", "SELL", "9.35751834", "1")
     stage.limit("LTCBTC", "BUY", "9.35751834", "1")
@@ -200,7 +200,7 @@ def average_price(stage: Stage) -> Answer:
 
 
 def tickers(path: str, **params: str) -> Callable[[Stage], Answer]:
-    """Ask for the prices of two symbols, or of the first."""
+    """Query the prices of two symbols, or of the first."""
 
     def play(stage: Stage) -> Answer:
         stage.symbol("LTC", "BTC", last="4.000002")
@@ -223,7 +223,7 @@ SCENES["book_ticker_multiple"] = tickers("bookTicker", symbols=BOTH)
 
 @scene("exchange_info")
 def exchange_info(stage: Stage) -> Answer:
-    """Ask about a symbol that has neither trailing stops nor cancel-replace."""
+    """Query a symbol that has neither trailing stops nor cancel-replace."""
     symbol = stage.symbol("ETH", "BTC")
     symbol.features = frozenset(FEATURES.values()) - {"trailing", "cancelReplace", "amend"}
     symbol.permissions = ("SPOT", "MARGIN")
