@@ -54,9 +54,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A1 lists",
         "a reconciled row has its list as the look had shown it",
-        "settle.py",
-        "lasting(known.order_list)",
-        "known.order_list",
+        "rows.py",
+        "return {name: value for name, value in order_list.items() if name not in _PASSING_OF_LISTS}",
+        "return dict(order_list)",
         "has (listStatusType|listOrderStatus)",
     ),
     Mutation(
