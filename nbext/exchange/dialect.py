@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 MAX_SECONDS = 86_400
+Field = Any  # to type checkers, what `dataclasses.field` returns is the field's value
 
 
-def _choice(rule_name: str, *values: str | int) -> Any:  # noqa: ANN401 - a dataclass field
+def _choice(rule_name: str, *values: str | int) -> Field:
     return field(default=values[0], metadata={"rule": rule_name, "values": values})
 
 
-def _seconds(rule_name: str, *values: float) -> Any:  # noqa: ANN401 - a dataclass field
+def _seconds(rule_name: str, *values: float) -> Field:
     """Return a field that takes any number of seconds; `values` are examples, and a negative one allows negatives."""
     most = MAX_SECONDS if min(values) < 0 else 0
     return field(default=values[0], metadata={"rule": rule_name, "values": values, "seconds": (-most, MAX_SECONDS)})

@@ -368,7 +368,10 @@ def _weigh_day_ticker(values: Mapping[str, str]) -> int:
     if "symbol" in values:
         return 2
     wanted = values["symbols"].count(",") + 1 if "symbols" in values else MAX_SYMBOLS + 1
-    return 2 if wanted <= 20 else 40 if wanted <= MAX_SYMBOLS else 80  # noqa: PLR2004 - the documented brackets
+    for up_to, weight in ((20, 2), (MAX_SYMBOLS, 40)):
+        if wanted <= up_to:
+            return weight
+    return 80
 
 
 _WEIGHERS: dict[str, Callable[[Mapping[str, str]], int]] = {

@@ -13,7 +13,8 @@ import json
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from nbext.exchange.api.responses import JSON_TYPE, UNKNOWN_OUTCOMES, Response, error_status
 from nbext.exchange.dialect import Dialect
@@ -27,6 +28,8 @@ MAX_FAULTS = 100
 MAX_TIMES = 1_000_000
 MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
+FINAL = range(200, 600)  # statuses that end a request
+INTERIM = frozenset(range(100, 200)) - {101}
 # What an answer about something else has otherwise.
 MISTAKEN = {
     "symbol": frozenset({"symbol"}),
@@ -84,7 +87,7 @@ class Fault:
                 raise ValueError(f"{name} must be between 0 and {most:g}")
         if self.times == 0:
             raise ValueError("times must be positive, or None for every request until cleared")
-        if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - the range of final statuses
+        if self.status is not None and self.status not in FINAL:
             raise ValueError("status must be between 200 and 599")
 
     def hits(self, method: str, path: str, symbol: str | None) -> bool:
@@ -164,20 +167,17 @@ class UpcomingRequests:
 
     def __init__(self, faults: Faults, method: str, path: str, symbol: str | None, times: int | None) -> None:
         self._faults = faults
-        self._which: dict[str, Any] = {"method": method, "path": path, "symbol": symbol, "times": times}
-
-    def _meet(self, kind: str, **what: Any) -> None:  # noqa: ANN401 - the fields of a fault
-        self._faults.add(Fault(kind=kind, **self._which, **what))
+        self._fault = partial(Fault, method=method, path=path, symbol=symbol, times=times)
 
     # Late, or lost.
 
     def answer_late(self, *, seconds: float) -> None:
         """Execute at once, and answer `seconds` later. Others are served meanwhile."""
-        self._meet("answer_late", late=seconds)
+        self._faults.add(self._fault(kind="answer_late", late=seconds))
 
     def execute_late(self, *, seconds: float) -> None:
         """Execute `seconds` after arrival, if the request is not too old by then (rule: timing), and answer."""
-        self._meet("execute_late", delay=seconds)
+        self._faults.add(self._fault(kind="execute_late", delay=seconds))
 
     def lose_answer(
         self, *, after_executing: bool = True, reset: bool = False, delay: float = 0.0, late: float = 0.0
@@ -196,7 +196,9 @@ class UpcomingRequests:
             Seconds from then until the connection is dropped.
         """
         ending = "reset" if reset else "closed"
-        self._meet("lose_answer", executes=after_executing, delay=delay, late=late, ending=ending)
+        self._faults.add(
+            self._fault(kind="lose_answer", executes=after_executing, delay=delay, late=late, ending=ending)
+        )
 
     def go_dead(self, *, answered: bool = True, after_executing: bool = True) -> None:
         """Keep the connection open without answering, whatever comes.
@@ -208,7 +210,11 @@ class UpcomingRequests:
         after_executing : bool
             Whether the request is executed anyway, when it is not answered.
         """
-        self._meet("go_dead", executes=answered or after_executing, ending="answered" if answered else "silent")
+        self._faults.add(
+            self._fault(
+                kind="go_dead", executes=answered or after_executing, ending="answered" if answered else "silent"
+            )
+        )
 
     # Answers that say nothing.
 
@@ -255,11 +261,11 @@ class UpcomingRequests:
 
     def truncate(self, *, size: int = 20) -> None:
         """Execute, send only the first `size` bytes of the body, and close the connection."""
-        self._meet("truncate", ending="truncated", size=size)
+        self._faults.add(self._fault(kind="truncate", ending="truncated", size=size))
 
     def drip(self, *, seconds: float = 1.0, size: int = 1) -> None:
         """Execute, and send the body `size` bytes at a time, every `seconds`."""
-        self._meet("drip", ending="dripped", size=max(size, 1), pause=seconds)
+        self._faults.add(self._fault(kind="drip", ending="dripped", size=max(size, 1), pause=seconds))
 
     def firewall(self, *, echo: bool = False) -> None:
         """Answer 403 with HTML, as a web application firewall does; with `echo`, it quotes URL and headers."""
@@ -292,29 +298,29 @@ class UpcomingRequests:
 
     def interim(self, *statuses: int) -> None:
         """Send these answers first, 103 when none is named: 100, 102 and 103 are not yet the one that counts."""
-        if not all(100 <= status <= 199 and status != 101 for status in statuses):  # noqa: PLR2004 - as said
+        if not INTERIM.issuperset(statuses):
             raise ValueError("interim statuses must be between 100 and 199, except 101, which is final")
-        self._meet("interim", interim=statuses or (103,))
+        self._faults.add(self._fault(kind="interim", interim=statuses or (103,)))
 
     def answer_twice(self, *, seconds: float = 0.0) -> None:
         """Send the answer, and the same once more, in the same piece or `seconds` later."""
-        self._meet("answer_twice", copies=2, pause=seconds)
+        self._faults.add(self._fault(kind="answer_twice", copies=2, pause=seconds))
 
     def answer_about(self, other: str = "symbol") -> None:
         """Execute, and answer as if it had been about another ``symbol``, another ``order``, or another ``list``."""
         if other not in MISTAKEN:
             raise ValueError(f"other must be one of {', '.join(MISTAKEN)}")
-        self._meet("answer_about", about=other)
+        self._faults.add(self._fault(kind="answer_about", about=other))
 
     def answer_under(self, status: int) -> None:
         """Execute, and send the answer's own body, a report or a refusal, under this HTTP status."""
-        self._meet("answer_under", status=status)
+        self._faults.add(self._fault(kind="answer_under", status=status))
 
     # The clock.
 
     def jump(self, *, seconds: float) -> None:
         """Serve the request, then let the exchange's clock jump: what was measured until then is stale."""
-        self._meet("jump", jump=seconds)
+        self._faults.add(self._fault(kind="jump", jump=seconds))
 
     def _answer(
         self,
@@ -324,7 +330,9 @@ class UpcomingRequests:
         body: str,
         retry_after: int | str | None = None,
         executes: bool = False,
-        **what: Any,  # noqa: ANN401 - further fields of a fault
+        delay: float = 0.0,
+        late: float = 0.0,
+        echo: bool = False,
     ) -> None:
         """Add a fault that answers something else."""
         if len(body) > MAX_TEXT:
@@ -336,7 +344,9 @@ class UpcomingRequests:
         headers = {"Content-Type": JSON_TYPE if body.startswith("{") else "text/html"}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
-        self._meet(kind, response=Response(status, body.encode(), headers), status=status, executes=executes, **what)
+        fault = self._fault(kind=kind, status=status, executes=executes, delay=delay, late=late, echo=echo)
+        fault.response = Response(status, body.encode(), headers)
+        self._faults.add(fault)
 
 
 def _error(code: int, text: str) -> str:

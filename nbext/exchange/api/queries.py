@@ -62,7 +62,7 @@ class Queries:
         if client_id is not None and client_id not in self._ids(order):
             if order_id is None:
                 raise Refusal(-2013, "Order does not exist.")
-            raise refusals.mismatch("origClientOrderId", -2039)
+            raise refusals.mismatch("origClientOrderId", refusals.MISMATCH)
         if self._is_archived(order):
             says = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
             raise Refusal(-2026, says)

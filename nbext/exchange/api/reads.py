@@ -59,7 +59,7 @@ class Reads:
     def open(self, engine: Engine, handlers: Handlers, seed: int) -> None:
         """Start over with this engine and the handlers that see it as it is."""
         self._engine, self._handlers = engine, handlers
-        self._random = random.Random(seed)  # noqa: S311 - which replica answers, no secret
+        self._random = random.Random(seed)
         self._asked: dict[Order, int] = {}  # when each was asked for first, by those that forget
         self._lagging_since = 0
         self.keeps_past = False

@@ -37,7 +37,7 @@ def shaped(call: str, answer: object, dialect: Dialect) -> object:
     """Return a call's reply as the dialect has it; the reply to a refused cancel-replace has both halves too."""
     if not dialect.settings:
         return answer
-    document = json.loads(answer) if isinstance(answer, Json) else answer
+    document: Any = json.loads(answer) if isinstance(answer, Json) else answer
     if isinstance(document, dict) and "code" in document and "data" not in document:
         return document
     if call in CANCELS:
@@ -64,7 +64,7 @@ def _no_more_decimals(found: re.Match[str]) -> str:
     return f'"{(found[1] + found[2]).rstrip("0").rstrip(".")}"'
 
 
-def _canceled(call: str, document: Any, dialect: Dialect) -> object:  # noqa: ANN401 - JSON
+def _canceled(call: str, document: Report | list[Report], dialect: Dialect) -> object:
     rows: list[Report] = document if isinstance(document, list) else [document]
     if call == "cancelAll":
         rows = _ordered(_repeated(rows, dialect.duplicate_report), dialect.row_order)
@@ -89,7 +89,7 @@ def _ordered(rows: list[Report], how: str) -> list[Report]:
     if how == "lists_first":
         return sorted(rows, key=lambda row: "orderReports" not in row)
     if how == "shuffled":
-        chance = Random(len(rows))  # noqa: S311 - an order of rows, never a secret
+        chance = Random(len(rows))
         for each in (rows, *(row["orderReports"] for row in rows if "orderReports" in row)):
             chance.shuffle(each)
             if each == sorted(each, key=_first_id):
@@ -120,7 +120,7 @@ def _cancel_report(report: Report, dialect: Dialect) -> Report:
     return _extended(_aged(report, ("transactTime",), dialect), dialect)
 
 
-def _queried(call: str, document: Any, dialect: Dialect) -> object:  # noqa: ANN401 - JSON
+def _queried(call: str, document: Report | list[Report], dialect: Dialect) -> object:
     rows: list[Report] = document if isinstance(document, list) else [document]
     if call == "openOrders" and dialect.pending_listed == "when_released":
         rows = [row for row in rows if row["status"] != "PENDING_NEW"]

@@ -74,9 +74,9 @@ class Engine:
         given_out: defaultdict[str, int] | None = None,
     ) -> None:
         self.dialect = dialect or Dialect()
-        self._random = random.Random(seed)  # noqa: S311 - ids and prices, never a secret
+        self._random = random.Random(seed)
         # Not from the seed: no other opening makes up the same client ids, whatever else it repeats.
-        self._letters = "".join(random.Random().sample(ID_ALPHABET, len(ID_ALPHABET)))  # noqa: S311 - as above
+        self._letters = "".join(random.Random().sample(ID_ALPHABET, len(ID_ALPHABET)))
         self._given_out = defaultdict(lambda: -1) if given_out is None else given_out
         self._clock = clock
         self._order_limits = order_limits

@@ -138,7 +138,7 @@ class MarketMaker:
             swing=swing,
             every=every,
             due=market.now + every,
-            chance=random.Random(f"{self._seed} {symbol.name}"),  # noqa: S311 - prices, never a secret
+            chance=random.Random(f"{self._seed} {symbol.name}"),
         )
 
     def stop(self, symbol: Symbol) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 
 MANDATORY = -1102
+MISMATCH = -2039
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
@@ -74,7 +75,7 @@ def not_amended(says: str) -> Refusal:
 
 def mismatch(name: str, code: int) -> Refusal:
     """Return the refusal of two ids that do not belong together; `name` is the second one's."""
-    if code == -2039:  # noqa: PLR2004 - codes are the API's
+    if code == MISMATCH:
         return Refusal(code, "Client order ID is not correct for this order ID.")
     if code == MANDATORY:
         return mandatory(name)
