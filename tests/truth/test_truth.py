@@ -34,7 +34,7 @@ def test_nothing_that_was_told_is_untrue(seed: int, reached: Path) -> None:
         report = campaign.play(ROUNDS)
     print(report)  # noqa: T201 - the figures belong into the log
     assert report.lies == []
-    assert len(set(report.faults) & {*FAULTS, *MISHAPS}) >= 15
+    assert len(set(report.faults) & {*FAULTS, *MISHAPS}) >= 6
     written = reached / f"{seed}.part"
     written.write_text(json.dumps([*report.rows, *report.errors]))
     written.rename(reached / f"{seed}.json")
