@@ -1,4 +1,4 @@
-"""Dialects: what the exchange does where the API's documentation is silent, or says two things.
+"""Dialects: what the exchange does where the API's documentation is silent or contradicts itself.
 
 Each choice is a field of `Dialect`, whose values are all behaviours that a client may meet. RULES.md beside this file
 says under the field's rule what is documented, what each value does, and why the default is what it is.
@@ -31,7 +31,7 @@ def _seconds(rule_name: str, *values: float) -> Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One way for the exchange to behave: a value for each choice; the first one of each is the default.
+    """One way for the exchange to behave: a value for each choice, by default the first.
 
     ``dataclasses.fields(Dialect)`` gives all of them: ``metadata["values"]`` are the behaviours of a field, and
     ``metadata["rule"]`` is its heading in RULES.md. A field with ``metadata["seconds"]`` takes any number between those

@@ -116,7 +116,7 @@ class DirectCalls:
             return order.own_id
 
     def withdraw(self, symbol: str, order_id: int, *, account: str = "main") -> None:
-        """End an open order as the exchange may for reasons of its own: EXPIRED, because EXCHANGE_CANCELED.
+        """End an open order as the exchange may for its own reasons: EXPIRED, with EXCHANGE_CANCELED.
 
         The other order of an OCO expires too (OCO_TRIGGER), and so do orders waiting for it (OTO_PHASE_ONE_EXPIRED), or
         the one it waits for.
@@ -214,7 +214,7 @@ class DirectCalls:
         Parameters
         ----------
         maker, taker, buyer, seller : Decimal, str or float
-            Shares of what a fill brings; one of the first two and one of the last two add up.
+            Shares of what a fill brings; one of the first two is added to one of the last two.
         bnb_discount : Decimal, str or float, optional
             Pay in BNB while there is enough, at this discount; None for the asset received.
         account : str
@@ -244,7 +244,7 @@ class DirectCalls:
         Parameters
         ----------
         dialect : Dialect, optional
-            Another one from now on, instead of the one that the exchange was made with.
+            The dialect from now on; the original one if left out.
         """
         with self._step("reset()"):
             self._app.open(dialect or self._first_dialect)
@@ -276,7 +276,7 @@ class DirectCalls:
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
         """Return what happened to an order, in sequence, whatever was answered.
 
-        Each event has ``time`` (milliseconds, by the engine's clock), ``at`` (seconds, by a clock that is right),
+        Each event has ``time`` (milliseconds, by the engine's clock), ``at`` (seconds of true time),
         ``status``, ``executedQty``, ``cause`` (place, release, fill, prevent, trigger, amend, cancel or expire), ``by``
         (the call that led to it) and ``request`` (that call's number in `requests`, None for a direct one).
 

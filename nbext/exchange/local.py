@@ -204,7 +204,7 @@ class LocalExchange(DirectCalls):
         public_key : str or bytes, optional
             PEM of an RSA or Ed25519 public key. Without one the key signs by HMAC.
         secret_key : str, optional
-            HMAC secret key; made up when neither it nor a public key is given.
+            HMAC secret key; generated if neither it nor a public key is given.
         trade : bool
             Whether the key may place and cancel.
         account : str
@@ -225,13 +225,13 @@ class LocalExchange(DirectCalls):
 
     @property
     def is_serving(self) -> bool:
-        """Whether this process has it started."""
-        # A forked child inherits the object, but neither its thread nor the right to stop it.
+        """Whether this process has started it."""
+        # A forked child inherits the object, but not its thread, and must not stop it.
         return self._thread is not None and self.pid == os.getpid()
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the process that this one was forked from had it started: it can be reached at its url only."""
+        """Whether the process this one was forked from has started it: it can only be reached at its url."""
         return self._thread is not None and self.pid != os.getpid()
 
     async def _serve(self, server: Server, started: threading.Event) -> None:

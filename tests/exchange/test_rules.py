@@ -60,8 +60,8 @@ def test_every_choice_of_a_dialect_is_explained() -> None:
 
 
 def test_nothing_cites_a_text_that_is_not_here() -> None:
-    """No comment or docstring of the exchange or of its tests cites a numbered section."""
+    """No comment or docstring of nbext or of the exchange's tests cites a numbered section."""
     numbered = re.compile(r"\b[Ss]ections? [0-9]|[#\"].*\(1?[0-9]\.[0-9][0-9]?\)|\b17 #[0-9]")
-    sources = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.md"), *HERE.rglob("*.py")]
-    texts = {path.name: path.read_text(encoding="utf-8") for path in sources if path.name != "test_rules.py"}
+    sources = [*PACKAGE.parent.rglob("*.py"), *PACKAGE.rglob("*.md"), *HERE.rglob("*.py")]
+    texts = {str(path): path.read_text(encoding="utf-8") for path in sources if path.name != "test_rules.py"}
     assert {name: found for name, text in texts.items() if (found := numbered.findall(text))} == {}

@@ -1,6 +1,6 @@
 """Admission to the engine: keys, signatures, timing, limits and parameters (rule: request-security).
 
-It looks at the very bytes that arrived. Checks run in a fixed order, cheap ones first (rule: checks); a request that
+The bytes are checked as they arrived. Checks run in a fixed order, cheap ones first (rule: checks); a request that
 passes becomes a `Call`.
 """
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from nbext.exchange.api.endpoints import Endpoint, Value
 
-    Verifier = Callable[[bytes, str], bool]  # payload and signature text -> is it genuine
+    Verifier = Callable[[bytes, str], bool]  # payload and signature text -> whether it is genuine
 
 MILLISECOND = 1000
 TIMING_NAMES = ("recvWindow", "timestamp", "signature")
 DEFAULT_RECV_WINDOW = 5_000 * MILLISECOND
 MAX_RECV_WINDOW = 60_000
-MAX_PAIRS = 100  # no endpoint knows half as many; more are not even read
+MAX_PAIRS = 100  # more than twice what any endpoint takes; beyond this nothing is read
 MAX_CALLERS = 256
-# To refuse a request costs as much as to answer one of no more weight than this.
+# Refusing a request costs as much as answering one of this weight.
 CHEAP = 4
 # From here on a time parameter is read as microseconds (rule: time-units).
 LEAST_MICROSECONDS = 10**14
@@ -102,7 +102,7 @@ def public_key_verifier(pem: bytes) -> Verifier:
     Raises
     ------
     ValueError
-        If the PEM holds neither kind of public key.
+        If the PEM has neither kind of public key.
     """
     key = serialization.load_pem_public_key(pem)
     if isinstance(key, ed25519.Ed25519PublicKey):
@@ -135,7 +135,7 @@ def split_pairs(raw: bytes) -> tuple[dict[str, str], list[bytes]]:
     signed = []
     if raw.count(b"&") > MAX_PAIRS:
         raise Refusal(-1101, f"Too many parameters; expected '{MAX_PAIRS}' and received '{raw.count(b'&') + 1}'.")
-    # Bytes that are no text become a mark that no pattern allows; none of them swallows an ampersand.
+    # Bytes that are not text become a mark that no pattern allows; no ampersand is lost to them.
     decode = _unquote if b"%" in raw or b"+" in raw else str
     for pair, text in zip(raw.split(b"&"), raw.decode("utf-8", "replace").split("&"), strict=True) if raw else ():
         coded_name, _, coded_value = text.partition("=")
@@ -174,7 +174,7 @@ class Admission:
         self._anonymous = Caller(replace(self.limits, patience=sys.maxsize))
 
     def caller(self, request: Request) -> Caller:
-        """Return what is known of the address that a request comes from.
+        """Return the count for the address that a request comes from.
 
         Requests without a key of this exchange, such as those of a page in a browser, share limits of their own and are
         never banned, so they are in no other caller's way (rule: strangers).
@@ -198,7 +198,7 @@ class Admission:
         self._anonymous = Caller(replace(self.limits, patience=sys.maxsize))
 
     def count_request(self, request: Request) -> None:
-        """Count a request against the limits of its address, whatever it asks for (this comes first)."""
+        """Count a request against the limits of its address, before anything else."""
         if (caller := self.caller(request)) is not self._anonymous:
             caller.count_request(self._clock())
 
@@ -208,7 +208,7 @@ class Admission:
         Raises
         ------
         Refusal
-            With the documented code and text of whatever is wrong first.
+            With the documented code and text of the first thing that is wrong.
         """
         now = self._clock()
         query, query_signed = split_pairs(request.query)
@@ -224,7 +224,7 @@ class Admission:
             is_checked = not (endpoint.is_free and self.dialect.weight_refund == "never_counted")
             caller.spend(weight, now, is_checked=is_checked)
         headers = request.headers
-        # Asked for first, since `get` of what is missing, as it is nearly always, goes through an exception.
+        # Tested first: `get` of a missing header, as it nearly always is, goes through an exception.
         unit = time_unit(headers["X-MBX-TIME-UNIT"]) if "X-MBX-TIME-UNIT" in headers else MILLISECOND
         if not endpoint.is_signed:
             params = read(endpoint, values, is_signed=False)
@@ -258,7 +258,7 @@ class Admission:
             call.caller.weight.add(-call.weight, self._clock())
 
     def used_weight(self, request: Request) -> int:
-        """Return the weight that has been used in this minute where a request comes from."""
+        """Return the weight used in this minute by the address of a request."""
         return self.caller(request).weight.at(self._clock())
 
 
@@ -268,7 +268,7 @@ def _is_form(headers: Mapping[str, str]) -> bool:
 
 
 def time_unit(word: str) -> int:
-    """Return the microseconds in the unit that the reply's times are wanted in (rule: reply-time-unit)."""
+    """Return the requested unit of the reply's times, in microseconds (rule: reply-time-unit)."""
     if word in MILLISECOND_WORDS:
         return MILLISECOND
     if word in MICROSECOND_WORDS:

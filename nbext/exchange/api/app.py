@@ -1,7 +1,7 @@
 """The app: everything behind HTTP, and the way of a request through it.
 
-It owns the clock, the engine, the admission, the faults and the record of what was asked. A request comes in by
-`enter`, where it is checked, and reaches the engine by `execute`; between the two, time may pass.
+It owns the clock, the engine, the admission, the faults and the record of requests. `arrive` records a request, `enter`
+checks it, and `execute` takes it to the engine; time may pass in between.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """How histories refer to it."""
+        """The request as histories name it."""
         return f"{self.method} {self.path}".strip()
 
 
@@ -71,10 +71,10 @@ class RequestContext:
     engine: Engine
     call: Call | None = None
     refusal: Response | None = None
-    has_departed: bool = False  # the last check of its age is behind it
+    has_departed: bool = False  # it has passed the last check of its age
 
     def symbol(self) -> str | None:
-        """Return the symbol it is about, as far as it can be read."""
+        """Return the symbol of the request, if it can be read."""
         for raw in (self.request.query, self.request.body):
             named = parse_qs(raw.decode("utf-8", "replace"), errors="replace").get("symbol")
             if named:
@@ -83,7 +83,7 @@ class RequestContext:
 
 
 class App:
-    """An exchange without its HTTP face.
+    """An exchange without HTTP.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class App:
         cause = self._causes.get(self._moment or 0)
         self._causes.clear()
         if cause is not None:
-            # The step that asked for this began when the clock was still ahead.
+            # The step that caused this began when the clock was still ahead.
             self._moment = self.clock() + self._engine_ahead
             self._causes[self._moment] = cause[0], self.steady_clock()
         self._entries.clear()
@@ -183,7 +183,7 @@ class App:
         return self.steady_clock() + self._skew
 
     def steady_clock(self) -> int:
-        """Return the time in microseconds as it would be with a clock that is right."""
+        """Return the true time in microseconds, without skew."""
         return time.time_ns() // 1000 + self._ahead
 
     def advance(self, microseconds: int) -> None:
@@ -265,7 +265,7 @@ class App:
         return call
 
     def tail(self, context: RequestContext) -> float:
-        """Return how long after the last check of its age a request that changes something takes, in seconds.
+        """Return how many seconds a request that changes something takes after the last check of its age.
 
         If it takes any, the check is made now.
         """
@@ -281,7 +281,7 @@ class App:
         return seconds
 
     def execute(self, context: RequestContext) -> Response:
-        """Carry out an admitted request and answer; an error of the exchange itself is kept for the caller."""
+        """Execute an admitted request and answer it; an error of the exchange itself is kept for the caller."""
         call = context.call
         if call is None:
             return context.refusal or Response(500)
@@ -371,7 +371,7 @@ class App:
         raise LookupError(f"no order {order_id} on {symbol}")
 
     def orders(self, symbol: str | None, at: float | None, account: str) -> list[dict[str, object]]:
-        """Return all orders of an account as they were at a moment, in seconds by a clock that is right."""
+        """Return all orders of an account as they were at a moment, in seconds of true time."""
         if at is not None and not self.reads.keeps_past:
             raise ValueError("`at` needs an exchange made with keeps_past=True")
         moment = None if at is None else int(at * SECOND)
@@ -386,7 +386,7 @@ class App:
             return rows
 
     def _happened(self, event: Event) -> tuple[Entry | None, int]:
-        """Return what caused an event, and when that was; of very old ones neither is known."""
+        """Return what caused an event, and when; neither is known of very old ones."""
         return self._causes.get(event.time, (None, 0))
 
     def _event(self, event: Event) -> dict[str, object]:

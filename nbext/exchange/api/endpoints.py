@@ -25,7 +25,7 @@ MAX_SYMBOLS = 100
 _ID = (re.compile(r"[0-9]{1,20}", re.ASCII), r"^[0-9]{1,20}$")
 _DECIMAL = (re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII), r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
 _CLIENT_ID = (re.compile(r"[a-zA-Z0-9_-]{1,36}", re.ASCII), r"^[a-zA-Z0-9-_]{1,36}$")
-# Java's class intersection in the text; non-ASCII letters are symbols too (rule: value-forms).
+# The refusal quotes Java's class intersection; non-ASCII letters are allowed too (rule: value-forms).
 _PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}", re.ASCII)
 _SYMBOL = (re.compile(r"(?:(?![a-z])[\w.-]){1,50}"), r"^[\w\-._&&[^a-z]]{1,50}$")
 
@@ -162,7 +162,7 @@ class Endpoint:
 
 
 def _leg(prefix: str) -> Readers:
-    """Return the parameters of one leg of a list (rule: list-parameters); a single order has the same unprefixed."""
+    """Return the parameters of one leg of a list (rule: list-parameters), or of a single order, without a prefix."""
     fields: Readers = {
         "TimeInForce": _TIME_IN_FORCE,
         "Price": _decimal,
@@ -345,7 +345,7 @@ ENDPOINTS = (
     ),
     Endpoint("oto", "POST", "/api/v3/orderList/oto", _OTO, (*_OTO_NEEDS, "pendingQuantity"), "TRADE", orders=2),
     Endpoint("otoco", "POST", "/api/v3/orderList/otoco", _OTOCO, (*_OTOCO_NEEDS, "pendingQuantity"), "TRADE", orders=3),
-    # The quantity that an OPO's pending legs must not have is known here so that its own refusal names it (-1225).
+    # An OPO's pending legs must not have a quantity; it is known here so that -1225 can name it.
     Endpoint("opo", "POST", "/api/v3/orderList/opo", _OTO, _OTO_NEEDS, "TRADE", orders=2),
     Endpoint("opoco", "POST", "/api/v3/orderList/opoco", _OTOCO, _OTOCO_NEEDS, "TRADE", orders=3),
     Endpoint(

@@ -1,4 +1,4 @@
-"""What can be made to go wrong, for lessons and tests.
+"""Faults: what can be made to go wrong, for lessons and tests.
 
 A fault waits for the next requests that match its method, path and symbol, and does two things to each: it
 decides whether and when the request reaches the engine, and what happens to the answer. Two more things can
@@ -30,7 +30,7 @@ MAX_SECONDS = 3_600.0
 MAX_TEXT = 16 * 1024
 FINAL = range(200, 600)  # statuses that end a request
 INTERIM = frozenset(range(100, 200)) - {101}
-# What an answer about something else has otherwise.
+# The fields that differ in an answer about something else.
 MISTAKEN = {
     "symbol": frozenset({"symbol"}),
     "order": frozenset({"orderId", "origClientOrderId", "clientOrderId"}),
@@ -74,7 +74,7 @@ class Fault:
     jump: float = 0.0  # of the clock, before the answer leaves
 
     def __post_init__(self) -> None:
-        """Refuse what would never end or never match."""
+        """Refuse values that would never end or never match."""
         self.path = full_path(self.path)
         for name, value, most in (
             ("times", self.times, MAX_TIMES),
@@ -145,7 +145,7 @@ def _renamed(part: object, names: frozenset[str]) -> object:
 
 
 def _other(name: str, value: object) -> object:
-    """Return another symbol, another id, or another client id; no list stays no list."""
+    """Return another symbol, another id, or another client id; -1 for no list stays."""
     if name == "symbol":
         return SYMBOLS[value == SYMBOLS[0]]
     if isinstance(value, int):
@@ -189,7 +189,7 @@ class UpcomingRequests:
         after_executing : bool
             Whether the request is executed anyway.
         reset : bool
-            Break the connection off (RST) rather than close it (FIN).
+            Reset the connection (RST) instead of closing it (FIN).
         delay : float
             Seconds until it is executed.
         late : float
@@ -206,7 +206,7 @@ class UpcomingRequests:
         Parameters
         ----------
         answered : bool
-            Answer this request first, so that a later one on the connection meets the silence.
+            Answer this request first, so that a later one on the connection gets no answer.
         after_executing : bool
             Whether the request is executed anyway, when it is not answered.
         """
@@ -229,7 +229,7 @@ class UpcomingRequests:
         delay: float = 0.0,
         late: float = 0.0,
     ) -> None:
-        """Answer 5XX, having executed the request or not.
+        """Answer 5XX, whether or not the request is executed.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class UpcomingRequests:
         text : str, optional
             Text of the refusal.
         status : int, optional
-            HTTP status, any from 200 to 599; the code's own when left out, 400 when it has none.
+            HTTP status from 200 to 599; if left out, the code's own, or 400 if it has none.
         body : str, optional
             Sent instead of the documented body: empty, HTML, anything.
         after_executing : bool
@@ -273,7 +273,7 @@ class UpcomingRequests:
         self._answer("firewall", status=403, body=page, echo=echo)
 
     def limit(self, *, retry_after: int | str | None = 1) -> None:
-        """Answer 429 and do not execute; ``Retry-After`` is in seconds, any text, or left out (None)."""
+        """Answer 429 without executing; ``Retry-After`` is seconds, any text, or absent (None)."""
         text = (
             "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
             "Please use WebSocket Streams for live updates to avoid polling the API."
@@ -281,7 +281,7 @@ class UpcomingRequests:
         self._answer("limit", status=429, body=_error(-1003, text), retry_after=retry_after)
 
     def ban(self, *, retry_after: int | str | None = 120) -> None:
-        """Answer 418 and do not execute; ``Retry-After`` is in seconds, any text, or left out (None)."""
+        """Answer 418 without executing; ``Retry-After`` is seconds, any text, or absent (None)."""
         seconds = retry_after if isinstance(retry_after, int) else 0
         until = int((time.time() + self._faults.skew + seconds) * 1000)
         text = (
@@ -291,13 +291,13 @@ class UpcomingRequests:
         self._answer("ban", status=418, body=_error(-1003, text), retry_after=retry_after)
 
     def unavailable(self) -> None:
-        """Answer 451, as where the service is not offered, and do not execute."""
+        """Answer 451, as where the service is not offered, without executing."""
         self._answer("unavailable", status=451, body=_error(0, "Service unavailable from a restricted location."))
 
     # Answers that do not fit.
 
     def interim(self, *statuses: int) -> None:
-        """Send these answers first, 103 when none is named: 100, 102 and 103 are not yet the one that counts."""
+        """Send these interim answers before the final one; 103 if none is named."""
         if not INTERIM.issuperset(statuses):
             raise ValueError("interim statuses must be between 100 and 199, except 101, which is final")
         self._faults.add(self._fault(kind="interim", interim=statuses or (103,)))
@@ -319,7 +319,7 @@ class UpcomingRequests:
     # The clock.
 
     def jump(self, *, seconds: float) -> None:
-        """Serve the request, then let the exchange's clock jump: what was measured until then is stale."""
+        """Serve the request, then let the exchange's clock jump, so that earlier measurements are stale."""
         self._faults.add(self._fault(kind="jump", jump=seconds))
 
     def _answer(
@@ -376,7 +376,7 @@ class Faults:
     lock : context manager
         Held while anything changes.
     on_change : callable
-        Told after `lag` or `skew` has been set.
+        Called after `lag` or `skew` has been set.
 
     Examples
     --------
@@ -475,7 +475,7 @@ class Faults:
             self._waiting.append(fault)
 
     def take(self, method: str, path: str, symbol: Callable[[], str | None]) -> Fault | None:
-        """Return the fault that this request meets, which has then hit once more."""
+        """Return the fault that this request meets, and count the hit."""
         if not self._waiting:
             return None
         with self._lock:

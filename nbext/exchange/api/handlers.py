@@ -52,9 +52,9 @@ class Handlers:
     engine : Engine
         The engine behind it.
     limits : RequestLimits
-        What each address may ask for, which ``exchangeInfo`` says.
+        What each address may ask for, as ``exchangeInfo`` shows it.
     clock : callable
-        Returns the time as ``GET /time`` says it, in microseconds; the engine's own may be another.
+        Returns the time that ``GET /time`` shows, in microseconds; the engine's own clock may differ.
     maker : MarketMaker
         Places orders for the market account.
     """
@@ -77,7 +77,7 @@ class Handlers:
         }
 
     def with_engine(self, engine: Engine) -> Handlers:
-        """Return another one for another engine, or for one as it was."""
+        """Return handlers for another engine, or for this one as it was."""
         return Handlers(engine, self._limits, self._clock, self._maker)
 
     def answer(self, call: Call) -> Answer:
@@ -171,8 +171,8 @@ class Handlers:
         if successes == len(halves):
             return data
         if not isinstance(placed, Refusal):
-            self.count_orders(call)  # one that was not attempted counts too, says the same page
-        # The page's table has 429 where the first failure stops, and 400 and 409 as usual where it does not.
+            self.count_orders(call)  # an order that was not attempted counts too (rule: cancel-replace)
+        # 429 if the first failure stops, else 400 and 409 as usual (rule: cancel-replace).
         retry_after = too_much.retry_after if stops and too_much is not None else None
         raise ReplaceFailed(data, is_partial=successes > 0, retry_after=retry_after)
 

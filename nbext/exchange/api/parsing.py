@@ -1,6 +1,6 @@
 """From parameters to tickets: which parameters make which order (rule: order-parameters, list-parameters).
 
-Parameters arrive here well formed, as numbers and words; what is judged here is their combination.
+Parameters arrive here well formed, as numbers and words; their combination is judged here.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def deprecated_oco(params: Params) -> ListTicket:
 def otoco(params: Params) -> ListTicket:
     """Read the tickets of ``POST /orderList/otoco``."""
     if "pendingBelowType" not in params:
-        # The page marks it optional but names no list that would have two legs only.
+        # The page marks it as optional, but describes no list with only two legs.
         raise refusals.mandatory("pendingBelowType")
     quantity = _Leg(params, "pending").amount("Quantity")
     pair = _pair(params, "pendingAbove", "pendingBelow", str(params["pendingSide"]), quantity)

@@ -29,7 +29,7 @@ State = TypeVar("State")
 
 
 def watch(account: Account) -> None:
-    """Keep an account's past from now on; what is true now is taken to have been true always."""
+    """Keep an account's past from now on; what is true now counts as true before."""
     if account.touched is None:
         account.touched = {order for orders in account.open.values() for order in orders.values()}
         note(account, 0)
@@ -57,7 +57,7 @@ def _keep(thing: Thing, moment: int) -> None:
 
 def as_of(thing: Thing, moment: int | None) -> Thing | None:
     """Return an order or a list as it was, None if it had not been placed yet; as it is when no moment is given."""
-    # What has ended before the past was kept is as it was.
+    # An order that ended before the past was kept has not changed since.
     return thing if moment is None or thing.past is None else _latest(thing.past, moment)
 
 
@@ -85,7 +85,7 @@ def look_back(
     only_open : bool
         Leave out what had ended.
     torn : int
-        By how much more the executed quantities of ended orders are behind.
+        How much further behind the executed quantities of ended orders are.
     without : collection of Order
         Orders to leave out.
     """
@@ -131,7 +131,7 @@ def _torn(order: Order, earlier: Order | None) -> Order:
 
 
 def truth(order: Order, moment: int | None) -> dict[str, object] | None:
-    """Write an order as it was, all of it, whatever any reply would have shown of it; None before it was placed."""
+    """Return everything about an order as it was, whatever replies show of it; None before it was placed."""
     was = as_of(order, moment)
     if was is None:
         return None

@@ -154,7 +154,7 @@ class Queries:
             rows = lists[-row_limit(params) :]
         return [self._listed(each, call) for each in rows]
 
-    # Asking about the account.
+    # The account itself.
 
     def _account(self, call: Call) -> Report:
         account = self._engine.account(call.account)
@@ -199,7 +199,7 @@ def _in_span(params: Params, rows: Sequence[Row], time_of: Callable[[Row], int],
         last = {"unlimited": None, "day": first + DAY, "refused": MAX_INTEGER}[start_only]
     if first is not None and last is not None and last - first > DAY:
         raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
-    # The unit of a reply is coarser than the engine's clock: a millisecond means all of it.
+    # Replies have milliseconds, the engine's clock microseconds: an end includes its whole millisecond.
     found = [
         row
         for row in rows

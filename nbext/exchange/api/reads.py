@@ -1,7 +1,7 @@
-"""What queries show: the truth, or in some dialects, and with a lag, what was true a while ago.
+"""What queries show: the truth, or, with a lag and in some dialects, what was true a while ago.
 
-The documentation names three sources by growing delay, of which the engine answers no query. Memory holds what is open;
-the database holds everything. Each of them can be behind, by its own number of seconds.
+The documentation names three sources by growing delay, of which the engine answers no query. Memory has open orders;
+the database has everything. Each can lag by its own number of seconds.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ BEHIND = MEMORY_FIRST | MEMORY | DATABASE
 
 
 class Reads:
-    """Answers queries as the dialect and the faults have it.
+    """Answers queries as the dialect and the faults demand.
 
     Parameters
     ----------
     faults : Faults
         Whose `Faults.lag` counts.
     steady_clock : callable
-        Returns the time in microseconds by a clock that is right.
+        Returns the true time in microseconds.
     keeps_past : bool
         Keep the past even while no query needs it.
     """
@@ -60,7 +60,7 @@ class Reads:
         """Start over with this engine and the handlers that see it as it is."""
         self._engine, self._handlers = engine, handlers
         self._random = random.Random(seed)
-        self._asked: dict[Order, int] = {}  # when each was asked for first, by those that forget
+        self._asked: dict[Order, int] = {}  # when each was first asked for (rule: forgetting)
         self._lagging_since = 0
         self.keeps_past = False
         self._is_open = True

@@ -29,7 +29,7 @@ write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circul
 
 
 class Json(str):
-    """A JSON document that has been written already."""
+    """A JSON document, already written as text."""
 
     __slots__ = ()
 
@@ -131,8 +131,8 @@ def queried(order: Order, unit: int, client_id: str, *, with_reason: bool = Fals
 
 def canceled(order: Order, unit: int) -> str:
     """Write the cancel report of one order (rule: cancel-reports)."""
-    # As text at once: an encoder takes longer over a dict of it than the engine over the cancel. Nothing in
-    # it needs escapes: admission lets neither quotes nor backslashes into ids and symbols (rule: value-forms).
+    # Written as text directly: encoding a dict takes longer than the cancel itself. Nothing in it needs
+    # escapes: admission lets neither quotes nor backslashes into ids and symbols (rule: value-forms).
     peg = _members(_peg(order)) if order.is_pegged else ""
     quantity = "" if order.awaits_quantity else f'"origQty":"{text(order.quantity)}",'
     further: Report = {}
@@ -311,7 +311,7 @@ def list_id(order: Order) -> int:
 
 
 def _members(fields: Report) -> str:
-    """Write fields as the first ones of an object whose further ones follow."""
+    """Write fields as the beginning of an object."""
     return f"{write(fields)[1:-1]},"
 
 

@@ -53,7 +53,7 @@ class Response(NamedTuple):
 
 
 def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Response:
-    """Answer a refusal with its documented body, and the status that the dialect has for it."""
+    """Return the response to a refusal: its documented body, and the dialect's status."""
     headers = {"Content-Type": JSON_TYPE}
     body, status = refusal.body, STATUS.get(refusal.code, dialect.refusal_status)
     if refusal.code in KEY_CODES:
@@ -67,7 +67,7 @@ def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Respo
 
 
 def unknown_outcome(code: int, dialect: Dialect) -> Response:
-    """Answer that the exchange itself does not know, or has failed."""
+    """Return the response for an unknown outcome or a failure of the exchange itself."""
     _, text = UNKNOWN_OUTCOMES[code]
     status = error_status(code, dialect)
     return Response(status, to_json({"code": code, "msg": text}), {"Content-Type": JSON_TYPE})

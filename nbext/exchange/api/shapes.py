@@ -1,7 +1,7 @@
-"""Shapes: how a dialect words what the engine did, on its way out.
+"""Shapes: the forms that a dialect gives to replies on their way out.
 
-The `reports` are written in the default shape; a dialect with another one changes the document that they make. What the
-engine knows, and what direct calls tell, stays as it is.
+`replies` writes the default form; a dialect with another one changes that document. What the engine knows, and what
+direct calls return, stays the same.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _with_quantity(report: Report, dialect: Dialect) -> Report:
 
 
 def _aged(report: Report, further: Iterable[str], dialect: Dialect) -> Report:
-    """Leave out what came to the API over the years."""
+    """Leave out fields that the API has added over the years."""
     if dialect.older_fields == "present":
         return report
     newer = {"origQuoteOrderQty", "selfTradePreventionMode", *further}

@@ -59,7 +59,7 @@ class Engine:
     dialect : Dialect, optional
         What it does where the documentation is silent.
     given_out : defaultdict, optional
-        The highest order id of each symbol, and the highest list id, that earlier openings have given out; kept up.
+        The highest order id of each symbol, and the highest list id, given out by earlier openings; updated here.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Engine:
         return number
 
     def client_id(self) -> str:
-        """Make up a client id as the exchange does when none is sent."""
+        """Generate a client id, as the exchange does if none is sent."""
         chance, letters, many = self._random.random, self._letters, len(self._letters)
         return "".join([letters[int(chance() * many)] for _ in range(ID_LENGTH)])
 
@@ -147,7 +147,7 @@ class Engine:
     def place(self, account: Account, symbol: Symbol, ticket: Ticket, write: Callable[[Order], Reply]) -> Reply:
         """Accept one order.
 
-        The reply is written as soon as the order has been dealt with, before what its trades set off.
+        The reply is written once the order is dealt with, before what its trades set off.
         """
         reply = self.place_unsettled(account, symbol, ticket, write)
         self.markets[symbol.name].settle()

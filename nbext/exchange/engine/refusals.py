@@ -1,4 +1,4 @@
-"""How the exchange says no: a code and a text of the documented error table."""
+"""Refusals: codes and texts of the documented error tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         The documented wording.
     """
 
-    retry_after: int | None = None  # in seconds, of those that say when to come back
+    retry_after: int | None = None  # in seconds, if the refusal says when to try again
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{code}: {text}")
@@ -42,7 +42,7 @@ class ReplaceFailed(Refusal):
     Parameters
     ----------
     data : Mapping
-        What became of either half.
+        What happened to each half.
     is_partial : bool
         Whether one of them succeeded.
     retry_after : int, optional
@@ -64,7 +64,7 @@ class ReplaceFailed(Refusal):
 
 
 def not_canceled(says: str = "CANCEL_REJECTED", code: int = -2011) -> Refusal:
-    """Return the refusal of a cancel: of -2011 the documentation has the name, and texts that vary."""
+    """Return the refusal of a cancel; the texts of -2011 vary (rule: unknown-order-text)."""
     return Refusal(code, says)
 
 

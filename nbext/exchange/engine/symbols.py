@@ -1,4 +1,4 @@
-"""The symbols that the exchange lists, with their filters, and what it gives to an account."""
+"""The listed symbols with their filters, and the funds of a new account."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _symbol_filters(listing: Listing, max_num_orders: int) -> list[dict[str, str
     ]
 
 
-# Zero minutes in these filters: the reference is the last price, since a price set by hand jumps.
+# Zero minutes in these filters: the reference is the last price, since prices set by hand jump.
 
 
 def _price_and_money_filters(listing: Listing) -> list[dict[str, str | int | bool]]:

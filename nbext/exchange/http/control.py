@@ -1,12 +1,12 @@
 """Faults and truth over HTTP, for a second process: what goes wrong, and what really happened.
 
-They stand outside ``/api`` and ask for the same as a trade request there: the main account's API key, a
-timestamp, and a signature. Its clock is never skewed, so that a skew can be taken back. What can be asked:
+The endpoints are outside ``/api`` and need what a trade request there needs: the main account's API key, a timestamp,
+and a signature. Their clock is never skewed, so that a skew can be undone:
 
 - ``POST /nbext/faults``: ``kind`` is a method of `UpcomingRequests`, such as ``lose_answer``; the arguments of
   `Faults.on` and its own follow in the wire's spelling (``afterExecuting=false&times=2``, ``times=all``,
   ``statuses=102,103``). ``lag`` and ``skew`` may be set alone or along with it.
-- ``GET /nbext/faults`` and ``DELETE /nbext/faults``: what is wrong now; let everything go right again.
+- ``GET /nbext/faults`` and ``DELETE /nbext/faults``: list what is wrong now; remove all faults.
 - ``GET /nbext/history`` (``symbol``, ``orderId``), ``GET /nbext/orders`` (``symbol``, ``at``) and ``GET
   /nbext/requests`` (``method``, ``path``, ``symbol``): the same as the methods of `LocalExchange` of these names.
 """
@@ -76,7 +76,7 @@ def _text(_name: str, value: str) -> str:
 _symbol = BY_NAME["cancelAll"].readers["symbol"]
 _order_id = BY_NAME["query"].readers["orderId"]
 _WHICH: Readers = {"method": _text, "path": _text, "symbol": _symbol}
-# Python's name of each option of a fault, by the name on the wire, with how it is read and made.
+# Python's name of each option of a fault, by the name on the wire, with how it is read and converted.
 _OPTIONS: dict[str, tuple[str, Callable[[str, str], Value], Callable[[str], object] | None]] = {
     "times": ("times", _count, lambda value: None if value == _ALL else int(value)),
     "seconds": ("seconds", _number, float),
@@ -126,7 +126,7 @@ ENDPOINTS = {
 
 
 class Control:
-    """Answers what a second process asks about faults and truth.
+    """Lets a second process set faults and read the truth.
 
     Parameters
     ----------

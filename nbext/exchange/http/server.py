@@ -49,7 +49,7 @@ class Connections(HTTPServer):
     def initialize(self, *args: object, **kwargs: object) -> None:
         """Prepare as tornado does."""
         super().initialize(*args, **kwargs)  # type: ignore[arg-type]
-        # A timer for each request costs about a tenth of it: `close_idle` looks at all of them now and then.
+        # A timer for each request would cost a tenth of its time: `close_idle` checks all of them now and then.
         self.conn_params.header_timeout = None
         self._streams: dict[IOStream, float] = {}  # when each last sent something, the longest idle first
         self.open: WeakSet[IOStream] = WeakSet()
@@ -92,9 +92,9 @@ class Connections(HTTPServer):
 
 
 class Message(HTTPMessageDelegate):
-    """A request as it comes in, piece by piece; `handle` gets it when it is whole.
+    """A request as it arrives, piece by piece; `handle` gets it when it is complete.
 
-    Tornado's own `HTTPServerRequest` takes the query apart, twice, which here only `api.admission` may do.
+    Tornado's own `HTTPServerRequest` would parse the query twice; here only `api.admission` does.
     """
 
     target: str
@@ -131,7 +131,7 @@ class Server(HTTPServerConnectionDelegate):
     app : App
         The exchange without its HTTP side.
     port : int
-        Port to listen at; 0 takes a free one. A port that is taken raises OSError here.
+        Port to listen on; 0 for a free one. A port in use raises OSError here.
     header_seconds, body_seconds : float
         How long a request may take to arrive; the first also bounds how long a connection may stay idle.
     """
@@ -171,9 +171,9 @@ class Server(HTTPServerConnectionDelegate):
         self._connections.close_detached()
 
     def disown(self) -> None:
-        """Close, in a forked child, what the parent listens at and talks over: it ends with the parent.
+        """Close, in a forked child, the parent's listening socket and connections, so that they end with the parent.
 
-        Only this process's descriptors: the event loop is shared with the parent, which would feel it.
+        Only this process's descriptors: the event loop is shared with the parent and must not notice.
         """
         self._socket.close()
         for stream in (
@@ -305,7 +305,7 @@ def send(request: Message, response: Response, headers: dict[str, str] | None = 
 
 
 async def end(stream: IOStream, fault: Fault, response: Response, headers: dict[str, str]) -> None:
-    """Send what the fault leaves of an answer, then close the connection."""
+    """Send what the fault leaves of the answer, then close the connection."""
     try:
         with suppress(StreamClosedError):
             if fault.ending in {"truncated", "dripped"}:
