@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.cancel import Ask
-    from nbext.clients import connect
+    from nbext.cancel.guard import Guard
+    from nbext.cancel.job import Ask
     from nbext.exchange import LocalExchange
-    from nbext.guarding import Guard
-    from nbext.plot import ladder
+    from nbext.frames.ladder import ladder
     from nbext.profiles import local
-    from nbext.spot import SpotClient
+    from nbext.session import connect
+    from nbext.spot.client import SpotClient
 
     last: DataFrame | None
 
@@ -69,10 +69,10 @@ __all__ = [
 # Found when first asked for, so that `import nbext` costs nothing but this file and the errors.
 _ELSEWHERE = {
     "LocalExchange": "nbext.exchange",
-    "SpotClient": "nbext.spot",
-    "connect": "nbext.clients",
-    "ladder": "nbext.plot",
-    "last": "nbext.cancel",
+    "SpotClient": "nbext.spot.client",
+    "connect": "nbext.session",
+    "ladder": "nbext.frames.ladder",
+    "last": "nbext.cancel.job",
     "local": "nbext.profiles",
 }
 
@@ -178,13 +178,14 @@ def cancel_all(
     waited until then is not sent (`NotSentError`). The last answers may take 12 s, and finding out what became of the
     rest, `reconcile`.
     """
-    from nbext import cancel, clients
+    from nbext import session
+    from nbext.cancel import job as cancel
 
     return cancel.perform(
         cancel.Job(
             symbols,
             everything=all,
-            client=clients.given(client, profile),
+            client=session.given(client, profile),
             side=side,
             type=type,
             prefix=prefix,
@@ -242,9 +243,10 @@ def cancel_orders(
     NotSentError, RejectedError, IncompleteError, OutcomeUnknownError, KeyboardInterrupt
         As `cancel_all`.
     """
-    from nbext import cancel, clients
+    from nbext import session
+    from nbext.cancel import job as cancel
 
-    chosen = clients.given(client, profile)
+    chosen = session.given(client, profile)
     return cancel.perform(
         cancel.Job(
             client=chosen,
@@ -295,13 +297,14 @@ def guard(
     NbextError
         As `cancel_all`, when the block begins or ends.
     """
-    from nbext import cancel, clients
-    from nbext.guarding import Guard
+    from nbext import session
+    from nbext.cancel import job as cancel
+    from nbext.cancel.guard import Guard
 
     job = cancel.Job(
         symbols,
         everything=all,
-        client=clients.given(client, profile),
+        client=session.given(client, profile),
         prefix=prefix,
         recv_window=recv_window,
         exact=exact,
@@ -329,9 +332,9 @@ def cancel_log(last: int | None = 1000) -> DataFrame:
     ConfigurationError
         The journal cannot be read.
     """
-    from nbext import log
+    from nbext.cancel import unfinished
 
-    return log.cancel_log(last)
+    return unfinished.cancel_log(last)
 
 
 def open_orders(
@@ -358,7 +361,7 @@ def open_orders(
     ConfigurationError, NotSentError, RejectedError, RateLimitedError
         Looking failed. The orders are untouched.
     """
-    from nbext import cancel
+    from nbext.cancel import job as cancel
 
     return cancel.open_orders(*symbols, client=client, profile=profile, exact=exact)
 
@@ -367,14 +370,14 @@ def _ask() -> Ask | None:
     """Ask in IPython, where somebody may sit; a plain script has nobody to ask."""
     if "IPython" not in sys.modules:
         return None
-    from nbext import magics
+    from nbext.notebook import magics
 
     return magics.ask_if_possible()
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """``%load_ext nbext``."""
-    from nbext import magics, panel_magic
+    from nbext.notebook import magics, panel_magic
 
     magics.load(shell)
     panel_magic.load(shell)
@@ -382,7 +385,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """``%unload_ext nbext``: leave the shell as it was found, and close what was opened."""
-    from nbext import magics, panel_magic
+    from nbext.notebook import magics, panel_magic
 
     panel_magic.unload(shell)  # panels go before the clients that they use
     magics.unload(shell)

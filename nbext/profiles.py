@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from nbext.arguments import parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import ConfigurationError
+from nbext.spot.parameters import parse_base_url
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from conftest import FIXTURES
 
-from nbext import frames, rows
+from nbext import orders as rows
+from nbext.frames import build as frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nbext import cancel
-from nbext.settle import Limits
+from nbext.cancel import job
+from nbext.cancel.reconciliation import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nbext.exchange import LocalExchange
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
     Setting = float | str | list[Any] | Limits | Callable[[int, int], None]
 
@@ -42,7 +42,7 @@ class Quick:
         }
         if not {"orders", "everything"} & settings.keys():
             symbols = symbols or ("BTCUSDT",)
-        self.job = cancel.Job(symbols, client=client, say=self.said.append, **settings)
+        self.job = job.Job(symbols, client=client, say=self.said.append, **settings)
         if seen:
             self.job.obtain_consent(lambda preview, _: str(len(preview)))
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import PlainServer, Request, answer
 from networking import dead_address
 
-from nbext.dialing import dial, look_up, within
-from nbext.wire import Unanswered, Wire
+from nbext.spot.dialing import dial, look_up, within
+from nbext.spot.transport import Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -231,7 +231,7 @@ def test_a_process_that_ends_still_finds_its_host(serve: Serve) -> None:
     url = server.url.replace("127.0.0.1", "localhost")
     program = f"""
 import atexit, threading
-from nbext.wire import Wire
+from nbext.spot.transport import Wire
 wire = Wire({url!r}, {{}}, proxied=False)
 atexit.register(lambda: print(wire.send("DELETE", "/atexit").body))
 threading._register_atexit(lambda: print(wire.send("DELETE", "/threads").body))

@@ -9,7 +9,8 @@ import pytest
 from conftest import Request, answer
 
 import nbext
-from nbext import answers, cancel
+from nbext.cancel import job
+from nbext.spot import answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,10 +161,10 @@ def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
         return answer([])
 
     server = serve(respond)
-    monkeypatch.setattr("nbext.send.WIDTH", 1)  # one after the other, on one connection
+    monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)  # one after the other, on one connection
     said: list[str] = []
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        cancel.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), settle_seconds=0.3, say=said.append).run()
+        job.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), settle_seconds=0.3, say=said.append).run()
     assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
     assert not any("nothing was open" in line for line in said)
 

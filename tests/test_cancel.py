@@ -21,16 +21,19 @@ import pandas as pd
 import pytest
 
 import nbext
-from nbext import cancel, clients, display, log, record
+from nbext import session
+from nbext.cancel import job as cancel
+from nbext.cancel import recording, unfinished
 from nbext.exchange import LocalExchange
 from nbext.exchange.engine.symbols import LISTINGS
-from nbext.rows import Row
+from nbext.frames import columns
+from nbext.orders import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 PATH = "/api/v3/openOrders"
 
@@ -320,7 +323,7 @@ def test_the_intent_is_on_disk_before_the_request_leaves(
     assert entry["canceled"].tolist() == [len(frame)]
     assert entry["state"].tolist() == ["concluded"]
     assert entry["callId"].tolist() == [frame.attrs["nbext"]["call_id"]]
-    raw = log.raw_answer(entry["id"].iloc[0])
+    raw = unfinished.raw_answer(entry["id"].iloc[0])
     assert '"orderReports"' in raw
     assert exchange.secret_key not in journal.read_bytes().decode("latin-1")
     assert "signature" not in journal.read_bytes().decode("latin-1")
@@ -339,8 +342,8 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
 
 SCRIPT = """
 import sys, nbext
-from nbext import cancel
-from nbext.settle import Limits
+from nbext.cancel import job as cancel
+from nbext.cancel.reconciliation import Limits
 client = nbext.connect(base_url=sys.argv[1])
 job = cancel.Job(sys.argv[2].split(","), client=client, say=lambda line: print(line, flush=True))
 print("begin", flush=True)
@@ -414,10 +417,10 @@ def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClie
         nbext.cancel_all(*symbols, client=client)
     assert list(incomplete.value.failures) == ["NOSUCH"]
     assert commits() == 4
-    log = nbext.cancel_log(last=8)
-    assert log["request"].tolist() == [f"cancel all on {symbol}" for symbol in symbols]
-    assert log["state"].tolist() == ["concluded"] * 8
-    assert log["httpStatus"].tolist() == [400, 200, *[400] * 6]  # nothing is open any more on BTCUSDT
+    unfinished = nbext.cancel_log(last=8)
+    assert unfinished["request"].tolist() == [f"cancel all on {symbol}" for symbol in symbols]
+    assert unfinished["state"].tolist() == ["concluded"] * 8
+    assert unfinished["httpStatus"].tolist() == [400, 200, *[400] * 6]  # nothing is open any more on BTCUSDT
     assert still_open(exchange, "ETHUSDT") == set()
 
 
@@ -451,7 +454,7 @@ def test_a_killed_cancel_is_settled_later(
     child.communicate()
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
-    log.settle_open(say=early.append)
+    unfinished.settle_open(say=early.append)
     assert early[0].startswith("1 request left: sent within the last minutes")
     with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
@@ -461,16 +464,16 @@ def test_a_killed_cancel_is_settled_later(
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
     said: list[str] = []
-    record._reported.clear()
-    cancel.Job(["ETHUSDT"], client=clients.client_for(), say=said.append).run()
+    recording._reported.clear()
+    cancel.Job(["ETHUSDT"], client=session.client_for(), say=said.append).run()
     assert any("1 earlier cancel has no recorded outcome" in line for line in said)
     said.clear()
-    frame = log.settle_open(say=said.append)
+    frame = unfinished.settle_open(say=said.append)
     assert "13 orders canceled" in said[0]
     assert frame["canceled"].tolist() == [13, 5]
     assert frame["error"].tolist()[0] == "reconciled later"
     said.clear()
-    log.settle_open(say=said.append)
+    unfinished.settle_open(say=said.append)
     assert said == ["Every request has a recorded outcome."]
 
 
@@ -551,7 +554,7 @@ def test_what_was_open_is_not_known_without_a_look(exchange: LocalExchange, clie
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
         cancel.Job(["BTCUSDT"], client=client, settle_seconds=0.5, say=said.append).run()
     assert unknown.value.frame is not None
-    assert display.caption(unknown.value.frame).startswith("what was open is not known [")
+    assert columns.caption(unknown.value.frame).startswith("what was open is not known [")
     assert not any("nothing was open" in line for line in said)
 
 

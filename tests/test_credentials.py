@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
 from IPython.core.ultratb import AutoFormattedTB
 
 import nbext
-from nbext import clients, profiles
+from nbext import profiles, session
 from nbext.credentials import Credential, Secret
 from nbext.errors import ConfigurationError
-from nbext.spot import SpotClient
+from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -318,9 +318,9 @@ def test_no_form_of_a_credential_shows_it() -> None:
     assert hash(credential) == hash(twin)
     assert credential.api_key != API_KEY
     client = SpotClient(URL, credential=Credential(Secret(API_KEY), Secret(SECRET)))
-    clients._clients[profiles.Endpoint("x", URL, credential)] = client
+    session._clients[profiles.Endpoint("x", URL, credential)] = client
     texts: list[str] = []
-    for thing in (credential, credential.api_key, [credential.secret_key], client, vars(client), clients._clients):
+    for thing in (credential, credential.api_key, [credential.secret_key], client, vars(client), session._clients):
         texts += [repr(thing), str(thing), f"{thing}", f"{thing:>5}" if isinstance(thing, Secret) else ""]
         texts.append(" ".join(repr(getattr(thing, name, "")) for name in dir(thing) if name != "reveal"))
         with pytest.raises((TypeError, AttributeError)):

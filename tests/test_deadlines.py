@@ -12,8 +12,8 @@ import pytest
 from conftest import PlainServer, Request, answer
 
 from nbext.errors import NotSentError, OutcomeUnknownError
-from nbext.spot import SpotClient
-from nbext.wire import Unanswered, Wire
+from nbext.spot.client import SpotClient
+from nbext.spot.transport import Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

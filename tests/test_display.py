@@ -15,8 +15,8 @@ import pytest
 from conftest import fixture_body
 from IPython.core.interactiveshell import InteractiveShell
 
-from nbext import display, frames
-from nbext.rows import Row, from_open_orders, from_reports
+from nbext.frames import build, columns
+from nbext.orders import Row, from_open_orders, from_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ SUMMARY = {"profile": "local", "host": "127.0.0.1:8080", "call": "cancel_all"}
 @pytest.fixture
 def canceled() -> pd.DataFrame:
     """Give the frame of the documented sample: two single orders and an OCO list."""
-    return frames.frame(from_reports(fixture_body("cancel_all_open_orders")), summary=SUMMARY)
+    return build.frame(from_reports(fixture_body("cancel_all_open_orders")), summary=SUMMARY)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def shell() -> Iterator[Any]:
     shell: Any = InteractiveShell.instance()
     shell.display_formatter.active_types = ["text/plain", "text/html"]
     yield shell
-    display.unregister(shell)
+    columns.unregister(shell)
     atexit.unregister(shell.atexit_operations)
     shell.atexit_operations()
     InteractiveShell.clear_instance()
@@ -82,7 +82,7 @@ class Table(HTMLParser):
 
 def test_a_terminal_gets_a_plain_table_with_lists_held_together(canceled: pd.DataFrame) -> None:
     """Words stand to the left, numbers point below point, and the legs of a list are bracketed."""
-    assert display.as_text(canceled, 200).splitlines() == [
+    assert columns.as_text(canceled, 200).splitlines() == [
         "orderId outcome  list       side type               price stopPrice  origQty executedQty status",
         "     11 canceled            BUY  LIMIT           0.089853           0.178622         0.0 CANCELED",
         "     13 canceled            BUY  LIMIT           0.09043            0.178622         0.0 CANCELED",
@@ -95,15 +95,15 @@ def test_a_terminal_gets_a_plain_table_with_lists_held_together(canceled: pd.Dat
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_the_table_fits_the_terminal(canceled: pd.DataFrame, width: int) -> None:
     """Columns are given up until the rest fits; which order, and what became of it, always stays."""
-    *table, _ = display.as_text(canceled, width).splitlines()
+    *table, _ = columns.as_text(canceled, width).splitlines()
     assert max(map(len, table)) <= width
     assert table[0].split()[:2] == ["orderId", "outcome"]
 
 
 def test_fullwidth_symbols_keep_the_columns_straight() -> None:
     """A symbol of fullwidth digits takes two places for each."""
-    frame = frames.frame([order(symbol="１２３４５６"), order()])
-    header, first, second, _ = display.as_text(frame, 200).splitlines()
+    frame = build.frame([order(symbol="１２３４５６"), order()])
+    header, first, second, _ = columns.as_text(frame, 200).splitlines()
     assert header.index("orderId") == 13
     assert first.startswith("１２３４５６       1 open")
     assert second.startswith("BTCUSDT            1 open")
@@ -111,24 +111,24 @@ def test_fullwidth_symbols_keep_the_columns_straight() -> None:
 
 def test_what_an_exchange_sends_moves_no_cursor() -> None:
     """Control characters in a text are shown, not obeyed."""
-    frame = frames.frame([order(type="\x1b[2JLIMIT\n")])
-    assert r"\x1b[2JLIMIT\n" in display.as_text(frame, 200)
-    assert "\x1b" not in display.as_html(frame)
+    frame = build.frame([order(type="\x1b[2JLIMIT\n")])
+    assert r"\x1b[2JLIMIT\n" in columns.as_text(frame, 200)
+    assert "\x1b" not in columns.as_html(frame)
 
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_numbers_are_exact_and_fixed_point(*, exact: bool) -> None:
     """Floats and Decimals show the exchange's digits, never an exponent."""
     sent = ["0.00000001", "8446744073709.5", "12345678.12345678", "1000.00000000", "0.10000000"]
-    frame = frames.frame([order(origQty=text) for text in sent], exact=exact)
+    frame = build.frame([order(origQty=text) for text in sent], exact=exact)
     wanted = ["0.00000001", "8446744073709.5", "12345678.12345678", "1000.0", "0.1"]
-    assert display.readable(frame)["origQty"].tolist() == wanted
-    assert [text for text in Table(display.as_html(frame)).texts["td"] if text in wanted] == wanted
+    assert columns.readable(frame)["origQty"].tolist() == wanted
+    assert [text for text in Table(columns.as_html(frame)).texts["td"] if text in wanted] == wanted
 
 
 def test_many_orders_are_cut_in_a_terminal_and_counted_all_the_same() -> None:
     """Of more than 200 rows the first and the last hundred are shown, and how many are not."""
-    text = display.as_text(frames.frame([order(orderId=n) for n in range(1234)]), 200).splitlines()
+    text = columns.as_text(build.frame([order(orderId=n) for n in range(1234)]), 200).splitlines()
     assert len(text) == 203
     assert text[101] == "... 1034 more ..."
     assert text[-1] == "BTCUSDT: 1234 orders, 1234 open"
@@ -137,8 +137,8 @@ def test_many_orders_are_cut_in_a_terminal_and_counted_all_the_same() -> None:
 def test_where_the_terminal_has_no_lines_letters_draw_them() -> None:
     """Output in an encoding without box characters is plain ASCII, and prints."""
     code = (
-        "import json, sys\nfrom nbext import display, frames\nfrom nbext.rows import from_reports\n"
-        "print(display.as_text(frames.frame(from_reports(json.load(sys.stdin))), 200))"
+        "import json, sys\nfrom nbext.frames import build, columns\nfrom nbext.orders import from_reports\n"
+        "print(columns.as_text(build.frame(from_reports(json.load(sys.stdin))), 200))"
     )
     body = json.dumps(fixture_body("cancel_all_open_orders"))
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
@@ -151,7 +151,7 @@ def test_where_the_terminal_has_no_lines_letters_draw_them() -> None:
 
 def test_html_needs_no_script_and_says_all_in_words(canceled: pd.DataFrame) -> None:
     """Without styles and scripts there are the rows, a caption, headers with scope, and outcomes and sides in words."""
-    table = Table(display.as_html(canceled))
+    table = Table(columns.as_html(canceled))
     assert table.texts["caption"] == ["BTCUSDT: 4 orders, 4 canceled [local, 127.0.0.1:8080]"]
     assert table.texts["th"][-4:] == ["11", "13", "20", "21"]
     assert {each["scope"] for each in table.named("th")} == {"col", "row"}
@@ -166,8 +166,8 @@ def test_html_is_escaped() -> None:
     evil = "<img src=x onerror=alert(1)>\"'"
     summary = {"profile": evil, "host": evil}
     row = Row(dict.fromkeys(("symbol", "side", "type", "status"), evil), {"contingencyType": evil}, evil)
-    frame = frames.frame([row, order()], summary=summary)
-    table = Table(display.as_html(frame))
+    frame = build.frame([row, order()], summary=summary)
+    table = Table(columns.as_html(frame))
     assert table.named("img") == []
     assert sum(evil in text for text in table.texts["td"]) == 6
     assert table.texts["caption"][0].count(evil) == 4
@@ -176,39 +176,39 @@ def test_html_is_escaped() -> None:
 def test_the_caption_counts_the_rows_that_are_shown(canceled: pd.DataFrame) -> None:
     """Rows taken out are not counted, and what attrs say about counts is not believed."""
     canceled.attrs["nbext"]["canceled"] = 99
-    assert display.caption(canceled[canceled["orderListId"] > 0]) == (
+    assert columns.caption(canceled[canceled["orderListId"] > 0]) == (
         "BTCUSDT: 2 orders, 2 canceled [local, 127.0.0.1:8080]"
     )
-    assert display.caption(canceled[:0]) == "no orders [local, 127.0.0.1:8080]"
+    assert columns.caption(canceled[:0]) == "no orders [local, 127.0.0.1:8080]"
     canceled.attrs["nbext"] = "nonsense"
-    assert display.caption(canceled[:1]) == "BTCUSDT: 1 order, 1 canceled"
+    assert columns.caption(canceled[:1]) == "BTCUSDT: 1 order, 1 canceled"
 
 
 def test_a_dry_run_is_marked_wherever_it_is_shown() -> None:
     """Text and HTML say that nothing was canceled, also when nothing was open."""
     rows = from_open_orders(fixture_body("constructed_open_orders_mixed"), dry_run=True)
-    for frame in (frames.frame(rows), frames.frame([], summary={**SUMMARY, "call": "dry_run"})):
-        assert "nothing was canceled" in display.as_text(frame, 100)
-        assert "Dry run: nothing was canceled" in display.as_html(frame)
-    assert Table(display.as_html(frames.frame(rows))).texts["td"].count("▷ would cancel") == len(rows)
+    for frame in (build.frame(rows), build.frame([], summary={**SUMMARY, "call": "dry_run"})):
+        assert "nothing was canceled" in columns.as_text(frame, 100)
+        assert "Dry run: nothing was canceled" in columns.as_html(frame)
+    assert Table(columns.as_html(build.frame(rows))).texts["td"].count("▷ would cancel") == len(rows)
 
 
 def test_a_list_is_bracketed_only_where_its_legs_stand_together(canceled: pd.DataFrame) -> None:
     """After sorting or picking rows no bracket holds what does not belong together."""
     mixed = canceled.iloc[[2, 0, 3]]
-    text = display.as_text(mixed, 200)
+    text = columns.as_text(mixed, 200)
     assert text.count("OCO 1929") == 2
     assert not set("┌├└") & set(text)
     again = pd.concat([canceled.assign(symbol=pd.array([name] * 4, dtype="str")) for name in ("A", "B")])
-    assert "├" not in display.as_text(again.iloc[[3, 6]], 200)
+    assert "├" not in columns.as_text(again.iloc[[3, 6]], 200)
 
 
 def test_a_long_frame_brings_its_search_along_and_needs_nothing_else() -> None:
     """From 31 rows on the output holds a script and its library, names no other host, and has the rows without it."""
-    short, long = (frames.frame([order(orderId=n) for n in range(count)]) for count in (30, 31))
-    assert "<script" not in display.as_html(short)
-    assert "<script" not in display.as_html(long, searchable=False)
-    html = display.as_html(long)
+    short, long = (build.frame([order(orderId=n) for n in range(count)]) for count in (30, 31))
+    assert "<script" not in columns.as_html(short)
+    assert "<script" not in columns.as_html(long, searchable=False)
+    html = columns.as_html(long)
     assert html.count("<script") == 1
     assert "://" not in html
     assert len(html) < 400_000
@@ -217,7 +217,7 @@ def test_a_long_frame_brings_its_search_along_and_needs_nothing_else() -> None:
 
 def test_a_very_long_frame_says_what_it_leaves_out() -> None:
     """The HTML holds a thousand rows, and says so; the caption counts all."""
-    table = Table(display.as_html(frames.frame([order(orderId=n) for n in range(1500)])))
+    table = Table(columns.as_html(build.frame([order(orderId=n) for n in range(1500)])))
     assert len(table.named("tr")) == 1001
     assert table.texts["caption"] == ["BTCUSDT: 1500 orders, 1500 open; the first 1000 are shown"]
 
@@ -231,7 +231,7 @@ def test_frames_of_others_look_as_ever(shell: Any, canceled: pd.DataFrame) -> No
         pd.concat([canceled, canceled[["price"]]], axis=1),
     ]
     before = [shell.display_formatter.format(frame)[0] for frame in others]
-    display.register(shell)
+    columns.register(shell)
     assert [shell.display_formatter.format(frame)[0] for frame in others] == before
     assert "nbext-table" in shell.display_formatter.format(canceled)[0]["text/html"]
     assert "nbext-table" in shell.display_formatter.format(canceled.iloc[::-1])[0]["text/html"]
@@ -241,19 +241,19 @@ def test_a_formatter_that_was_there_before_is_used_and_comes_back(shell: Any, ca
     """What somebody had registered for frames shows theirs while we are loaded, and all after."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda frame: f"mine {len(frame)}")
-    display.register(shell)
-    display.register(shell)
+    columns.register(shell)
+    columns.register(shell)
     assert html(pd.DataFrame({"a": [1]})) == "mine 1"
     assert "nbext-table" in html(canceled)
-    display.unregister(shell)
+    columns.unregister(shell)
     assert html(canceled) == "mine 4"
 
 
 def test_one_that_came_later_stays(shell: Any, canceled: pd.DataFrame) -> None:  # noqa: ANN401 - untyped
     """Unregistering takes away ours and nobody else's."""
-    display.register(shell)
+    columns.register(shell)
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda _: "later")
     assert html(canceled) == "later"
-    display.unregister(shell)
+    columns.unregister(shell)
     assert html(canceled) == "later"

@@ -27,7 +27,7 @@ import contextlib, json, multiprocessing, os, signal, socket, sys, threading, ti
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python's own, about forks beside threads
 os.environ["NBEXT_JOURNAL"] = "off"
 import nbext
-from nbext import clients
+from nbext import session as clients
 
 def fork(work):
     child = os.fork()
@@ -243,7 +243,7 @@ def test_a_child_that_exits_cancels_nothing_for_its_parent(serve: Serve) -> None
     server = serve(report)
     run(
         f"""
-from nbext import cancel, guarding
+from nbext.cancel import job as cancel; from nbext.cancel import guard as guarding
 client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
 guarding.set_at_exit("KERNEL", cancel.Job(["KERNEL"], client=client))
 

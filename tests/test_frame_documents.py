@@ -26,8 +26,9 @@ from frame_rules import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbext import display, frames
-from nbext.rows import Row
+from nbext.frames import build as frames
+from nbext.frames import columns
+from nbext.orders import Row
 
 JSON = st.recursive(
     st.none()
@@ -140,8 +141,8 @@ class Tags(HTMLParser):
 
 def require_showing(table: pd.DataFrame) -> None:
     """Check that a frame can be shown, and that what it shows neither moves a cursor nor is markup."""
-    texts = [display.as_text(table, 200), display.caption(table), *display.readable(table).to_numpy().ravel().tolist()]
-    html = display.as_html(table, searchable=False)
+    texts = [columns.as_text(table, 200), columns.caption(table), *columns.readable(table).to_numpy().ravel().tolist()]
+    html = columns.as_html(table, searchable=False)
     for text in texts:
         assert all(character.isprintable() or character == "\n" for character in text)
     html.encode()

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from frame_rules import build, report, require_columns
 
-from nbext import frames, rows
+from nbext import orders
+from nbext.frames import build as frames
 
 
 @pytest.mark.parametrize(
@@ -152,5 +153,5 @@ def test_a_list_id_of_zero_is_a_list_and_minus_one_is_none() -> None:
     assert table["orderListId"].tolist() == [0, -1, pd.NA]
     assert table["contingencyType"].fillna("").tolist() == ["OCO", "", ""]
     opened = [{"symbol": "BTCUSDT", "orderId": 1, "orderListId": 0, "status": "NEW"}]
-    found = frames.frame(rows.from_open_orders(opened, [{"orderListId": 0, "contingencyType": "OCO"}]))
+    found = frames.frame(orders.from_open_orders(opened, [{"orderListId": 0, "contingencyType": "OCO"}]))
     assert found["contingencyType"].tolist() == ["OCO"]

@@ -14,7 +14,8 @@ import pytest
 from conftest import fixture_body
 from frame_rules import CANCELS, COLUMNS, OPENS, build, report, require_columns, require_everything
 
-from nbext import frames, rows
+from nbext import orders as rows
+from nbext.frames import build as frames
 
 # Documents
 

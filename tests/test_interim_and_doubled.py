@@ -15,7 +15,7 @@ import pytest
 from conftest import PlainServer, Request, answer
 from networking import TLSServer, Tunnels, http_proxy, need_pysocks, socks_proxy
 
-from nbext.wire import Unanswered, Wire
+from nbext.spot.transport import Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

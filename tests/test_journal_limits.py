@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import nbext
-from nbext import cancel, clients, log, record
+from nbext import session
+from nbext.cancel import job, recording, unfinished
 from nbext.exchange import LocalExchange
 from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 PATH = "/api/v3/openOrders"
 
@@ -57,7 +58,7 @@ def kept(exchange: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> SpotClient
     monkeypatch.setenv("NBEXT_BASE_URL", exchange.url)
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
-    return clients.client_for()
+    return session.client_for()
 
 
 def alter(path: Path, statement: str, *values: object) -> None:
@@ -86,7 +87,7 @@ def test_a_relative_path_in_a_deleted_folder_stops_nothing(
     monkeypatch.setenv("NBEXT_JOURNAL", "journal.sqlite3")
     folder.rmdir()
     said: list[str] = []
-    assert len(cancel.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
+    assert len(job.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert [line for line in said if "Not recorded in the journal" in line] == [
         "Not recorded in the journal: journal.sqlite3 starts from a folder that has been deleted: name a whole path"
     ]
@@ -151,7 +152,7 @@ def test_one_bad_row_does_not_spoil_the_rest(path: Path, client: SpotClient, col
     assert frame["state"].iloc[1] == "concluded"
     assert frame["state"].iloc[0] == ("concluded" if column in {"profile", "left_at"} else "damaged")
     alter(path, "UPDATE intents SET concluded_at = NULL WHERE number = 1")
-    log.settle_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
+    unfinished.settle_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
 
 
 def test_a_long_journal_is_read_in_pages(path: Path) -> None:
@@ -171,8 +172,8 @@ def test_a_long_journal_is_read_in_pages(path: Path) -> None:
     assert (journal.count(), journal.count_open()) == (100_000, 100_000)
     tracemalloc.start()
     frame = nbext.cancel_log()
-    said = log.shown_of(log.LAST)
-    log.settle_open(seconds=0.3, say=lambda _: None)  # there is no key, so each takes no time
+    said = unfinished.shown_of(unfinished.LAST)
+    unfinished.settle_open(seconds=0.3, say=lambda _: None)  # there is no key, so each takes no time
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(frame) == 1000
@@ -187,7 +188,7 @@ def lose(exchange: LocalExchange, client: SpotClient, path: Path) -> None:
     """Cancel everything, lose the answer, and end before what became of it is known."""
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        cancel.Job(["BTCUSDT"], client=client, settle_seconds=0.0).run()
+        job.Job(["BTCUSDT"], client=client, settle_seconds=0.0).run()
     assert still_open(exchange) == 0
     make_overdue(path)
 
@@ -201,13 +202,13 @@ def test_another_key_concludes_nothing(
     monkeypatch.setenv("BINANCE_API_KEY", other.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", str(other.secret_key))
     said: list[str] = []
-    log.settle_open(say=said.append)
+    unfinished.settle_open(say=said.append)
     assert f"sent with the key ...{exchange.api_key[-4:]}" in said[0]
     assert f"has the key ...{other.api_key[-4:]} now" in said[0]
     assert nbext.cancel_log()["state"].tolist() == ["not concluded"]
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
-    assert log.settle_open(say=said.append)["canceled"].tolist() == [13]
+    assert unfinished.settle_open(say=said.append)["canceled"].tolist() == [13]
     assert exchange.api_key.encode() not in path.read_bytes()
 
 
@@ -219,7 +220,7 @@ def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, pa
         path, "UPDATE intents SET left_at = left_at - ?, sent_at = sent_at - ?, deadline = deadline - ?", day, day, day
     )
     said: list[str] = []
-    frame = log.settle_open(say=said.append)
+    frame = unfinished.settle_open(say=said.append)
     assert "whether anything was open is not known" in said[0]
     assert "nothing was open" not in said[0]
     assert frame["error"].iloc[0] == (
@@ -235,7 +236,7 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     began = time.time() * 1000 + 30_000
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        cancel.Job(["BTCUSDT"], client=kept, settle_seconds=0.0).run()
+        job.Job(["BTCUSDT"], client=kept, settle_seconds=0.0).run()
     entry = Journal(path).entries()[0]
     assert entry.left_at is not None
     assert abs(entry.intent.sent_at - began) < 900
@@ -247,8 +248,8 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     kept.measure_clock_offset()
     make_overdue(path)
     exchange.faults.skew = 30.0
-    record.close()
-    assert log.settle_open(say=lambda _: None)["canceled"].tolist() == [13]
+    recording.close()
+    assert unfinished.settle_open(say=lambda _: None)["canceled"].tolist() == [13]
 
 
 def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import nbext
-from nbext import frames
-from nbext.plot import ladder, png
-from nbext.rows import Row
+from nbext.frames import build
+from nbext.frames.ladder import ladder, png
+from nbext.orders import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def order(price: str, **fields: object) -> Row:
 
 def test_orders_stand_by_price_with_the_last_price_among_them() -> None:
     """The highest price is on top, and each order says how far it is from the last one."""
-    figure = ladder(frames.frame([order("90"), order("110", side="SELL"), order("105", side="SELL")]), last=100)
+    figure = ladder(build.frame([order("90"), order("110", side="SELL"), order("105", side="SELL")]), last=100)
     assert texts(figure) == [
         "SELL 2.0 LIMIT",
         "+10.00 %",
@@ -65,7 +65,7 @@ def test_what_was_canceled_is_struck_through() -> None:
     """Each letter of a canceled order has a stroke; what was filled or is unknown says so; what is open is plain."""
     rows = [order("4", outcome="canceled"), order("3", outcome="filled", executedQty="2.0")]
     rows += [order("2", outcome="unknown"), order("1")]
-    struck, filled, unknown, plain = texts(ladder(frames.frame(rows)))
+    struck, filled, unknown, plain = texts(ladder(build.frame(rows)))
     assert struck.replace(STROKE, "") == "BUY 2.0 LIMIT"
     assert struck.count(STROKE) == len("BUY 2.0 LIMIT")
     assert filled == "BUY 2.0 (2.0 traded) LIMIT  (● filled)"
@@ -84,9 +84,9 @@ def test_the_last_price_is_asked_of_the_exchange_that_the_frame_is_from() -> Non
 
 def test_several_frames_are_one_picture() -> None:
     """An order that is in two frames is drawn once, as the last one has it; orders without an id stay apart."""
-    before = frames.frame([order("4", orderId=1), order("3", orderId=2), order("2"), order("1")])
-    after = frames.frame([order("4", orderId=1, outcome="canceled")])
-    struck, *plain = texts(ladder(before, after, frames.frame([]), last={}))
+    before = build.frame([order("4", orderId=1), order("3", orderId=2), order("2"), order("1")])
+    after = build.frame([order("4", orderId=1, outcome="canceled")])
+    struck, *plain = texts(ladder(before, after, build.frame([]), last={}))
     assert struck.replace(STROKE, "") == "BUY 2.0 LIMIT"
     assert struck.count(STROKE) == len("BUY 2.0 LIMIT")
     assert plain == ["BUY 2.0 LIMIT"] * 3
@@ -95,7 +95,7 @@ def test_several_frames_are_one_picture() -> None:
 
 def test_frames_of_two_exchanges_are_no_picture() -> None:
     """Order ids of one exchange say nothing on another."""
-    here, there = (frames.frame([order("1", orderId=1)], summary={"profile": "p", "host": host}) for host in "ab")
+    here, there = (build.frame([order("1", orderId=1)], summary={"profile": "p", "host": host}) for host in "ab")
     with pytest.raises(nbext.ConfigurationError, match="different exchanges"):
         ladder(here, there)
 
@@ -105,7 +105,7 @@ def test_the_readers_settings_change_nothing() -> None:
     import matplotlib as mpl
     from matplotlib import style
 
-    frame = frames.frame([order("4", orderListId=1), order("3", orderListId=1, executedQty="1.0"), order("0")])
+    frame = build.frame([order("4", orderListId=1), order("3", orderListId=1, executedQty="1.0"), order("0")])
     expected = png(ladder(frame, last=2))
     with style.context("dark_background"), mpl.rc_context({"font.size": 20, "axes.grid": True}):
         assert png(ladder(frame, last=2)) == expected
@@ -128,9 +128,9 @@ def test_a_dry_run_says_so_in_its_title() -> None:
 
 def test_odd_orders_have_their_place() -> None:
     """Nothing open, orders without a price, without a side, or with fields missing, are drawn all the same."""
-    assert ladder(frames.frame([])).get_suptitle() == "no orders"
+    assert ladder(build.frame([])).get_suptitle() == "no orders"
     rows = [order("0", type="$STOP_LOSS$"), Row({"symbol": "BTCUSDT"}, None, "unknown")]
-    figure = ladder(frames.frame(rows), last="1")
+    figure = ladder(build.frame(rows), last="1")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["no price", "no price"]
     assert "BUY 2.0 $STOP_LOSS$" in texts(figure)
 
@@ -139,13 +139,13 @@ def test_odd_orders_have_their_place() -> None:
 def test_a_last_price_has_to_be_one(last: Any) -> None:  # noqa: ANN401 - what is refused
     """A last price that is none is refused in one sentence."""
     with pytest.raises(nbext.ConfigurationError, match="is no price of BTCUSDT"):
-        ladder(frames.frame([order("1")]), last=last)
+        ladder(build.frame([order("1")]), last=last)
 
 
 def test_one_last_price_is_not_that_of_two_symbols() -> None:
     """Several symbols need a price each."""
     with pytest.raises(nbext.ConfigurationError, match="Give a dict by symbol"):
-        ladder(frames.frame([order("1"), order("1", symbol="ETHUSDT")]), last=1)
+        ladder(build.frame([order("1"), order("1", symbol="ETHUSDT")]), last=1)
 
 
 def test_frames_of_others_are_refused() -> None:
@@ -158,7 +158,7 @@ def test_without_matplotlib_the_error_names_the_extra() -> None:
     """Where matplotlib is missing, one sentence says what to install."""
     code = (
         "import sys\nsys.modules['matplotlib'] = None\nfrom nbext import ConfigurationError, frames\n"
-        "from nbext.plot import ladder\n"
+        "from nbext.frames.ladder import ladder\n"
         "try: ladder(frames.frame([]))\nexcept ConfigurationError as e: print(e)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -42,7 +42,12 @@ for name in list(logging.root.manager.loggerDict): logging.getLogger(name).setLe
 import http.client
 http.client.HTTPConnection.debuglevel = 1
 import nbext
-from nbext import cancel, clients, log, profiles, spot, wire
+from nbext.cancel import job as cancel
+from nbext import session as clients
+from nbext.cancel import unfinished as log
+from nbext.spot import client as spot
+from nbext.spot import transport as wire
+from nbext import profiles
 def attempt(call):
     try:
         return call()

@@ -146,7 +146,7 @@ def test_all_means_every_symbol_with_open_orders(exchange: LocalExchange) -> Non
 
 def test_what_had_traded_is_in_the_row_and_the_summary(exchange: LocalExchange) -> None:
     """A partly filled order is canceled with its fill on record."""
-    from nbext import cancel
+    from nbext.cancel import job as cancel
 
     exchange.seed_orders()
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
@@ -230,7 +230,7 @@ def test_the_local_profile_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalExchange) -> None:
     """What was seen open and is not in the reply is looked up: its row says that it was filled."""
-    from nbext import cancel
+    from nbext.cancel import job as cancel
 
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
     filled = exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="55000")["orderId"]
@@ -249,7 +249,7 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
 
 def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
     """A yes to what was open long ago is no yes to what is open now."""
-    from nbext import cancel
+    from nbext.cancel import job as cancel
 
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
     exchange.seed_orders()

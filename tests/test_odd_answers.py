@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nbext
-from nbext import cancel, log, record
-from nbext.settle import Limits
+from nbext.cancel import job as cancel
+from nbext.cancel import recording, unfinished
+from nbext.cancel.reconciliation import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +176,7 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
 @given(seed=st.integers(0, 2**40))
 def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Path, seed: int) -> None:
     """A frame, or an error of ours: recorded, kept, and with no order called canceled that nobody said to be."""
-    from nbext import spot
+    from nbext.spot import client as spot
 
     spot._holds.clear()
     chance = Random(seed)  # noqa: S311 - used by the server's threads, as hypothesis's own may not be
@@ -207,7 +208,7 @@ def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Pat
                     assert int(counted[1]) == len(canceled)
             if error is None:
                 assert set(frame["outcome"]) <= {"canceled", "filled", "expired", "rejected", "archived"}
-        logged = log.cancel_log()
+        logged = unfinished.cancel_log()
         assert len(logged) >= len(sent)
-        record.close()
+        recording.close()
     server.close()

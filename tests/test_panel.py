@@ -19,16 +19,16 @@ from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
 
 import nbext
-from nbext import arming, panel_magic, panel_parts
 from nbext.exchange import Dialect, LocalExchange
-from nbext.panel import ARMED, ARMED_LIVE, CancelPanel
+from nbext.notebook import clicks, panel_magic, panel_view
+from nbext.notebook.panel import ARMED, ARMED_LIVE, CancelPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import PlainServer, Request
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 PATH = "/api/v3/openOrders"
 
@@ -179,7 +179,7 @@ def test_clicks_without_a_pause_never_fire(
         clock.now += gap
     panel.wait()
     assert deletes(exchange) == []
-    clock.now += arming.DOUBLE_CLICK
+    clock.now += clicks.DOUBLE_CLICK
     panel.cancel_all.click()
     panel.wait()
     assert len(deletes(exchange)) == 1
@@ -426,7 +426,7 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     exchange: LocalExchange, panel: CancelPanel, clock: Clock
 ) -> None:
     """Switched on, it is drawn with each reading; what was canceled stays in it until somebody refreshes."""
-    alone = panel_parts.pause(panel._client, everything=False)
+    alone = panel_view.pause(panel._client, everything=False)
     assert panel.picture.value == ""
     panel.ladder.value = True
     panel.wait()
@@ -441,7 +441,7 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     panel.ladder.value = False
     panel.wait()
     assert panel.picture.value == ""
-    assert panel_parts.pause(panel._client, everything=False, price=True) > alone
+    assert panel_view.pause(panel._client, everything=False, price=True) > alone
 
 
 def test_the_ladder_strikes_out_what_has_ended_and_nothing_else(
@@ -662,7 +662,7 @@ def test_an_open_panel_does_not_hold_up_the_end(serve: Callable[..., PlainServer
 
     server = serve(drip)
     script = (
-        "import nbext, time; from nbext.panel import CancelPanel;"
+        "import nbext, time; from nbext.notebook.panel import CancelPanel;"
         f"client = nbext.connect(base_url={server.url!r}, api_key='k' * 64, secret_key='s' * 64);"
         "panel = CancelPanel('BTCUSDT', client=client); panel.auto_refresh.value = True; time.sleep(0.5)"
     )
@@ -676,7 +676,7 @@ def test_loading_the_magic_costs_nothing() -> None:
     """The toolkit is imported with the first panel."""
     script = (
         "import sys; from IPython.core.interactiveshell import InteractiveShell; s = InteractiveShell.instance();"
-        "from nbext import panel_magic; panel_magic.load(s);"
+        "from nbext.notebook import panel_magic; panel_magic.load(s);"
         "print({'requests', 'pandas', 'ipywidgets', 'itables'} & {*sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

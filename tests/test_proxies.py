@@ -12,7 +12,7 @@ import pytest
 from conftest import Request, answer
 from networking import TLSServer, Tunnels, dead_address, http_proxy, need_pysocks, socks_proxy, web_server
 
-from nbext.wire import Unanswered, Wire
+from nbext.spot.transport import Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def test_a_socks_proxy_without_pysocks_is_named(tmp_path: Path) -> None:
     program = """
 import sys
 sys.modules["socks"] = None  # as where it is not installed
-from nbext.wire import Unanswered, Wire
+from nbext.spot.transport import Unanswered, Wire
 try:
     Wire("https://exchange.invalid", {}, proxied=True).send("DELETE", "/")
 except Unanswered as fault:

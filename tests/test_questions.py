@@ -11,17 +11,17 @@ from conftest import answer
 from reconciling import PATH, Quick
 
 import nbext
+from nbext.cancel.reconciliation import Limits
+from nbext.cancel.selection import Filter, Look, look, one_by_one
 from nbext.exchange import Dialect, LocalExchange
-from nbext.panel import CancelPanel
-from nbext.select import Filter, Look, look, one_by_one
-from nbext.settle import Limits
+from nbext.notebook.panel import CancelPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from conftest import PlainServer, Request
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import nbext
 from nbext import errors, profiles
-from nbext.magics import NBExt
+from nbext.notebook.magics import NBExt
 
 if TYPE_CHECKING:
     import pytest

@@ -9,16 +9,16 @@ import pytest
 from reconciling import PATH, Quick, require_truth
 
 import nbext
+from nbext.cancel.reconciliation import Limits, Settlement
+from nbext.cancel.selection import Target, look
+from nbext.cancel.sending import Sent
 from nbext.exchange import Dialect, LocalExchange
-from nbext.rows import as_reported, from_reports
-from nbext.select import Target, look
-from nbext.send import Sent
-from nbext.settle import Limits, Settlement
+from nbext.orders import as_reported, from_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from conftest import answer
 from frame_rules import COLUMNS, TIMES
 
 import nbext
-from nbext import frames, wording
-from nbext.rows import from_open_orders, from_reports
+from nbext import messages
+from nbext.frames import build
+from nbext.orders import from_open_orders, from_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,11 +79,11 @@ def test_a_recorded_body_gives_this_frame(name: str) -> None:
     recording = RECORDINGS[name]
     body = recording["body"] if isinstance(recording["body"], list) else [recording["body"]]
     rows = from_open_orders(body) if recording["request"].startswith("GET") else from_reports(body)
-    table = frames.frame(rows)
+    table = build.frame(rows)
     assert columns_of(table) == recording["frame"]
-    assert frames.is_frame(table)
+    assert build.is_frame(table)
     assert table.attrs["nbext"]["inexact"] == {}
-    assert recording.get("said", "") in wording.outcomes(rows) + wording.kinds(rows)
+    assert recording.get("said", "") in messages.outcomes(rows) + messages.kinds(rows)
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_FRAMES if RECORDINGS[name]["request"].endswith("/openOrders")])

@@ -10,9 +10,9 @@ import pytest
 from conftest import Request, answer
 
 import nbext
-from nbext import cancel
-from nbext.select import by_symbol
-from nbext.send import ATTEMPTS, Sending
+from nbext.cancel import job as cancel
+from nbext.cancel.selection import by_symbol
+from nbext.cancel.sending import ATTEMPTS, Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -209,7 +209,7 @@ def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkey
     server = serve(lambda request: answer([report(request.params["symbol"])]))
     symbols = [f"V{number}USDT" for number in range(10)]
     client = connect(server)
-    monkeypatch.setattr("nbext.send._thread.start_new_thread", refuse)
+    monkeypatch.setattr("nbext.cancel.sending._thread.start_new_thread", refuse)
     job = cancel.Job(symbols, client=client)
     call = job._prepare()
     call.sending.run()

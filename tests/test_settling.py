@@ -11,15 +11,15 @@ import pytest
 from reconciling import PATH, Quick, executed
 
 import nbext
+from nbext.cancel.reconciliation import Limits
+from nbext.cancel.selection import by_symbol
+from nbext.cancel.sending import Sending
 from nbext.exchange import LocalExchange
-from nbext.select import by_symbol
-from nbext.send import Sending
-from nbext.settle import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
     Setting = float | Limits | Callable[[int, int], None]
 

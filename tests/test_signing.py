@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from nbext import signing
+from nbext.spot import signing
 
 if TYPE_CHECKING:
     from pathlib import Path

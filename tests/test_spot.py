@@ -26,8 +26,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from networking import TLSServer
 
-from nbext import spot, wire
-from nbext.arguments import is_loopback, parse_base_url, parse_recv_window, parse_symbol
 from nbext.errors import (
     ConfigurationError,
     NbextError,
@@ -36,7 +34,10 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.spot import SpotClient
+from nbext.spot import client as spot
+from nbext.spot import transport
+from nbext.spot.client import SpotClient
+from nbext.spot.parameters import is_loopback, parse_base_url, parse_recv_window, parse_symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -550,14 +551,14 @@ def endless() -> Iterator[bytes]:
     """Stream more chunks than an answer of this API can have."""
     yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-    for _ in range(wire.LARGEST_BODY // 0x100000 + 2):
+    for _ in range(transport.LARGEST_BODY // 0x100000 + 2):
         yield chunk
 
 
 def bomb() -> bytes:
     """Write little that unpacks to more than an answer can be."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b"".join([packer.compress(b" " * 2**20) for _ in range(wire.LARGEST_BODY // 2**20 + 2)])
+    packed = b"".join([packer.compress(b" " * 2**20) for _ in range(transport.LARGEST_BODY // 2**20 + 2)])
     return answer(packed + packer.flush(), headers={"Content-Encoding": "gzip"})
 
 

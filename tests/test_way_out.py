@@ -17,7 +17,8 @@ import pytest
 from conftest import Request, answer
 
 import nbext
-from nbext import cancel, log
+from nbext.cancel import job as cancel
+from nbext.cancel import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def require_the_way_out(server: PlainServer, caught: BaseException) -> None:
     assert frame is not None
     assert len(frame) == sent
     assert set(frame["outcome"]) == {"canceled"}
-    table = log.cancel_log()
+    table = unfinished.cancel_log()
     assert table["canceled"].sum() == sent
     if sent < len(SYMBOLS):
         assert frame.attrs["nbext"]["complete"] is False
@@ -233,7 +234,7 @@ def test_without_pandas_the_word_and_the_record_are_there(
         import sys
         sys.path.insert(0, {str(tmp_path / "broken")!r})
         import nbext
-        from nbext import cancel
+        from nbext.cancel import job as cancel
         client = nbext.SpotClient({server.url!r}, api_key="k" * 64, secret_key="s" * 64)
         try:
             cancel.Job(["BTCUSDT", "ETHUSDT"], client=client, say=print).run()
@@ -256,14 +257,19 @@ def test_without_pandas_the_word_and_the_record_are_there(
     assert "cannot be built" in raised
     assert "last None" in lines
     assert done.stderr == ""
-    assert log.cancel_log()["canceled"].sum() == 2
+    assert unfinished.cancel_log()["canceled"].sum() == 2
 
 
 LINE_BY_LINE = """
 import json, sys, threading
 import nbext
-from nbext import cancel, call, frames, record, send, settle
-from nbext import log
+from nbext.cancel import job as cancel
+from nbext.cancel import call
+from nbext.frames import build as frames
+from nbext.cancel import recording as record
+from nbext.cancel import sending as send
+from nbext.cancel import reconciliation as settle
+from nbext.cancel import unfinished as log
 
 url, at = sys.argv[1], int(sys.argv[2])
 ours = {module.__file__ for module in (cancel, call, send)}
@@ -331,7 +337,7 @@ def test_a_display_that_fails_takes_no_errors_place(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: nbext.SpotClient
 ) -> None:
     """The frame beside an error cannot be shown, and the error still says what became of the orders."""
-    from nbext import magics
+    from nbext.notebook import magics
 
     def refuse(*_: object) -> None:
         raise BrokenPipeError

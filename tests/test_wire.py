@@ -12,7 +12,7 @@ from unittest.mock import ANY
 import pytest
 from conftest import PlainServer, Request, answer
 
-from nbext.wire import LARGEST_BODY, Answer, Unanswered, Wire
+from nbext.spot.transport import LARGEST_BODY, Answer, Unanswered, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

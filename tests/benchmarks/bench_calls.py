@@ -14,7 +14,7 @@ from figures import PEERS
 from floors import API_KEY, OPEN_ORDERS, SECRET_KEY, HandSigned, signed, table
 
 import nbext
-from nbext.frames import COLUMNS
+from nbext.frames.build import COLUMNS
 
 if TYPE_CHECKING:
     from figures import Figures, Race

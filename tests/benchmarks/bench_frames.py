@@ -14,8 +14,8 @@ import pytest
 from figures import by_turns, timed
 from floors import body, flatten
 
-from nbext.frames import frame
-from nbext.rows import from_reports
+from nbext.frames.build import frame
+from nbext.orders import from_reports
 
 if TYPE_CHECKING:
     from figures import Figures, Race
@@ -31,8 +31,8 @@ MEMORY = """
 import json, sys, tracemalloc
 sys.path.insert(0, sys.argv[1])
 from floors import body
-from nbext.frames import frame
-from nbext.rows import from_reports
+from nbext.frames.build import frame
+from nbext.orders import from_reports
 text = body(int(sys.argv[2]))
 frame(from_reports(json.loads(body(4))))
 tracemalloc.start()

@@ -11,10 +11,10 @@ from figures import by_turns, timed
 from serving import serving
 
 import nbext
+from nbext.cancel.sending import WIDTH
 from nbext.exchange.engine.accounts import Balance
 from nbext.exchange.engine.matching import Market
 from nbext.exchange.engine.symbols import Listing, Symbol
-from nbext.send import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

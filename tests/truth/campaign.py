@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 import nbext
-from nbext import cancel, clients, record
+from nbext import session
+from nbext.cancel import job as cancel
+from nbext.cancel import recording
+from nbext.cancel.reconciliation import Limits
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
-from nbext.settle import Limits
 
 from . import dialects, judge
 from . import record as truth
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
     from .record import Id
 
@@ -343,8 +345,8 @@ class Campaign:
     def _prepare(self, plan: Plan) -> Round:
         exchange = self._exchange
         exchange.reset(dialect=dialects.made(plan.dialect))
-        clients.close()
-        record.close()
+        session.close()
+        recording.close()
         proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
         this = Round(plan, exchange, proxy, way=plan.way, host=proxy.host)
         proxy.on_delete = lambda talk: self._require_intent(talk, self._journal, this)
@@ -807,7 +809,7 @@ class _BlockError(Exception):
 
 def _guarded(job: cancel.Job, chance: random.Random) -> DataFrame | None:
     """Cancel on the way out of a block, which fails in its turn."""
-    from nbext.guarding import Guard
+    from nbext.cancel.guard import Guard
 
     guard = Guard(job, yes=True, ask=None)
     with suppress(_BlockError), guard:

@@ -20,14 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import nbext
-from nbext import cancel, frames, log, magics
+from nbext.cancel import job as cancel
+from nbext.cancel import unfinished
+from nbext.cancel.reconciliation import Limits
 from nbext.errors import NbextError
-from nbext.settle import Limits
+from nbext.frames import build
+from nbext.notebook import magics
 
 from .judge import identity
 from .told import Told, rows_of
 
-LOADED = frames.COLUMNS, magics.NBExt  # loaded here once, not in every child
+LOADED = build.COLUMNS, magics.NBExt  # loaded here once, not in every child
 
 
 def play(job: dict[str, Any]) -> list[Told]:
@@ -35,7 +38,7 @@ def play(job: dict[str, Any]) -> list[Told]:
     os.environ.update(job["environment"])
     if job["way"] == "settle":
         told = Told()
-        settle = getattr(log, "reconcile_open", None) or log.settle_open
+        settle = getattr(unfinished, "reconcile_open", None) or unfinished.settle_open
         Limits.__init__.__defaults__ = (job["limits"]["engine"], job["limits"]["lag"])
         settle(say=told.said.append, seconds=300.0)
         return [told]

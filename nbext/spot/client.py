@@ -17,8 +17,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
-from nbext import answers, signing
-from nbext.arguments import Value, encode, is_loopback, parse_base_url, parse_symbol
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
     ConfigurationError,
@@ -28,16 +26,18 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.scrubbing import scrub
+from nbext.spot import answers, signing
+from nbext.spot.parameters import Value, encode, is_loopback, parse_base_url, parse_symbol
+from nbext.spot.scrubbing import scrub
+from nbext.spot.transport import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 from nbext.untrusted import printable
-from nbext.wire import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
     from decimal import Decimal
 
-    from nbext.wire import Answer
+    from nbext.spot.transport import Answer
 
 
 # Until when each host has asked not to be asked, on the monotonic clock, and with which status. Limits go by address,

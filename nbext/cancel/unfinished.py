@@ -7,14 +7,14 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from nbext import profiles, wording
-from nbext.clients import client_for
+from nbext import messages, profiles
+from nbext.cancel.reconciliation import Limits, Settlement, settle
+from nbext.cancel.recording import current, named
+from nbext.cancel.selection import Target
+from nbext.cancel.sending import Sent
 from nbext.errors import ConfigurationError, NbextError
-from nbext.record import current, named
-from nbext.rows import OUTCOMES, Row
-from nbext.select import Target
-from nbext.send import Sent
-from nbext.settle import Limits, Settlement, settle
+from nbext.orders import OUTCOMES, Row
+from nbext.session import client_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from nbext.journal import Entry, Journal
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 
 LAST = 1000
@@ -111,7 +111,7 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
                 say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
-            f"{wording.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
+            f"{messages.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
             "kernel, or not to be found out now. Try again in a minute."
         )
     elif not found:
@@ -144,12 +144,12 @@ def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str],
     settle([search], seconds=seconds, say=say)
     rows = search.rows()
     if not search.settled:
-        return f"not reconciled within {seconds:.0f} s; {wording.outcomes(rows)}"
+        return f"not reconciled within {seconds:.0f} s; {messages.outcomes(rows)}"
     outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
     # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.
     said = "reconciled later" if rows else _NOTHING_FOUND
     journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error=said)
-    return wording.outcomes(rows) if rows else _NOTHING_FOUND
+    return messages.outcomes(rows) if rows else _NOTHING_FOUND
 
 
 def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipywidgets import HTML, Checkbox, Layout, Widget
 
-from nbext import cancel, plot, profiles, wording
-from nbext.rows import FINAL, OUTCOMES
-from nbext.select import list_of
+from nbext import messages, profiles
+from nbext.cancel import job as cancel
+from nbext.cancel.selection import list_of
+from nbext.frames import ladder
+from nbext.orders import FINAL, OUTCOMES
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.rows import Row
-    from nbext.spot import SpotClient
+    from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 _PRACTICE = {
     "testnet.binance.vision": ("testnet", "TESTNET", "practice exchange of Binance, no real money"),
@@ -173,13 +175,13 @@ def _text(value: object) -> str:
 
 def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: cancel.Job, client: SpotClient, how: str) -> str:
     """Say what a second click would cancel: the orders chosen, by their labels, or all."""
-    what = wording.count(len(rows), "open order") + (wording.kinds(rows) if rows else "") + wording.traded(rows)
+    what = messages.count(len(rows), "open order") + (messages.kinds(rows) if rows else "") + messages.traded(rows)
     if labels is None:
         what = f"all that is open, as last read {what},"
     elif len(labels) <= _FEW:
         what += f": {'; '.join(labels)};"
     live = "LIVE exchange. " if profiles.is_live(client.base_url) else ""
-    return f"{live}{how} to cancel {what} on {wording.subject(job.symbols)} {wording.place(client)}"
+    return f"{live}{how} to cancel {what} on {messages.subject(job.symbols)} {messages.place(client)}"
 
 
 def note(kind: str, *lines: str, alert: bool = False) -> str:
@@ -275,9 +277,9 @@ def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> 
     if len(rows) > _MOST_DRAWN:
         return note("info", f"{len(rows)} orders are too many for a ladder: name a symbol.")
     opened = cancel.frame_of(rows, client, call="open_orders")
-    figure = plot.ladder(opened, *([] if gone is None else [gone]), client=client)
+    figure = ladder.ladder(opened, *([] if gone is None else [gone]), client=client)
     said = escape(f"Ladder of prices. {figure.get_suptitle()}")
-    drawn = base64.b64encode(plot.png(figure)).decode()
+    drawn = base64.b64encode(ladder.png(figure)).decode()
     return f'<img class="nbext-picture" alt="{said}" src="data:image/png;base64,{drawn}">'
 
 

@@ -8,10 +8,11 @@ from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from nbext import clients, display
+from nbext import session
+from nbext.cancel.reads import read
 from nbext.errors import ConfigurationError, NbextError
-from nbext.reads import read
-from nbext.rows import FINAL
+from nbext.frames import columns
+from nbext.orders import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
     Price = Decimal | float | str
 
@@ -75,7 +76,7 @@ def ladder(
         raise ConfigurationError(
             'ladder draws with matplotlib, which is not installed. Install it with: pip install "nbext[plot]"'
         ) from None
-    if not frames or not all(map(display.is_ours, frames)):
+    if not frames or not all(map(columns.is_ours, frames)):
         raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
     if len({_origin(frame) for frame in frames}) > 1:
         raise ConfigurationError("these frames are of different exchanges. Draw one exchange at a time.")
@@ -92,8 +93,8 @@ def ladder(
     rungs = [_Rungs(frame[frame["symbol"] == symbol], prices.get(symbol)) for symbol in symbols]
     heights = [len(each.prices) + len(each.unpriced) + 2 for each in rungs] or [3]
     figure = Picture(figsize=(_WIDTH, _RUNG * sum(heights) + 0.6), layout="constrained", facecolor="white")
-    mark = "DRY RUN, nothing was canceled: " if display.is_dry_run(frame) else ""
-    figure.suptitle(mark + display.caption(frame), **_HEAD, x=0.01, ha="left", wrap=True)
+    mark = "DRY RUN, nothing was canceled: " if columns.is_dry_run(frame) else ""
+    figure.suptitle(mark + columns.caption(frame), **_HEAD, x=0.01, ha="left", wrap=True)
     if rungs:
         axes = figure.subplots(len(rungs), squeeze=False, height_ratios=heights)
         for symbol, each, ax in zip(symbols, rungs, axes[:, 0], strict=True):
@@ -115,8 +116,8 @@ class _Rungs:
     """
 
     def __init__(self, frame: DataFrame, last: Decimal | None) -> None:
-        empty: dict[Any, str] = dict.fromkeys(display.SHOWN, "")
-        orders = [{**empty, **order} for order in display.readable(frame).to_dict("records")]
+        empty: dict[Any, str] = dict.fromkeys(columns.SHOWN, "")
+        orders = [{**empty, **order} for order in columns.readable(frame).to_dict("records")]
         priced = [(order, _decimal(order["price"]) or _decimal(order["stopPrice"])) for order in orders]
         self.last = last
         self.prices: list[tuple[Decimal, dict[str, str] | None]] = [(price, order) for order, price in priced if price]
@@ -176,7 +177,7 @@ class _Rungs:
         if outcome == "canceled":
             label = "".join(letter + _STROKE for letter in label)
         elif outcome not in {"open", "would_cancel"}:
-            label = f"{label}  ({display.GLYPHS.get(outcome, '')} {outcome})"
+            label = f"{label}  ({columns.GLYPHS.get(outcome, '')} {outcome})"
         align = "right" if side > 0 else "left"
         ax.text(-0.02 * side, y, label, **_TEXT, ha=align, va="center", alpha=0.65 if ended else 1)
 
@@ -230,7 +231,7 @@ def _asked(frame: DataFrame, symbols: Sequence[str], client: SpotClient | None) 
     if not symbols or host is None:
         return {}
     try:
-        client = client or clients.client_for(str(profile))
+        client = client or session.client_for(str(profile))
         if client.host != host:
             return {}
         names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
@@ -250,4 +251,4 @@ def _decimal(text: str) -> Decimal | None:
 
 
 def _amount(number: Decimal | None) -> str:
-    return "" if number is None else display.amount(number)
+    return "" if number is None else columns.amount(number)

@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nbext.rows import KEPT_BESIDE, named_legs
+from nbext.orders import KEPT_BESIDE, named_legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from nbext.rows import Row
+    from nbext.orders import Row
 
 Kind = Literal["id", "text", "number", "time", "flag"]
 

@@ -6,19 +6,19 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import ConfigurationError, NbextError, OutcomeUnknownError
-from nbext.rows import legs_without_report
-from nbext.select import CANCEL_ALL
+from nbext.orders import legs_without_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pandas import DataFrame
 
-    from nbext.record import Record
-    from nbext.rows import Row
-    from nbext.send import Sending, Sent
-    from nbext.settle import Settlement
+    from nbext.cancel.reconciliation import Settlement
+    from nbext.cancel.recording import Record
+    from nbext.cancel.sending import Sending, Sent
+    from nbext.orders import Row
 
 
 class Voice:

@@ -17,10 +17,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from nbext import clients, profiles, wording
-from nbext.answers import of_the_engine
-from nbext.arguments import parse_recv_window, parse_symbols
-from nbext.call import Call, Voice
+from nbext import messages, profiles, session
+from nbext.cancel.call import Call, Voice
+from nbext.cancel.reconciliation import Limits, Settlement, is_unseen, settle
+from nbext.cancel.recording import Record
+from nbext.cancel.selection import CANCEL_ALL, Look, Target, by_symbol, list_of, look, one_by_one, parse_filter
+from nbext.cancel.sending import Sending, Sent
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
@@ -29,12 +31,10 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.record import Record
-from nbext.rows import FINAL, Row, from_reports, identity, outcome, unique
-from nbext.select import CANCEL_ALL, Look, Target, by_symbol, list_of, look, one_by_one, parse_filter
-from nbext.send import Sending, Sent
-from nbext.settle import Limits, Settlement, is_unseen, settle
+from nbext.orders import FINAL, Row, from_reports, identity, outcome, unique
 from nbext.signals import from_a_signal
+from nbext.spot.answers import of_the_engine
+from nbext.spot.parameters import parse_recv_window, parse_symbols
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 Confirm = Literal["live", "always", "never"]
 
@@ -128,11 +128,13 @@ def open_orders(
     _refuse_old_pandas()
     began = time.monotonic()
     wanted = parse_symbols(symbols)
-    client = clients.given(client, profile)
+    client = session.given(client, profile)
     rows = look(client, wanted, say=say).rows()
     if say:
-        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is listed as open"
-        say(printable(f"{wording.subject(wanted)}: {said} {wording.place(client)}"))
+        said = (
+            f"{messages.count(len(rows), 'open order')}{messages.kinds(rows)}" if rows else "nothing is listed as open"
+        )
+        say(printable(f"{messages.subject(wanted)}: {said} {messages.place(client)}"))
     return _keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
 
 
@@ -144,10 +146,10 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     **facts
         What else its ``attrs["nbext"]`` says.
     """
-    from nbext import frames
+    from nbext.frames import build
 
     _remember(rows, client)
-    return frames.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
+    return build.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
 
 
 def _remember(rows: Sequence[Row], client: SpotClient) -> None:
@@ -221,10 +223,10 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
         The frame is not one of ours, or was made for another profile or host. Nothing was sent.
     """
     _refuse_old_pandas()
-    from nbext import frames
+    from nbext.frames import build
 
     here = client.profile, client.host
-    orders = frames.orders_of(frame)
+    orders = build.orders_of(frame)
     if orders is None:
         raise ConfigurationError(
             f"cancel_orders takes rows of a frame that nbext made, not {_described(frame)}; nothing was sent. "
@@ -232,7 +234,7 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
         )
     places = {_shown_at.get((order["symbol"], order["orderId"], order["origClientOrderId"])) for order in orders}
     made = getattr(frame, "attrs", {}).get("nbext")
-    if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and frames.is_frame(cast("DataFrame", frame)):
+    if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and build.is_frame(cast("DataFrame", frame)):
         places = {(str(made.get("profile")), str(made.get("host")))}
     if None in places:
         raise ConfigurationError(
@@ -336,7 +338,7 @@ class Job:
 
     def must_ask(self, *, yes: bool, confirm: Confirm) -> bool:
         """Say whether this cancel may only go out after somebody has agreed to it."""
-        if clients.always_asks(self._client):
+        if session.always_asks(self._client):
             return True
         return not yes and (confirm == "always" or (confirm == "live" and profiles.is_live(self._client.base_url)))
 
@@ -344,9 +346,9 @@ class Job:
         """Show what would go. Sends no DELETE."""
         began = time.monotonic()
         rows = self._look().rows(dry_run=True)
-        counted = f"{wording.count(len(rows), 'order')}{self._matching} would be canceled"
+        counted = f"{messages.count(len(rows), 'order')}{self._matching} would be canceled"
         said = f"{counted}{self._details(rows)}" if rows else self._nothing
-        self._say(f"{self._subject}: dry run, {said}; no DELETE was sent {wording.place(self._client)}")
+        self._say(f"{self._subject}: dry run, {said}; no DELETE was sent {messages.place(self._client)}")
         return _keep(rows, self._client, call="dry_run", requested=self._symbols, began=began, exact=self._exact)
 
     def obtain_consent(
@@ -369,9 +371,9 @@ class Job:
         ConfigurationError
             It was not given, or nobody can give it. Nothing was canceled.
         """
-        where = f"{self._subject} {wording.place(self._client)}"
+        where = f"{self._subject} {messages.place(self._client)}"
         way_out = "Give --yes (yes=True) to cancel without being asked."
-        if clients.always_asks(self._client):
+        if session.always_asks(self._client):
             way_out = f"Profile {self._client.profile!r} always asks: cancel where somebody can answer."
         nobody = ConfigurationError(
             f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. {way_out}"
@@ -388,10 +390,10 @@ class Job:
                 return
             live = "LIVE exchange: cancel" if profiles.is_live(self._client.base_url) else "Cancel"
             every = "" if self._chooses else "all "
-            what = f"{every}{wording.count(len(rows), 'open order')}{self._matching} on {self._subject}"
-            what += f"{self._details(rows)}{wording.notional(rows)}"
+            what = f"{every}{messages.count(len(rows), 'open order')}{self._matching} on {self._subject}"
+            what += f"{self._details(rows)}{messages.notional(rows)}"
             what += ", and whatever is open afterwards" if before_cell else ""
-            question = f"{live} {what} {wording.place(self._client)}? Type {len(rows)} to cancel: "
+            question = f"{live} {what} {messages.place(self._client)}? Type {len(rows)} to cancel: "
             preview = frame_of(rows, self._client, exact=self._exact, call="preview")
             typed = ask(preview, printable(question))
             if typed is None:
@@ -528,7 +530,7 @@ class Job:
         try:
             return self._summary(call.rows, call.results)
         except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
-            return f"{self._subject}: {_counted(call.rows)} {wording.place(self._client)}"
+            return f"{self._subject}: {_counted(call.rows)} {messages.place(self._client)}"
 
     def _assess(self, call: Call) -> None:
         """Gather the rows, what went wrong, and which requests are known to their end."""
@@ -562,17 +564,17 @@ class Job:
             global last  # noqa: PLW0603 - another call's frame would be taken for this one's
             last = None
             call.no_table = error
-            for line in wording.each(call.rows):
-                self._say(f"{self._subject}: {line} {wording.place(self._client)}")
+            for line in messages.each(call.rows):
+                self._say(f"{self._subject}: {line} {messages.place(self._client)}")
             return
-        if said := wording.inexact(call.table.attrs["nbext"]["inexact"]):
-            self._say(f"{self._subject}: {said} {wording.place(self._client)}")
+        if said := messages.inexact(call.table.attrs["nbext"]["inexact"]):
+            self._say(f"{self._subject}: {said} {messages.place(self._client)}")
 
     def _outcome(self, call: Call, cause: BaseException | None) -> DataFrame | BaseException:
         """Choose what the call ends with: its frame, or the error that says what may be believed."""
         if call.no_key is not None:
             return call.no_key
-        where = f"{self._subject} {wording.place(self._client)}"
+        where = f"{self._subject} {messages.place(self._client)}"
         told = " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
         if isinstance(cause, KeyboardInterrupt):
             told = told or "all that was sent is known, and nothing more was."
@@ -623,7 +625,7 @@ class Job:
         )
         for sent, rows in known:
             if sent.error is None:
-                self._say(f"{sent.target.symbol}: {_counted(rows)} {wording.place(self._client)}")
+                self._say(f"{sent.target.symbol}: {_counted(rows)} {messages.place(self._client)}")
             else:
                 self._say(f"{type(sent.error).__name__}: {sent.error}")
 
@@ -653,7 +655,7 @@ class Job:
 
     @property
     def _subject(self) -> str:
-        return wording.subject(self._symbols)
+        return messages.subject(self._symbols)
 
     @property
     def _nothing(self) -> str:
@@ -666,7 +668,7 @@ class Job:
     def _details(self, rows: Sequence[Row]) -> str:
         dragged = sum(not self._wanted(row) for row in rows) if self._chooses else 0
         along = f", {dragged} only because a list goes as a whole" if dragged else ""
-        return f"{wording.kinds(rows)}{along}{wording.traded(rows)}"
+        return f"{messages.kinds(rows)}{along}{messages.traded(rows)}"
 
     def _wanted(self, row: Row) -> bool:
         return self._means({**row.order, "clientOrderId": row.order.get("origClientOrderId")})
@@ -725,8 +727,8 @@ class Job:
             with self._client.until(ends):
                 self._disprove([sent for sent in results if _may_mean_nothing_open(sent)], ends)
                 if lost:
-                    subject = wording.subject(list(dict.fromkeys(lost)))
-                    self._say(f"{subject}: outcome unknown, checking {wording.place(self._client)}")
+                    subject = messages.subject(list(dict.fromkeys(lost)))
+                    self._say(f"{subject}: outcome unknown, checking {messages.place(self._client)}")
                     with suppress(NbextError):
                         self._client.measure_clock_offset()
                     searches = [self._settlement(sent, ended) for sent in results]  # which reckon by the clock
@@ -776,7 +778,7 @@ class Job:
             return False
 
     def _summary(self, rows: Sequence[Row], results: Sequence[Sent]) -> str:
-        said = wording.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
+        said = messages.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
         if self._only_read:
             refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, "
             said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
@@ -789,7 +791,7 @@ class Job:
             said = (
                 f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
             )
-        return f"{self._subject}: {said} {wording.place(self._client)}"
+        return f"{self._subject}: {said} {messages.place(self._client)}"
 
     def _raise_unless_done(
         self,
@@ -800,13 +802,13 @@ class Job:
         told: str,
     ) -> None:
         """Raise what the reader may believe, when that is not simply that all is done."""
-        where = f"{self._subject} {wording.place(self._client)}"
+        where = f"{self._subject} {messages.place(self._client)}"
         unknown = sum(row.outcome == "unknown" for row in rows)
         still_open = sum(row.outcome == "open" for row in rows)
         lost = any(isinstance(failure, OutcomeUnknownError) for failure in failures.values())
         refused = _refused_in_one(results)
         if lost or (unknown and not is_unseen(refused)):
-            not_known = f"{where}: what became of {wording.count(unknown, 'order')} is not known. "
+            not_known = f"{where}: what became of {messages.count(unknown, 'order')} is not known. "
             raise OutcomeUnknownError(
                 told if lost else f"{told} {not_known}Look with %open_orders before anything else.".lstrip(),
                 frame=table,
@@ -816,7 +818,7 @@ class Job:
             refused.frame = table
             raise refused
         if failures or still_open:
-            left = f"{where}: {wording.count(still_open, 'order')} still open{wording.as_of(rows)}. Cancel again."
+            left = f"{where}: {messages.count(still_open, 'order')} still open{messages.as_of(rows)}. Cancel again."
             raise IncompleteError(
                 f"{told} {left}".lstrip() if still_open else told,
                 frame=table,
@@ -830,9 +832,9 @@ class Job:
         left = now.only(lambda order: identity(order) not in ended)
         said = "nothing is listed as open"
         if left.orders:
-            fresh = wording.count(len(left.orders), "order")
-            said = f"{fresh} open now{wording.kinds(left.rows())}, on {wording.subject(left.symbols())}"
-        self._say(f"{self._subject}: read again, {said} {wording.place(self._client)}")
+            fresh = messages.count(len(left.orders), "order")
+            said = f"{fresh} open now{messages.kinds(left.rows())}, on {messages.subject(left.symbols())}"
+        self._say(f"{self._subject}: read again, {said} {messages.place(self._client)}")
 
 
 def _found(sent: Sent, search: Settlement | None) -> list[Row]:
@@ -927,7 +929,7 @@ def _load_frames() -> None:
     """Import pandas on a thread of its own: an interrupt in the middle of it would spoil it for the whole process."""
     loading = _loading[:1]
     if not loading:
-        if "nbext.frames" in sys.modules:
+        if "nbext.frames.build" in sys.modules:
             return
         loading = [_thread.allocate_lock()]
         loading[0].acquire()
@@ -956,7 +958,7 @@ def _import_frames(at_work: _thread.LockType) -> None:
         # It wants to hear of forks, and had better not begin to while one waits (see above).
         importlib.import_module("concurrent.futures.thread")
         with suppress(Exception):  # whoever needs it meets the same error again, and can tell of it
-            importlib.import_module("nbext.frames")
+            importlib.import_module("nbext.frames.build")
     finally:
         _loading.clear()
         at_work.release()
@@ -965,7 +967,7 @@ def _import_frames(at_work: _thread.LockType) -> None:
 def _counted(rows: Sequence[Row]) -> str:
     """Count the orders by outcome; in bare numbers where their fields hold what nobody foresaw."""
     try:
-        return wording.outcomes(rows)
+        return messages.outcomes(rows)
     except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
         outcomes = [row.outcome for row in rows]
         return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.cancel import Ask, Confirm, Job
-    from nbext.spot import SpotClient
+    from nbext.cancel.job import Ask, Confirm, Job
+    from nbext.spot.client import SpotClient
 
 
 _MANY = 3
@@ -88,13 +88,14 @@ class NBExt(Magics):
             raise UsageError("%cancel_all: name symbols or give --all, not both. Nothing was sent.")
         if not args.all and not args.symbols:
             raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or give --all. Nothing was sent.")
-        from nbext import cancel, clients
+        from nbext import session
+        from nbext.cancel import job as cancel
 
         with _shown_frames():
             job = cancel.Job(
                 args.symbols,
                 everything=args.all,
-                client=clients.client_for(args.profile),
+                client=session.client_for(args.profile),
                 side=args.side,
                 type=args.type,
                 prefix=args.prefix,
@@ -127,7 +128,7 @@ class NBExt(Magics):
             df = %open_orders
         """
         args = _parse(self.open_orders, line)
-        from nbext import cancel
+        from nbext.cancel import job as cancel
 
         return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=_say)
 
@@ -144,11 +145,11 @@ class NBExt(Magics):
             %nbext testnet
         """
         args = _parse(self.nbext, line)
-        from nbext import clients
+        from nbext import session
 
         if args.profile is not None:
             profiles.select(args.profile)
-        client = clients.client_for()
+        client = session.client_for()
         kind = "LIVE" if profiles.is_live(client.base_url) else "not live"
         print(f"profile       {client.profile} ({kind})")
         print(f"host          {client.host}")
@@ -176,19 +177,19 @@ class NBExt(Magics):
             %cancel_log --reconcile
         """
         args = _parse(self.cancel_log, line)
-        from nbext import log
+        from nbext.cancel import unfinished
 
         if args.raw is not None:
-            print(printable(log.raw_answer(args.raw), lines=True))
+            print(printable(unfinished.raw_answer(args.raw), lines=True))
             return None
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")
         if args.reconcile:
-            return log.settle_open(say=_say)
-        last = log.LAST if args.last is None else args.last
-        if said := log.shown_of(last):
+            return unfinished.settle_open(say=_say)
+        last = unfinished.LAST if args.last is None else args.last
+        if said := unfinished.shown_of(last):
             print(said)
-        return log.cancel_log(last)
+        return unfinished.cancel_log(last)
 
     @_whole_options
     @magic_arguments()
@@ -210,22 +211,24 @@ class NBExt(Magics):
             %nbext_guard --off
         """
         args = _parse(self.nbext_guard, line)
-        from nbext import cancel, clients, guarding
+        from nbext import session
+        from nbext.cancel import guard
+        from nbext.cancel import job as cancel
 
         if args.off:
-            names = [name for symbol in args.symbols or [None] for name in guarding.unset_at_exit(symbol)]
+            names = [name for symbol in args.symbols or [None] for name in guard.unset_at_exit(symbol)]
             print(f"Not guarded any more: {', '.join(names) or 'nothing was'}.")
             return
         if not args.symbols:
-            held = ", ".join(guarding.guarded()) or "nothing"
+            held = ", ".join(guard.guarded()) or "nothing"
             raise UsageError(f"%nbext_guard: name a symbol, like BTCUSDT. Guarded so far: {held}.")
-        client = clients.client_for(args.profile)
+        client = session.client_for(args.profile)
         jobs = [cancel.Job([symbol], client=client, prefix=args.prefix) for symbol in args.symbols]
         for job in jobs:
             if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
                 job.obtain_consent(ask, before_cell=True)
         for job in jobs:
-            guarding.set_at_exit(job.symbols[0], job, args.prefix or "")
+            guard.set_at_exit(job.symbols[0], job, args.prefix or "")
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id begins with {args.prefix}"
         print(
             f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. {which} are "
@@ -301,8 +304,8 @@ def ask_if_possible() -> Ask | None:
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics and the display of our frames."""
-    from nbext import completion
-    from nbext import display as tables
+    from nbext.frames import columns as tables
+    from nbext.notebook import completion
 
     try:
         magics = NBExt(shell)
@@ -318,8 +321,8 @@ def load(shell: InteractiveShell) -> None:
 
 def unload(shell: InteractiveShell) -> None:
     """Take everything back that `load` put into the shell, and close the connections."""
-    from nbext import completion
-    from nbext import display as tables
+    from nbext.frames import columns as tables
+    from nbext.notebook import completion
 
     manager = shell.magics_manager
     magics = manager.registry.pop("NBExt", None)
@@ -331,7 +334,7 @@ def unload(shell: InteractiveShell) -> None:
     tables.unregister(shell)
     completion.unregister(shell)
     profiles.select(None)
-    for name, end in (("clients", "close"), ("record", "close"), ("cancel", "forget")):
+    for name, end in (("session", "close"), ("cancel.recording", "close"), ("cancel.job", "forget")):
         if (module := sys.modules.get(f"nbext.{name}")) is not None:
             getattr(module, end)()
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nbext.rows import Row
-    from nbext.spot import SpotClient
+    from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 _FEW = 3
 

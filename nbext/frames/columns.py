@@ -141,9 +141,9 @@ def unregister(shell: InteractiveShell) -> None:
 
 def is_ours(frame: DataFrame) -> bool:
     """Whether a frame has all 24 columns in their dtypes, whatever rows were taken out of it or put in order."""
-    from nbext import frames
+    from nbext.frames import build
 
-    return frame.columns.is_unique and frames.is_frame(frame)
+    return frame.columns.is_unique and build.is_frame(frame)
 
 
 def readable(frame: DataFrame) -> DataFrame:

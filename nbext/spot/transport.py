@@ -39,10 +39,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
-from nbext.causes import BUNDLES, LateError, explain, require_bundle, set_up
 from nbext.credentials import Secret
-from nbext.dialing import dial, look_up, within
 from nbext.signals import from_a_signal
+from nbext.spot.causes import BUNDLES, LateError, explain, require_bundle, set_up
+from nbext.spot.dialing import dial, look_up, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

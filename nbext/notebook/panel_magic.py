@@ -11,7 +11,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbext.panel import CancelPanel
+    from nbext.notebook.panel import CancelPanel
 
 
 @magics_class
@@ -44,7 +44,7 @@ class PanelMagics(Magics):
             raise UsageError("--profile is blank; nothing was sent. Name one, or leave it out.")
         if type(self.shell).__name__ == "TerminalInteractiveShell":
             raise UsageError("%cancel_panel needs a notebook. Here, take %open_orders and %cancel_all.")
-        from nbext.panel import CancelPanel
+        from nbext.notebook.panel import CancelPanel
 
         if args.symbol in self._panels:  # a cell that is run again shows its new panel only
             self._panels.pop(args.symbol).close()

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from nbext.cancel.reads import read_list
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.reads import read_list
-from nbext.rows import from_open_orders, identity
+from nbext.orders import from_open_orders, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nbext.rows import Row
-    from nbext.spot import SpotClient
+    from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 CANCEL_ALL = "/api/v3/openOrders"
 

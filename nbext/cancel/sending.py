@@ -17,8 +17,8 @@ from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nbext.select import Target
-    from nbext.spot import SpotClient
+    from nbext.cancel.selection import Target
+    from nbext.spot.client import SpotClient
 
 WIDTH = 8
 """So many requests are under way at most."""

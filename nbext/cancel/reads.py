@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import RateLimitedError, RejectedError
-from nbext.rows import plain, with_keys
+from nbext.orders import plain, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbext.spot import SpotClient
+    from nbext.spot.client import SpotClient
 
 MAX_WAIT = 10.0
 _SHORTEST_WAIT = 1.0

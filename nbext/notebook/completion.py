@@ -40,7 +40,7 @@ def register(shell: InteractiveShell) -> None:
     """Have the magics of ours completed in this shell."""
     unregister(shell)
 
-    @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator] # it has no types
+    @context_matcher(identifier=_IDENTIFIER, priority=100)
     def match(context: CompletionContext) -> SimpleMatcherResult:
         return complete(shell, context.text_until_cursor)
 
@@ -143,7 +143,7 @@ def _profiles() -> list[str]:
 
 def _symbols_met() -> set[str]:
     """Give the symbols that calls have met, in loops and functions, too; none where nothing has been called."""
-    called = sys.modules.get("nbext.cancel")
+    called = sys.modules.get("nbext.cancel.job")
     met: set[str] = called.symbols_met if called else set()
     return {symbol for symbol in met if _SYMBOL.fullmatch(symbol)}
 

@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from nbext.answers import of_the_engine
+from nbext.cancel.reads import read, read_list
 from nbext.errors import NbextError, NotSentError, RateLimitedError, RejectedError
-from nbext.reads import read, read_list
-from nbext.rows import (
+from nbext.orders import (
     FINAL,
     Row,
     as_reported,
@@ -39,12 +38,13 @@ from nbext.rows import (
     outcome,
     plain,
 )
+from nbext.spot.answers import of_the_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nbext.send import Sent
-    from nbext.spot import SpotClient
+    from nbext.cancel.sending import Sent
+    from nbext.spot.client import SpotClient
 
 # What a cancel can have left behind; an order that was not seen before and FILLED may have nothing to do with it.
 _CANCELED = frozenset({"CANCELED", "EXPIRED"})

@@ -8,17 +8,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nbext import journal, wording
+from nbext import journal, messages
 from nbext.errors import NbextError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.rows import Row
-    from nbext.select import Target
-    from nbext.send import Sent
-    from nbext.settle import Limits
-    from nbext.spot import SpotClient
+    from nbext.cancel.reconciliation import Limits
+    from nbext.cancel.selection import Target
+    from nbext.cancel.sending import Sent
+    from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 _journals: dict[str, journal.Journal] = {}
 _reported: list[bool] = []
@@ -134,7 +134,7 @@ class Record:
                 if number:
                     have = "has" if number == 1 else "have"
                     say(
-                        f"{wording.count(number, 'earlier cancel')} {have} no recorded outcome: "
+                        f"{messages.count(number, 'earlier cancel')} {have} no recorded outcome: "
                         "see %cancel_log, or run %cancel_log --reconcile."
                     )
 

@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 from ipywidgets import HTML, Button, Checkbox, Combobox, HBox, IntProgress, Layout, SelectMultiple, Text, VBox
 
-from nbext import cancel, clients, display, log, panel_parts, select, wording
-from nbext.arguments import parse_symbol
-from nbext.arming import Arming, Trigger
+from nbext import messages, session
+from nbext.cancel import job as cancel
+from nbext.cancel import selection, unfinished
 from nbext.errors import NbextError
+from nbext.frames import columns
+from nbext.notebook import panel_view
+from nbext.notebook.clicks import Arming, Trigger
+from nbext.notebook.workers import workers
+from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
-from nbext.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,10 +36,10 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.cancel import Confirm
-    from nbext.rows import Row
-    from nbext.select import Look
-    from nbext.spot import SpotClient
+    from nbext.cancel.job import Confirm
+    from nbext.cancel.selection import Look
+    from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 ARMED = 5.0
 """Seconds for which a first click arms a button."""
@@ -86,7 +90,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         confirm: Callable[[], Confirm] = lambda: "live",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = clients.given(client, profile)
+        self._client = session.given(client, profile)
         symbol = "".join(_symbols_of(symbol))
         self._confirm = confirm
         self._trigger = Trigger(clock)
@@ -132,9 +136,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         )
         self.refresh_button = Button(description="Refresh", tooltip="Read again what is open")
         self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
-        self.ladder = panel_parts.ladder_switch()
+        self.ladder = panel_view.ladder_switch()
         self.reading = HTML(layout=Layout(width="auto"))
-        self.table = panel_parts.orders_table()
+        self.table = panel_view.orders_table()
         self._has_rows_to_click = not isinstance(self.table, HTML)
         self.orders = SelectMultiple(
             description="Select", rows=1, style=wide, layout=Layout(width="auto"), tooltip="Orders to cancel"
@@ -173,23 +177,25 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self.result,
             self.picture,
             self.calls,
-            *panel_parts.key_guards(),
+            *panel_view.key_guards(),
         ]
 
     def _show_badge(self) -> None:
         """Say which exchange it is now: a local one may have ended."""
-        kind, word, meaning = panel_parts.exchange(self._client)
+        kind, word, meaning = panel_view.exchange(self._client)
         where = f"{escape(self._client.profile)}, {escape(self._client.host)}"
         self.badge.value = (
-            f'{panel_parts.STYLE}<div class="nbext-badge nbext-{kind}"><b>{word}</b>{meaning} &nbsp;[{where}]</div>'
+            f'{panel_view.STYLE}<div class="nbext-badge nbext-{kind}"><b>{word}</b>{meaning} &nbsp;[{where}]</div>'
         )
 
     def __repr__(self) -> str:
-        return f"<CancelPanel {wording.subject(self._symbols)} {wording.place(self._client)}>"
+        return f"<CancelPanel {messages.subject(self._symbols)} {messages.place(self._client)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as in ipywidgets
         bundle = super()._repr_mimebundle_(**kwargs)
-        said = f"The panel for {wording.subject(self._symbols)} {wording.place(self._client)} lives in a running kernel"
+        said = (
+            f"The panel for {messages.subject(self._symbols)} {messages.place(self._client)} lives in a running kernel"
+        )
         bundle["text/html"] = f"<p>{escape(said)}: run %cancel_panel again.</p>"
         return bundle
 
@@ -205,7 +211,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._cell_ends)):
                 with suppress(ValueError):
                     shell.events.unregister(event, hook)
-        parts = panel_parts.parts(self)
+        parts = panel_view.parts(self)
         super().close()
         for part in parts:
             part.close()
@@ -242,12 +248,12 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         try:
             wanted = _symbols_of(symbol)
             # The first look goes over all symbols, so that there is something to suggest.
-            seen = select.look(self._client, wanted if self._surveyed else ())
+            seen = selection.look(self._client, wanted if self._surveyed else ())
             self._surveyed = True
         except NbextError as error:
             stale = f" The table is as of {self._read_at}." if self._read_at else ""
             if symbol == self.symbol.value and began >= self._fresh_from:
-                self.reading.value = panel_parts.note("error", f"{type(error).__name__}: {error}{stale}", alert=True)
+                self.reading.value = panel_view.note("error", f"{type(error).__name__}: {error}{stale}", alert=True)
             return False
         finally:
             with self._state:
@@ -265,7 +271,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self.picture.value = ""
             return
         with self._easel:
-            picture = panel_parts.picture(self._rows, self._just_gone, self._client)
+            picture = panel_view.picture(self._rows, self._just_gone, self._client)
             self.picture.value = picture if self.ladder.value else ""
 
     def _show(self, seen: Look, wanted: Sequence[str]) -> None:
@@ -274,9 +280,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self.symbol.options = tuple(known)
         rows = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
         self._read_at = time.strftime("%H:%M:%S")
-        said = f"{wording.count(len(rows), 'open order')}{wording.kinds(rows)}" if rows else "nothing is open"
-        self.reading.value = panel_parts.note("info", f"{wording.subject(wanted)}: {said}, read at {self._read_at}")
-        units = panel_parts.units(rows)
+        said = f"{messages.count(len(rows), 'open order')}{messages.kinds(rows)}" if rows else "nothing is open"
+        self.reading.value = panel_view.note("info", f"{messages.subject(wanted)}: {said}, read at {self._read_at}")
+        units = panel_view.units(rows)
         rows = [row for legs in units.values() for row in legs]
         if rows == self._rows and self.orders.options:
             return  # a table that stays as it was keeps its place and its sorting
@@ -284,7 +290,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._rows = rows
         self._drawing = True
         try:
-            self.orders.options = [(panel_parts.describe(unit, legs), unit) for unit, legs in units.items()]
+            self.orders.options = [(panel_view.describe(unit, legs), unit) for unit, legs in units.items()]
             self.orders.rows = min(max(len(units), 1), _LINES)
             self.orders.value = kept
             self.orders.layout.display = self.table.layout.display = None if rows else "none"
@@ -294,19 +300,19 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._disarm_unless_meant()
         self._label()
 
-    def _fill(self, kept: Sequence[panel_parts.Unit]) -> None:
-        cells = [panel_parts.cells(row) for row in self._rows]
+    def _fill(self, kept: Sequence[panel_view.Unit]) -> None:
+        cells = [panel_view.cells(row) for row in self._rows]
         if not self._has_rows_to_click:
-            self.table.value = panel_parts.table_html(cells, "Open orders") if cells else ""
+            self.table.value = panel_view.table_html(cells, "Open orders") if cells else ""
             return
         import pandas as pd
 
-        frame = pd.DataFrame(cells, columns=list(panel_parts.COLUMNS.values()), dtype="str")
+        frame = pd.DataFrame(cells, columns=list(panel_view.COLUMNS.values()), dtype="str")
         self.table.update(frame, selected_rows=[])  # a selection beyond the last row would raise
         self.table.selected_rows = self._places(kept)
 
-    def _places(self, units: Sequence[panel_parts.Unit]) -> list[int]:
-        return [place for place, row in enumerate(self._rows) if panel_parts.unit_of(row) in units]
+    def _places(self, units: Sequence[panel_view.Unit]) -> list[int]:
+        return [place for place, row in enumerate(self._rows) if panel_view.unit_of(row) in units]
 
     def _rows_clicked(self, change: Mapping[str, Any]) -> None:
         """Take over what the mouse chose; a click on one leg of a list means the list."""
@@ -318,7 +324,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             if before == after:
                 return
             added, removed = (
-                {panel_parts.unit_of(self._rows[place]) for place in places}
+                {panel_view.unit_of(self._rows[place]) for place in places}
                 for places in (after - before, before - after)
             )
             chosen = (set(self.orders.value) | added) - (removed - added)
@@ -357,7 +363,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
     def _keep_reading(self, stop: threading.Event) -> None:
         """Read again and again, with a small share of the weight that the exchange grants; an error ends it."""
         while True:
-            pause = panel_parts.pause(self._client, everything=not self.symbol.value, price=self.ladder.value)
+            pause = panel_view.pause(self._client, everything=not self.symbol.value, price=self.ladder.value)
             self.auto_refresh.description = f"Auto-refresh, every {pause:.0f} s"
             if stop.wait(pause):
                 return
@@ -396,7 +402,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         rows = [
             row
             for row in self._rows
-            if (row.order.get("symbol") in symbols if everything else panel_parts.unit_of(row) in chosen)
+            if (row.order.get("symbol") in symbols if everything else panel_view.unit_of(row) in chosen)
         ]
         try:
             job = cancel.Job(
@@ -411,14 +417,14 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             return
         self._job = job
         asks = job.must_ask(yes=False, confirm=self._confirm())
-        count = wording.count(len(rows), "open order")
+        count = messages.count(len(rows), "open order")
         button.description = f"{'Type the number, then click' if asks else 'Click again'} to cancel {count}"
         button.button_style = "danger"
         self.number.layout.display = None if asks else "none"
         lasts = ARMED_LIVE if asks else ARMED
         how = f"{f'Type {len(rows)} and click' if asks else 'Click'} again within {lasts:.0f} s"
         labels = None if everything else [label for label, unit in self.orders.options if unit in chosen]
-        self._tell("armed", panel_parts.invitation(rows, labels, job, self._client, how))
+        self._tell("armed", panel_view.invitation(rows, labels, job, self._client, how))
         self._expire_later(self._trigger.arm(self._meant(button), lasts))
 
     def _expire_later(self, armed: Arming) -> None:
@@ -453,7 +459,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _label(self) -> None:
         """Say on the buttons what they cancel, and open only those that have something to cancel."""
-        symbol, chosen = wording.subject(self._symbols), len(self.orders.value)
+        symbol, chosen = messages.subject(self._symbols), len(self.orders.value)
         if self._job is None:
             self.cancel_selected.description = f"Cancel selected ({chosen})" if chosen else "Cancel selected"
             self.cancel_all.description = f"Cancel all on {symbol}" if self._symbols else "Cancel all: name a symbol"
@@ -488,8 +494,8 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
             self._fresh_from = time.monotonic()  # a look from before says nothing any more
-            self._just_gone = panel_parts.ended(self.frame)
-            self.result.value = "" if self.frame is None else panel_parts.scrolling(display.as_html(self.frame))
+            self._just_gone = panel_view.ended(self.frame)
+            self.result.value = "" if self.frame is None else panel_view.scrolling(columns.as_html(self.frame))
             self.progress.layout.display = "none"
             self._working.release()
             with self._state:
@@ -507,16 +513,16 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self.progress.description = f"Requests {done} of {total}"
 
     def _tell(self, kind: str, *lines: str) -> None:
-        self.message.value = panel_parts.note(kind, *lines, alert=kind in {"armed", "error"})
+        self.message.value = panel_view.note(kind, *lines, alert=kind in {"armed", "error"})
 
     def _show_calls(self) -> None:
         """Show the last calls of the journal."""
         try:
-            calls = log.cancel_log(_CALLS)
+            calls = unfinished.cancel_log(_CALLS)
         except NbextError as error:
-            self.calls.value = panel_parts.note("error", f"{type(error).__name__}: {error}")
+            self.calls.value = panel_view.note("error", f"{type(error).__name__}: {error}")
             return
-        self.calls.value = panel_parts.calls_html(calls)
+        self.calls.value = panel_view.calls_html(calls)
 
     def _cell_begins(self, _: object) -> None:
         self._trigger.cell_begins()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.cancel import Ask, Confirm, Job
+    from nbext.cancel.job import Ask, Confirm, Job
 
 
 class Guard:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from nbext import profiles
 from nbext.credentials import sealed
 from nbext.errors import ConfigurationError
-from nbext.spot import SpotClient
+from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
     import os

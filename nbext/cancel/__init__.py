@@ -1,0 +1,1 @@
+"""The main job, stage by stage: select, consent, record, send, reconcile, report."""

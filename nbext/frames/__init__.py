@@ -1,0 +1,1 @@
+"""Orders in, one DataFrame out, and how it looks. No I/O."""

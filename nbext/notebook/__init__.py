@@ -1,0 +1,1 @@
+"""The faces: magics, panel, completion, and how frames are shown."""
