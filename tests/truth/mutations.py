@@ -48,7 +48,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A1 ids",
         "a reconciled row has the cancel's id as the order's own",
-        "settle.py",
+        "cancel/reconciliation.py",
         "told = as_reported(order, known.order)",
         'told = {**order, "origClientOrderId": order.get("clientOrderId")}',
         "has origClientOrderId",
@@ -56,7 +56,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A1 lists",
         "a reconciled row has its list as the look had shown it",
-        "rows.py",
+        "orders.py",
         "return {name: value for name, value in order_list.items() if name not in _PASSING_OF_LISTS}",
         "return dict(order_list)",
         "has (listStatusType|listOrderStatus)",
@@ -64,7 +64,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A2",
         "a row repeats the look, once an answer has put it in doubt",
-        "settle.py",
+        "cancel/reconciliation.py",
         "_Known({**bare.order, **executed}, bare.order_list)",
         '_Known({**row.order, **executed}, bare.order_list, "open")',
         "is said to be open",
@@ -72,7 +72,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A3 interim",
         "102 and 103 are taken for the final answer",
-        "wire.py",
+        "spot/transport.py",
         "if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:",
         "if status != HTTPStatus.CONTINUE:",
         "proxy_interim.*(was reported, and has no row|is written down|lacks|has \\d+ rows)",
@@ -80,7 +80,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A3 request",
         "an answer about something else is believed",
-        "spot.py",
+        "spot/client.py",
         "if answer.status == HTTPStatus.OK and (astray",
         "if answer.status == HTTPStatus.IM_USED and (astray",
         "proxy_(foreign|previous)_reply.*(there is no such order|has \\d+ rows|is on none of|is said to be)",
@@ -88,7 +88,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A3 status",
         "a body that contradicts its status is not noticed",
-        "spot.py",
+        "spot/client.py",
         "if answers.contradicts_status(status, document, code):",
         "if status == HTTPStatus.IM_USED and answers.contradicts_status(status, document, code):",
         "proxy_(report_refused|error_200).*(by this call|is said to be|and the call has canceled it|sent again)",
@@ -96,7 +96,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A4",
         "a forked child goes on with its parent's connections",
-        "wire.py",
+        "spot/transport.py",
         "    _handshakes = _Handshakes()\n    _call.abandon()\n",
         "    _handshakes = _Handshakes()\n    return\n",
         "fork.*(has a row, and is on none of|was reported, and has no row|is written down)",
@@ -104,7 +104,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A5",
         "Retry-After: 0 means at once",
-        "answers.py",
+        "spot/answers.py",
         "SHORTEST_WAIT = 1.0",
         "SHORTEST_WAIT = 0.0",
         "after HTTP 4(29|18)|sent [0-9]+ times",
@@ -112,7 +112,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A6",
         "only an interrupt ends the sending",
-        "cancel.py",
+        "cancel/job.py",
         "except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out",
         "except KeyboardInterrupt as error:  # one way out",
         "(Alarm|Callback): .*(there is no frame|was sent .* after the end)",
@@ -120,7 +120,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A7",
         "an order that a read lists twice is sent for twice",
-        "reads.py",
+        "cancel/reads.py",
         "told[ids if known else number] = whole",
         "told[number] = whole",
         "proxy_lists_twice.*(sent again|has [0-9]+ rows)",
