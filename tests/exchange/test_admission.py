@@ -125,13 +125,13 @@ def test_documented_hmac_vectors_pass(admission: Admission, payload: str, signat
     ],
 )
 def test_signatures_over_other_bytes_are_refused(admission: Admission, signature: str) -> None:
-    """A signature over unencoded text, over lower-case escapes, or over nothing at all is refused."""
+    """A signature over unencoded text, lower-case escapes, or nothing is refused."""
     answer = refused(admission, "order", f"{WIDE}&signature={signature}")
     assert answer == (-1022, "Signature for this request is not valid.")
 
 
 def test_lower_case_escapes_pass_when_they_are_what_was_sent(admission: Admission) -> None:
-    """The very bytes sent are what is verified."""
+    """Exactly the bytes that were sent are verified."""
     payload = WIDE.replace("%EF%BC", "%ef%bc")
     wide = admit(
         admission, "order", f"{payload}&signature=a6437db89051521c0310ac04ab760d68da896c146d72eed37dbe7ec5ed3cd114"
@@ -199,7 +199,7 @@ def test_rsa_signatures_pass_with_pkcs1_only(admission: Admission) -> None:
 
 
 def test_keys_are_checked_by_form_then_by_knowledge(admission: Admission) -> None:
-    """A missing or misshapen key is -2014, an unknown one -2015, and so is one that may not trade."""
+    """A missing or malformed key is -2014; an unknown one, or one that may not trade, is -2015."""
     query = signed(CANCEL_ALL)
     for key in ("", "short", "e\u0301" * 32):
         assert refused(admission, "cancelAll", query, api_key=key) == (-2014, "API-key format invalid.")
@@ -233,7 +233,7 @@ def test_receive_window_has_three_decimals(admission: Admission, clock: HandCloc
 
 
 def test_age_is_checked_again_before_the_engine(admission: Admission, clock: HandClock) -> None:
-    """A request that grew too old on its way to the engine is refused."""
+    """A request that is too old when it reaches the engine is refused."""
     call = admit(admission, "cancelAll", signed(CANCEL_ALL))
     clock.milliseconds = STAMP + 5000
     admission.check_departure(call)
@@ -299,7 +299,7 @@ def test_mandatory_parameters(admission: Admission, name: str, how: str) -> None
 
 @pytest.mark.parametrize("symbol", ["btcusdt", "BTCUSDT%20", "BTC/USDT", "%FF", "A" * 51, "%ZZ"])
 def test_symbols_with_illegal_characters(admission: Admission, symbol: str) -> None:
-    """A symbol that breaks the pattern is -1100, with the pattern in the text."""
+    """A symbol that does not match the pattern is -1100, and the text quotes the pattern."""
     answer = refused(admission, "cancelAll", signed(f"symbol={symbol}&timestamp={STAMP}"))
     legal = r"^[\w\-._&&[^a-z]]{1,50}$"
     assert answer == (-1100, f"Illegal characters found in parameter 'symbol'; legal range is '{legal}'.")
@@ -350,7 +350,7 @@ def test_body_of_a_get_is_ignored(admission: Admission) -> None:
 
 
 def test_a_body_that_is_no_form_brings_no_parameters(admission: Admission) -> None:
-    """Parameters in a JSON body were not sent."""
+    """Parameters in a JSON body do not count as sent."""
     headers = {"Content-Type": "application/json"}
     assert refused(admission, "cancelAll", "", signed(CANCEL_ALL), headers=headers)[0] == -1102
 
@@ -372,7 +372,7 @@ def test_weights_by_parameters(admission: Admission) -> None:
 
 
 def test_weight_limit_counts_by_the_minute_of_the_clock(admission: Admission, clock: HandClock) -> None:
-    """Over the limit a refusal names the seconds to the end of the minute, and opens again with the next."""
+    """Over the limit a refusal gives the seconds to the end of the minute; the next minute starts at zero."""
     clock.milliseconds = STAMP // 60_000 * 60_000 + 45_500
     admission.limits = RequestLimits(weight=40)
     admit(admission, "exchangeInfo")

@@ -49,7 +49,7 @@ def test_an_exchange_says_what_it_speaks() -> None:
     ],
 )
 def test_a_program_refuses_what_is_no_dialect(setting: str, says: str) -> None:
-    """The command line names what it could have been."""
+    """The command line names the valid choices."""
     command = [sys.executable, "-m", "nbext.exchange", "--dialect", setting]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2

@@ -111,7 +111,7 @@ def mismatch(stage: Stage) -> object:
 
 
 def neither_id(stage: Stage) -> object:
-    """Cancel and ask without saying what."""
+    """Cancel and query without any id."""
     told = [stage.ask(method, path, symbol=SYMBOL) for method in ("DELETE", "GET") for path in (ORDER,)]
     return [each[0] for each in (*told, stage.ask("DELETE", LIST, symbol=SYMBOL), stage.ask("GET", LIST))]
 
@@ -122,7 +122,7 @@ def unknown_list_query(stage: Stage) -> object:
 
 
 def lower_case(stage: Stage) -> object:
-    """Spell a symbol wrongly."""
+    """Send a symbol in lower case."""
     return stage.ask("GET", OPEN, symbol="btcusdt")[0]
 
 
@@ -139,7 +139,7 @@ def closed(stage: Stage) -> object:
 
 
 def refusal_status(stage: Stage) -> object:
-    """Be refused by the engine, and before."""
+    """Be refused by the engine, and before it."""
     calls = ({"symbol": SYMBOL, "orderId": 7}, {"symbol": "NOSUCH", "orderId": 7})
     return [stage.client.signed("DELETE", ORDER, headers=None, **params).status for params in calls]
 
@@ -150,7 +150,7 @@ def bad_key(stage: Stage) -> object:
 
 
 def server_errors(stage: Stage) -> object:
-    """Meet three faults on the other side."""
+    """Meet three faults on the exchange's side."""
     statuses = []
     for code in (-1000, -1007, -1008):
         stage.exchange.faults.fail("GET", "openOrders", code=code)
@@ -159,14 +159,14 @@ def server_errors(stage: Stage) -> object:
 
 
 def from_id_and_times(stage: Stage) -> object:
-    """Send what excludes each other."""
+    """Send parameters that exclude each other."""
     stage.order_list("oco")
     told = stage.ask("GET", "/api/v3/allOrderList", fromId=10**9, startTime=1)
     return or_code(told, len(told))
 
 
 def own_trade(stage: Stage) -> object:
-    """Sell to oneself without naming a mode: the statuses of bid and offer."""
+    """Sell to oneself without a mode: the statuses of bid and offer."""
     told = stage.client.public("/api/v3/exchangeInfo", symbol=SYMBOL).body["symbols"][0]
     bid = stage.client.limit("BUY", "60000").body["orderId"]
     offer = stage.client.limit("SELL", "60000").body["orderId"]
@@ -181,7 +181,7 @@ def trailing_start(stage: Stage) -> object:
 
 
 def trigger_sequence(stage: Stage) -> object:
-    """Trigger two stops by one trade: which one is filled at the better price."""
+    """Trigger two stops with one trade, and return which is filled at the better price."""
     orders = [
         stage.exchange.place(SYMBOL, "SELL", "STOP_LOSS", quantity="1.5", stopPrice="59000")["orderId"]
         for _ in range(2)
@@ -192,7 +192,7 @@ def trigger_sequence(stage: Stage) -> object:
 
 
 def iceberg_refill(stage: Stage) -> object:
-    """Fill an iceberg's visible part and some more: what the order behind it gets."""
+    """Fill an iceberg's visible part and a little more, and return what the order behind it gets."""
     stage.client.limit("BUY", "60000", "0.3", icebergQty="0.1")
     behind = stage.client.limit("BUY", "60000", "0.1").body["orderId"]
     best = {"timeInForce": "IOC", "quantity": "0.2", "price": "60000"}
@@ -207,7 +207,7 @@ def closed_placement(stage: Stage) -> object:
 
 
 def list_response(stage: Stage) -> object:
-    """Return what the reply to a list tells of its legs."""
+    """Return what the reply to a list contains for its legs."""
     legs = stage.ask("POST", f"{LIST}/oco", symbol=SYMBOL, **OCO)["orderReports"]
     return ["status" in legs[0], "fills" in legs[0]]
 
@@ -308,7 +308,7 @@ def row_order(stage: Stage) -> object:
 
 
 def list_time(stage: Stage) -> object:
-    """Return which time a canceled list bears."""
+    """Return which time a canceled list has."""
     placed = stage.order_list("oco")["transactionTime"]
     stage.advance(1)
     row = stage.cancel_all()[0]
@@ -353,7 +353,7 @@ def duplicates(stage: Stage) -> object:
 
 
 def list_form(stage: Stage) -> object:
-    """Cancel a list; return where the own id stands, and whether its old id finds it."""
+    """Cancel a list; return which field has the own id, and whether its old id finds it."""
     own = stage.order_list("oco")["orders"][0]["clientOrderId"]
     leg = stage.cancel_all()[0]["orderReports"][0]
     found = stage.ask("GET", LIST, origClientOrderId="oco")
@@ -410,7 +410,7 @@ def decimals(stage: Stage) -> object:
 
 
 def ids(stage: Stage) -> object:
-    """Return whether ids begin low."""
+    """Return whether ids start low."""
     # Without ids of one's own: those go with numbers that were never given out.
     order_id = stage.client.limit("BUY", "50000").body["orderId"]
     told = stage.exchange.place_list("oco", SYMBOL, **LISTS["oco"])
@@ -443,7 +443,7 @@ def pending_listed(stage: Stage) -> object:
 
 
 def released_time(stage: Stage) -> object:
-    """Return whether a released leg bears the time of its release."""
+    """Return whether a released leg has the time of its release."""
     stage.order_list("oto")
     stage.advance(5)
     stage.exchange.set_price(SYMBOL, 57_500)
@@ -470,7 +470,7 @@ def list_expiry_reason(stage: Stage) -> object:
 
 
 def exchange_filters(stage: Stage) -> object:
-    """Return whether the exchange's filters are told."""
+    """Return whether the exchange's filters are listed."""
     return bool(stage.client.public("/api/v3/exchangeInfo").body["exchangeFilters"])
 
 
@@ -632,7 +632,7 @@ SCENES: dict[str, tuple[Callable[[Stage], object], Mapping[Any, object]]] = {
     ("name", "value"), [(name, value) for name, (_, expected) in SCENES.items() for value in expected]
 )
 def test_each_value_makes_its_difference(client: Client, exchange: LocalExchange, name: str, value: str | int) -> None:
-    """The scene of a field ends as this value has it."""
+    """The scene of a field has the result of this value."""
     choice: dict[str, Any] = {name: value}
     exchange.reset(dialect=Dialect(**choice))
     exchange.set_price(SYMBOL, 60_000)
@@ -649,7 +649,7 @@ def test_no_value_is_left_out() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_mixture_of_values_is_served(client: Client, exchange: LocalExchange, seed: int) -> None:
-    """Whatever is drawn for all fields at once: no call meets an error of the exchange, and nothing stays locked."""
+    """Whatever the values of all fields: no call causes an error in the exchange, and nothing stays locked."""
     chance = Random(seed)  # noqa: S311 - no secret
     exchange.reset(dialect=Dialect(**{each.name: chance.choice(each.metadata["values"]) for each in fields(Dialect)}))
     exchange.seed_orders()

@@ -33,7 +33,7 @@ def control(client: Client, method: str, name: str, /, **params: object) -> Any:
 def test_lost_answers(
     exchange: LocalExchange, client: Client, reset: bool, error: type[Exception], executed: bool
 ) -> None:
-    """The connection is closed or reset without a word; the engine has or has not carried the cancel out."""
+    """The connection is closed or reset without an answer; the engine has or has not executed the cancel."""
     client.limit("BUY", 50000)
     exchange.faults.lose_answer("DELETE", OPEN_ORDERS, after_executing=executed, reset=reset)
     with pytest.raises(error) as caught:
@@ -47,7 +47,7 @@ def test_lost_answers(
 @pytest.mark.parametrize(("code", "status"), [(-1000, 500), (-1001, 500), (-1006, 500), (-1007, 504), (-1008, 503)])
 @pytest.mark.parametrize("executed", [True, False])
 def test_unknown_outcomes(exchange: LocalExchange, client: Client, code: int, status: int, executed: bool) -> None:
-    """A 5XX has its documented code and says nothing about whether the request was carried out."""
+    """A 5XX has its documented code, and does not say whether the request was executed."""
     client.limit("BUY", 50000)
     exchange.faults.fail("DELETE", "openOrders", code=code, after_executing=executed)
     answer = client.cancel_all()
@@ -60,7 +60,7 @@ def test_unknown_outcomes(exchange: LocalExchange, client: Client, code: int, st
 def test_any_status_and_body_can_take_the_place_of_an_answer(
     exchange: LocalExchange, client: Client, body: str
 ) -> None:
-    """A gateway's 599 with an empty or an HTML body, while the orders are gone."""
+    """A gateway's 599 with an empty or an HTML body, while the orders are canceled."""
     client.limit("BUY", 50000)
     exchange.faults.fail("DELETE", "openOrders", status=599, body=body)
     answer = client.cancel_all()
@@ -68,7 +68,7 @@ def test_any_status_and_body_can_take_the_place_of_an_answer(
 
 
 def test_late_answers_do_not_hold_up_others(exchange: LocalExchange, client: Client) -> None:
-    """While one answer is on its way, others are served and the book changes."""
+    """While one answer is delayed, others are served and the book changes."""
     client.limit("BUY", 50000)
     exchange.faults.answer_late("DELETE", "openOrders", seconds=1)
     answers = []
@@ -120,7 +120,7 @@ def test_nothing_late_outlives_a_reset(exchange: LocalExchange, client: Client) 
 
 
 def test_late_executions_meet_the_third_timing_check(exchange: LocalExchange, client: Client) -> None:
-    """What has outlived its window on the way is -1021, and counts when it is a placement."""
+    """A request whose window ends on the way is -1021, and counts if it is a placement."""
     exchange.faults.execute_late("*", "*", seconds=0.3, times=2)
     client.limit("BUY", 50000, recvWindow=10000)
     late = client.limit("BUY", 50000, recvWindow=200)
@@ -131,7 +131,7 @@ def test_late_executions_meet_the_third_timing_check(exchange: LocalExchange, cl
 
 
 def test_truncated_bodies(exchange: LocalExchange, client: Client) -> None:
-    """The head promises the whole body; a part of it comes; the orders are gone."""
+    """The head promises the whole body, a part of it comes, and the orders are canceled."""
     client.limit("BUY", 50000)
     exchange.faults.truncate("DELETE", "openOrders", size=17)
     with pytest.raises(http.client.IncompleteRead) as caught:
@@ -141,7 +141,7 @@ def test_truncated_bodies(exchange: LocalExchange, client: Client) -> None:
 
 
 def test_dripping_bodies(exchange: LocalExchange, client: Client) -> None:
-    """A body comes in pieces, slowly, and whole in the end."""
+    """A body comes slowly, in pieces, and complete in the end."""
     exchange.faults.drip("GET", "time", seconds=0.05, size=8)
     begun = time.monotonic()
     assert "serverTime" in client.public("/api/v3/time").body
@@ -149,7 +149,7 @@ def test_dripping_bodies(exchange: LocalExchange, client: Client) -> None:
 
 
 def test_firewalls_quote_what_they_block(exchange: LocalExchange, client: Client) -> None:
-    """403 with HTML; with echo, signature and key stand in it; nothing is carried out."""
+    """403 with HTML, quoting signature and key with echo; nothing is executed."""
     client.limit("BUY", 50000)
     exchange.faults.firewall("DELETE", "openOrders")
     plain = client.cancel_all()
@@ -221,7 +221,7 @@ def test_faults_that_make_no_sense(exchange: LocalExchange, kind: str, options: 
 
 
 def test_a_hundred_faults_are_enough(exchange: LocalExchange) -> None:
-    """Faults that wait are bounded, and so are lag and skew."""
+    """The number of waiting faults is bounded, and so are lag and skew."""
     for _ in range(100):
         exchange.faults.limit()
     with pytest.raises(ValueError, match="clear"):
@@ -234,7 +234,7 @@ def test_a_hundred_faults_are_enough(exchange: LocalExchange) -> None:
 
 @pytest.mark.parametrize("skew", [90, -90])
 def test_a_skewed_clock(exchange: LocalExchange, client: Client, skew: float) -> None:
-    """Stamps of a right clock are refused, and every time in a reply is off."""
+    """Timestamps of a correct clock are refused, and every time in a reply is off."""
     exchange.faults.skew = skew
     assert client.limit("BUY", 50000).refusal[0] == -1021
     stamp = client.public("/api/v3/time").body["serverTime"]
@@ -246,7 +246,7 @@ def test_a_skewed_clock(exchange: LocalExchange, client: Client, skew: float) ->
 
 
 def test_lagging_queries(exchange: LocalExchange, client: Client) -> None:
-    """Queries show what was, all from the same moment; what was done before the lag is known; replies are live."""
+    """Queries show one earlier moment; what happened before the lag was set is known; other replies are current."""
     first = client.limit("BUY", 50000).body["orderId"]
     exchange.faults.lag = 20
     second = client.limit("BUY", 40000).body["orderId"]
@@ -411,7 +411,7 @@ def test_answers_about_something_else(exchange: LocalExchange, client: Client) -
 
 
 def test_bodies_that_contradict_their_status(exchange: LocalExchange, client: Client) -> None:
-    """A report under 404 or 429, though the orders are gone; a refusal under 200, though they are, or are not."""
+    """A report under 404 or 429, although the orders are canceled; a refusal under 200, whether they are or not."""
     for status in (400, 403, 404, 429):
         client.limit("BUY", 50000)
         exchange.faults.on("DELETE", "openOrders").answer_under(status)
@@ -428,7 +428,7 @@ def test_bodies_that_contradict_their_status(exchange: LocalExchange, client: Cl
 
 @pytest.mark.parametrize("answered", [True, False])
 def test_connections_that_are_dead(answered: bool) -> None:
-    """After an answer, or instead of one, nothing comes any more and nothing is closed, until the exchange stops."""
+    """After an answer, or instead of one, nothing more comes, and nothing is closed until the exchange stops."""
     with LocalExchange() as exchange:
         exchange.place("BTCUSDT", "BUY", "LIMIT", quantity="0.1", price="50000", timeInForce="GTC")
         exchange.faults.on("DELETE", "openOrders").go_dead(answered=answered)
@@ -449,7 +449,7 @@ def test_connections_that_are_dead(answered: bool) -> None:
 
 
 def test_clocks_jump(exchange: LocalExchange, client: Client) -> None:
-    """What a client has just measured is no longer true."""
+    """What a client has just measured no longer holds."""
     exchange.faults.on("GET", "time").jump(seconds=90)
     assert abs(client.public("/api/v3/time").body["serverTime"] - now()) < 2_000
     assert client.cancel_all().refusal[0] == -1021
@@ -486,7 +486,7 @@ def test_cancels_that_land_late(exchange: LocalExchange, client: Client, how: st
 
 
 def test_what_is_too_old_has_no_tail(exchange: LocalExchange, client: Client) -> None:
-    """A request that its recvWindow ends before the engine is not carried out later either; nor are queries late."""
+    """A request whose recvWindow ends before the engine is not executed later; queries are never late."""
     exchange.reset(dialect=Dialect(engine_tail=0.1))
     client.limit("BUY", 50000)
     exchange.faults.on("DELETE", times=1).fail(delay=0.3)
@@ -556,14 +556,14 @@ def test_every_kind_can_be_set_over_http(exchange: LocalExchange, client: Client
     ],
 )
 def test_backstage_refuses_nonsense(exchange: LocalExchange, client: Client, params: dict[str, Any], code: int) -> None:
-    """What cannot be meant is a refusal, never a 500, and changes nothing."""
+    """Impossible values are a refusal, never a 500, and change nothing."""
     answer = client.signed("POST", "/nbext/faults", headers=None, **params)
     assert (answer.status, answer.refusal[0]) == (400, code)
     assert (exchange.faults.pending(), exchange.faults.lag, exchange.faults.skew) == ([], 0, 0)
 
 
 def test_backstage_asks_for_the_key(exchange: LocalExchange, client: Client) -> None:
-    """Without key, with a wrong signature, with a key that may not trade or of another account nothing is told."""
+    """Nothing is told without a key, with a wrong signature, or with a key that may not trade or is not main's."""
     placed = client.limit("BUY", 50000).body["orderId"]
     asked = [("POST", "faults"), ("GET", "faults"), ("DELETE", "faults"), ("GET", "requests")]
     for method, path in asked:
@@ -587,7 +587,7 @@ def test_backstage_asks_for_the_key(exchange: LocalExchange, client: Client) -> 
 
 
 def test_stopping_does_not_wait_for_late_answers() -> None:
-    """An exchange that stops drops what it still owes."""
+    """An exchange that stops drops the answers it still owes."""
     exchange = LocalExchange().start()
     exchange.faults.answer_late("GET", "ping", seconds=60)
     exchange.faults.drip("GET", "time", seconds=60)

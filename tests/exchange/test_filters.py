@@ -27,7 +27,7 @@ def documented(name: str) -> dict[str, Any]:
 
 
 def ticket(**fields: Any) -> Ticket:  # noqa: ANN401 - whatever a ticket takes
-    """Make a ticket; amounts are given as text."""
+    """Return a ticket; amounts are given as text."""
     amounts = {"price", "quantity", "stop_price", "iceberg_quantity", "quote_quantity", "pegged_price"}
     values = {name: Decimal(value) if name in amounts else value for name, value in fields.items()}
     usual: dict[str, Any] = {"side": "BUY", "type": "LIMIT", "price": Decimal(100), "quantity": Decimal(1)}
@@ -84,7 +84,7 @@ CASES: list[tuple[str, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("name", "fields", "passes"), CASES)
 def test_rules_about_one_order(name: str, fields: dict[str, Any], passes: bool) -> None:
-    """A filter takes what its documented members allow, to the last tick, and no more."""
+    """A filter allows what its documented members say, to the last tick, and no more."""
     rule = documented(name)
     filters = Filters([rule])
     if passes:
@@ -96,7 +96,7 @@ def test_rules_about_one_order(name: str, fields: dict[str, Any], passes: bool) 
 
 
 def test_trailing_deltas_have_bounds_by_direction() -> None:
-    """Above holds for what triggers above the market, below for the others."""
+    """Above applies to orders that trigger above the market, below to the others."""
     rule = documented("trailing_delta") | {"minTrailingBelowDelta": 50}
     filters = Filters([rule])
     low = {"trailing_delta": 20}
@@ -123,7 +123,7 @@ def test_a_notional_may_apply_to_market_orders() -> None:
 
 
 def test_members_of_zero_are_off() -> None:
-    """A bound or a grid of zero does not bind."""
+    """A bound or a grid of zero is off."""
     rule = documented("price_filter") | {"minPrice": "0", "maxPrice": "0", "tickSize": "0"}
     Filters([rule]).check(ticket(price="123456789.12345678"), lambda _: REFERENCE)
 
@@ -139,7 +139,7 @@ def test_members_of_zero_are_off() -> None:
     ],
 )
 def test_rules_about_counts(prefix: str, name: str, what: str) -> None:
-    """A count may reach its limit and not pass it, whatever else is open."""
+    """A count may reach its limit but not exceed it, whatever else is open."""
     rule = documented(prefix + name)
     limit = next(value for key, value in rule.items() if key != "filterType")
     filters = Filters([rule])
@@ -152,7 +152,7 @@ def test_rules_about_counts(prefix: str, name: str, what: str) -> None:
 
 @pytest.fixture
 def doge() -> Iterator[LocalExchange]:
-    """Make an exchange on which the account can hold a thousand DOGE."""
+    """Return an exchange on which the account can hold a thousand DOGE."""
     exchange = LocalExchange()
     symbol = exchange._engine.symbol("DOGEUSDT")
     symbol.filters = Filters([documented("max_position") | {"maxPosition": "1000"}])

@@ -72,7 +72,7 @@ def documented(name: str) -> Any:  # noqa: ANN401 - a JSON document
 
 
 def differences(told: Any, got: Any, different: set[str], where: str = "") -> list[str]:  # noqa: ANN401 - JSON documents
-    """Return where an answer departs from a documented body."""
+    """Return where an answer differs from a documented body."""
     name = re.sub(r"\[[0-9]+\]$", "", where).rpartition(".")[2]
     if isinstance(told, dict) and isinstance(got, dict):
         missing = set(told) - set(got) - different

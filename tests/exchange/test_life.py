@@ -1,4 +1,4 @@
-"""The exchange as a server: starting, stopping, who may ask, and what the outside sees."""
+"""The exchange as a server: starting, stopping, who gets in, and what clients see."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_it_may_be_started_again() -> None:
 
 
 def test_a_busy_port_raises_in_the_caller(exchange: LocalExchange) -> None:
-    """Two exchanges cannot have one port, and the second learns it at once."""
+    """Two exchanges cannot share a port, and the second fails at once."""
     with pytest.raises(OSError, match="in use"):
         LocalExchange(port=int(exchange.url.rpartition(":")[2])).start()
 
@@ -103,7 +103,7 @@ def test_is_ours_knows_exactly_the_running_base_url() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_does_not_serve_it(exchange: LocalExchange) -> None:
-    """A forked child has its url, and that is all: stopping it there, or exiting, does the parent no harm."""
+    """A forked child can use its url and nothing else: stopping it there, or exiting, does not affect the parent."""
     child = os.fork()
     if not child:
         refused = 0
@@ -195,7 +195,7 @@ def both_ids(exchange: LocalExchange) -> set[tuple[object, ...]]:
 
 
 def test_no_order_ever_has_both_ids_of_an_earlier_one() -> None:
-    """After a reset, and in another exchange of the same seed, also at the same port, what was kept names nothing."""
+    """After a reset, or in another exchange of the same seed, even at the same port, earlier ids find nothing."""
     met: set[tuple[object, ...]] = set()
 
     def meet(exchange: LocalExchange) -> None:
@@ -277,7 +277,7 @@ def test_unknown_paths_and_wrong_methods(client: Client) -> None:
 
 
 def test_bodies_and_headers_are_bounded(exchange: LocalExchange) -> None:
-    """A body over 64 KiB is refused, and so is a header of endless length."""
+    """A body over 64 KiB is refused, and so is an endless header."""
     with Client(exchange.url, exchange.api_key) as client:
         assert client.send("DELETE", OPEN_ORDERS, "x=" + "y" * 65_000).status == 400
     port = int(exchange.url.rpartition(":")[2])
@@ -292,7 +292,7 @@ def test_bodies_and_headers_are_bounded(exchange: LocalExchange) -> None:
 
 
 def test_answers_carry_the_usual_headers(client: Client) -> None:
-    """Content type, used weight and an id come with every answer."""
+    """Every answer has a content type, the used weight and an id."""
     answer = client.public("/api/v3/time")
     assert answer.headers["Content-Type"] == "application/json;charset=UTF-8"
     assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "1"
@@ -364,7 +364,7 @@ def test_public_queries(client: Client) -> None:
 
 
 def test_read_only_keys_and_unknown_accounts(exchange: LocalExchange) -> None:
-    """A key without the trade right reads and does not cancel; a made-up account name is an error."""
+    """A key without the trade right reads and does not cancel; an unknown account name is an error."""
     key = exchange.add_key(trade=False)
     assert isinstance(key, ApiKey)
     with Client(exchange.url, key.api_key, key.secret_key or "") as client:
@@ -391,7 +391,7 @@ def start_alone(*arguments: str, **environment: str) -> tuple[subprocess.Popen[s
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_alone_it_greets_serves_and_leaves_quietly(tmp_path: Path, number: signal.Signals) -> None:
-    """Its first line says where and with which key; a signal ends it with 0 and no word."""
+    """Its first line says where and with which key; a signal ends it with 0 and no output."""
     key = ed25519.Ed25519PrivateKey.generate()
     path = tmp_path / "public.pem"
     path.write_bytes(pem(key.public_key()))
@@ -417,7 +417,7 @@ def test_alone_it_greets_serves_and_leaves_quietly(tmp_path: Path, number: signa
 
 
 def test_alone_it_says_in_one_line_why_it_cannot_start(exchange: LocalExchange, tmp_path: Path) -> None:
-    """A taken port and a file that is no public key end it with 2 and one line, no traceback."""
+    """A port in use, or a file that is not a public key, ends it with 2 and one line, no traceback."""
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
     for arguments in (["--port", exchange.url.rpartition(":")[2]], ["--public-key", str(nonsense)]):
@@ -498,7 +498,7 @@ def test_ended_orders_are_kept_up_to_a_number() -> None:
 
 
 def test_causes_of_steps_are_kept_up_to_a_number() -> None:
-    """A market that walks in very many steps within one call leaves no more behind than the record holds."""
+    """A market that takes very many steps within one call leaves no more than the record holds."""
     exchange = LocalExchange()
     app = exchange._app
     with app.step("test"):

@@ -1,4 +1,4 @@
-"""Request weight, raw requests, order counts, and what happens to those who go on."""
+"""Request weight, raw requests, order counts, and what happens beyond the limits."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refusals(call: Callable[[], object], times: int) -> list[tuple[type[TooMuch]
 
 
 def test_bans_grow_for_repeat_offenders(clock: HandClock) -> None:
-    """Told to wait as often as patience lasts, then banned for two minutes, four, eight, and three days at most."""
+    """429 as often as patience allows, then bans of two minutes, four, eight, and three days at most."""
     admission = Admission(clock, RequestLimits(weight=1, patience=2))
     lengths = []
     for _ in range(14):
@@ -83,7 +83,7 @@ def test_bans_grow_for_repeat_offenders(clock: HandClock) -> None:
 
 
 def test_a_ban_says_until_when(clock: HandClock) -> None:
-    """The text holds the end of the ban in milliseconds."""
+    """The text has the end of the ban in milliseconds."""
     admission = Admission(clock, RequestLimits(weight=0, patience=0))
     with pytest.raises(Banned) as caught:
         ping(admission)
@@ -91,7 +91,7 @@ def test_a_ban_says_until_when(clock: HandClock) -> None:
 
 
 def test_patience_is_new_each_minute(clock: HandClock) -> None:
-    """Who is refused now and then over the minutes is never banned."""
+    """Occasional refusals, minutes apart, never lead to a ban."""
     admission = Admission(clock, RequestLimits(weight=0, patience=2))
     for _ in range(5):
         assert refusals(lambda: ping(admission), 2) == [(TooMuch, 60)] * 2
@@ -110,7 +110,7 @@ def test_raw_requests_count_by_five_minutes_of_the_clock(clock: HandClock) -> No
 
 
 def test_limits_go_by_address(clock: HandClock) -> None:
-    """One address that has used everything up does not stand in another's way; endless ones are forgotten."""
+    """An address over its limits does not affect another; of very many, the oldest are forgotten."""
     admission = Admission(clock, RequestLimits(weight=1, patience=0))
     ping(admission, "127.0.0.1")
     refusals(lambda: ping(admission, "127.0.0.1"), 1)
@@ -121,7 +121,7 @@ def test_limits_go_by_address(clock: HandClock) -> None:
 
 
 def test_order_counts_by_interval() -> None:
-    """With the day exhausted the ten seconds are no longer raised; both start again with the clock."""
+    """When the day is exhausted the ten-second count no longer rises; both restart with the clock."""
     count = OrderCount(100, 5)
     count.placed(5, NOON)
     count.placed(3, NOON)
@@ -149,7 +149,7 @@ def test_weight_is_refunded_to_trade_requests_that_succeed(exchange: LocalExchan
 
 
 def test_429_then_418_over_http() -> None:
-    """Over the limit 429 with Retry-After, then 418 on every path, and the used weight is told all along."""
+    """Over the limit 429 with Retry-After, then 418 on every path, and every answer has the used weight."""
     with LocalExchange(weight_limit=2, patience=2) as small, Client(small.url, small.api_key) as client:
         answers = [client.public("/api/v3/ping") for _ in range(5)]
         assert [answer.status for answer in answers] == [200, 200, 429, 429, 418]

@@ -65,7 +65,7 @@ def rows(exchange: LocalExchange) -> Any:  # noqa: ANN401 - JSON
 def test_what_is_bought_stays_locked_for_the_pending_legs(
     exchange: LocalExchange, kind: str, params: dict[str, str]
 ) -> None:
-    """A part that was bought is locked at once, and the pending legs get a quantity when all is bought."""
+    """A part is locked as soon as it is bought; the pending legs get a quantity when all is bought."""
     exchange.place_list(kind, SYMBOL, account="main", **params)
     assert locked(exchange) == [0, 59000]
     buy_part(exchange, "0.4")
@@ -98,7 +98,7 @@ def test_commission_comes_out_of_free_funds_if_those_suffice(exchange: LocalExch
 
 
 def test_commission_is_taken_off_if_nothing_else_is_there(exchange: LocalExchange) -> None:
-    """Without free funds the leg sells what is left, in whole lots; the crumbs are free."""
+    """Without free funds the leg sells what is left, in whole lots, and the remainder is free."""
     btc = exchange._engine.account("main").balances["BTC"]
     btc.free = Decimal(0)
     exchange.set_commission(maker="0.0010005")
@@ -120,7 +120,7 @@ def test_commission_in_bnb_is_taken_off_bnb(exchange: LocalExchange) -> None:
 
 
 def test_filters_are_asked_on_release(exchange: LocalExchange) -> None:
-    """A leg that no filter lets pass is accepted, and expires when it is released; what it held is free."""
+    """A leg that fails a filter is accepted, and expires when released; what it held is free."""
     exchange.place_list("opo", SYMBOL, account="main", **OPO | {"pendingPrice": "62000.001"})
     placed = rows(exchange)[1]["orderId"]
     buy_part(exchange, "1")
@@ -141,7 +141,7 @@ def test_filters_are_asked_on_release(exchange: LocalExchange) -> None:
     ],
 )
 def test_refused_lists(exchange: LocalExchange, kind: str, changes: dict[str, str], refusal: tuple[int, str]) -> None:
-    """What is no OPO is refused with its own code."""
+    """A list that breaks a rule of OPO is refused with that rule's code."""
     with pytest.raises(Refusal) as caught:
         exchange.place_list(kind, SYMBOL, account="main", **({"opo": OPO, "opoco": OPOCO}[kind] | changes))
     assert (caught.value.code, caught.value.text) == refusal

@@ -1,4 +1,4 @@
-"""Orders over HTTP: what is answered, what trades, what is refused."""
+"""Orders over HTTP: replies, trades and refusals."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_cancel_all_is_free_shares_one_id_and_ascends(client: Client) -> None:
 
 
 def test_cancel_all_leaves_other_symbols_and_accounts_alone(client: Client, exchange: LocalExchange) -> None:
-    """Only the account's orders on the symbol go."""
+    """Only the account's orders on the symbol are canceled."""
     other = exchange.add_key(account="other")
     assert other.secret_key
     client.limit("BUY", 50000)
@@ -182,7 +182,7 @@ def test_a_better_price_leaves_the_difference_free(client: Client, exchange: Loc
 
 
 def test_iceberg_shows_a_part_and_queues_again(client: Client, exchange: LocalExchange) -> None:
-    """The book shows the iceberg's part; refilled, it trades after those who came in between."""
+    """The book shows the iceberg's visible part; refilled, it trades after orders that came in between."""
     last = str(exchange.last_price("BTCUSDT"))
     iceberg = client.limit("BUY", last, "1", icebergQty="0.2").body["orderId"]
     plain = client.limit("BUY", last, "0.3").body["orderId"]
@@ -214,7 +214,7 @@ def test_fill_or_kill_is_all_or_nothing(client: Client) -> None:
 
 
 def test_a_maker_never_takes(client: Client) -> None:
-    """LIMIT_MAKER that would trade is refused."""
+    """A LIMIT_MAKER that would trade is refused."""
     ask = client.public("/api/v3/ticker/bookTicker", symbol="BTCUSDT").body["askPrice"]
     answer = client.signed("POST", ORDER, symbol="BTCUSDT", side="BUY", type="LIMIT_MAKER", quantity="0.1", price=ask)
     assert (answer.status, *answer.refusal) == (400, -2010, "Order would immediately match and take.")
@@ -231,7 +231,7 @@ def test_market_by_quote_amount(client: Client) -> None:
 
 @pytest.mark.parametrize("size", [{"quantity": "2000"}, {"quoteOrderQty": "100000000"}])
 def test_market_order_on_a_book_that_runs_dry(client: Client, size: dict[str, str]) -> None:
-    """What the book cannot serve is EXPIRED for lack of liquidity; the next one finds no book at all."""
+    """What the book cannot fill is EXPIRED for lack of liquidity; the next order finds an empty book."""
     order = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", **size}
     body = client.signed("POST", ORDER, headers=None, **order).body
     assert (body["status"], body["expiryReason"]) == ("EXPIRED", "INSUFFICIENT_LIQUIDITY")
@@ -429,7 +429,7 @@ def test_non_ascii_symbol(client: Client) -> None:
 
 
 def test_an_amendment_shrinks_an_order_in_its_place(client: Client, exchange: LocalExchange) -> None:
-    """It keeps id and place, gets a new client id, and holds less; an OCO's orders shrink together."""
+    """An amended order keeps id and place, gets a new client id and locks less; an OCO's orders shrink together."""
     first = client.limit("BUY", "50000", "0.3", newClientOrderId="mine").body["orderId"]
     second = client.limit("BUY", "50000", "0.3").body["orderId"]
     assert exchange.amend("BTCUSDT", first, "0.2", client_order_id="mine") == "mine"

@@ -80,7 +80,7 @@ def test_a_triggered_peg_locks_its_own_price(exchange: LocalExchange) -> None:
 
 
 def test_a_triggered_peg_beyond_its_funds_expires(exchange: LocalExchange) -> None:
-    """A BUY whose peg turns out dearer than what is left expires as rejected and gives back what it held."""
+    """A BUY whose peg costs more than what is free expires as rejected and frees what it held."""
     usdt = exchange._engine.account("main").balances["USDT"]
     usdt.free = Decimal(62100)
     params = {**LIMIT, **MARKET, **deeper(9), "stopPrice": "62000"}
@@ -161,7 +161,7 @@ def test_a_list_may_be_pegged_without_a_price(exchange: LocalExchange) -> None:
     ],
 )
 def test_refused_pegs(exchange: LocalExchange, kind: str, changes: dict[str, object], refusal: tuple[int, str]) -> None:
-    """Pegs that make no sense are refused with the documented texts."""
+    """Invalid pegs are refused with the documented texts."""
     with pytest.raises(Refusal) as caught:
         exchange.place(SYMBOL, "BUY", kind, account="main", **changes)
     assert (caught.value.code, caught.value.text) == refusal

@@ -61,7 +61,7 @@ def test_modes(  # noqa: PLR0917 - one row of the documented table
 
 
 def test_others_trade_before_and_after_the_own_order(exchange: LocalExchange) -> None:
-    """A taker that goes on trades with what others have before and behind its own order."""
+    """A taker that continues trades with the orders of others before and behind its own."""
     first = rest(exchange, "BUY", "1", account="other")
     own = rest(exchange, "BUY", "1")
     last = rest(exchange, "BUY", "1", account="other")

@@ -26,7 +26,7 @@ HOUR = 3_600_000
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[LocalExchange]:
-    """Serve an exchange that remembers."""
+    """Serve an exchange that keeps its past."""
     with LocalExchange(keeps_past=True) as exchange:
         yield exchange
 
@@ -116,7 +116,7 @@ def test_a_memory_that_is_behind(exchange: LocalExchange) -> None:
 
 
 def test_replicas_go_back_in_time(exchange: LocalExchange) -> None:
-    """One read no longer shows an order, the next one does again."""
+    """One read does not show an order, and the next one does."""
     with speaking(exchange, replicas=30) as client:
         placed = place(client)
         exchange.advance(31)
@@ -129,7 +129,7 @@ def test_replicas_go_back_in_time(exchange: LocalExchange) -> None:
 
 @pytest.mark.parametrize("age", [0, 31])
 def test_torn_reads(exchange: LocalExchange, age: float) -> None:
-    """The status is final, the quantity older; the cancel's own report has the right one."""
+    """The status is final, the quantity older; the cancel's own report has the correct one."""
     with speaking(exchange, torn_read=30) as client:
         placed = place(client, quantity=1)
         exchange.advance(age)
@@ -144,7 +144,7 @@ def test_torn_reads(exchange: LocalExchange, age: float) -> None:
 
 
 def test_lists_that_are_behind(exchange: LocalExchange) -> None:
-    """A list and what it says of its legs are of the same moment."""
+    """A list and its legs are shown as of the same moment."""
     with speaking(exchange, lag_database=30, list_order_ids="cancel_id") as client:
         oco: dict[str, Any] = {"aboveType": "LIMIT_MAKER", "abovePrice": 70000, "belowType": "STOP_LOSS"}
         placed = exchange.place_list("oco", "BTCUSDT", side="SELL", quantity="0.1", belowStopPrice=40000, **oco)
@@ -162,7 +162,7 @@ def test_lists_that_are_behind(exchange: LocalExchange) -> None:
 
 
 def test_trades_that_are_behind(exchange: LocalExchange) -> None:
-    """Of an order that is filled step by step, the trades of that time are shown."""
+    """For an order filled step by step, the trades up to that moment are shown."""
     with speaking(exchange, lag_memory=30) as client:
         placed = place(client, quantity=1)
         for _ in range(3):
@@ -420,7 +420,7 @@ def act(exchange: LocalExchange, client: Client, chance: Random) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_record_of_a_moment_is_what_was_true_then(kept: LocalExchange, seed: int) -> None:
-    """Whatever happens, in any dialect, to an order is found again later exactly as it was; nothing breaks."""
+    """Whatever happens to an order, in any dialect, its past is found exactly as it was."""
     chance = Random(seed)  # noqa: S311 - a program, no secret
     kept.reset(dialect=random_dialect(chance))
     kept.set_price("BTCUSDT", 60_000)
@@ -436,7 +436,7 @@ def test_the_record_of_a_moment_is_what_was_true_then(kept: LocalExchange, seed:
 
 
 def test_the_past_goes_with_what_is_forgotten() -> None:
-    """However long a bot runs, only the orders that can be looked up have one."""
+    """However long a bot runs, only orders that can be looked up have a past."""
     with LocalExchange(keeps_past=True, kept_orders=5) as exchange:
         with Client(exchange.url, exchange.api_key, exchange.secret_key) as client:
             for _ in range(20):

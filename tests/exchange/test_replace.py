@@ -32,7 +32,7 @@ def order_id(client: Client) -> Any:  # noqa: ANN401 - JSON
 
 @pytest.mark.parametrize("mode", ["STOP_ON_FAILURE", "ALLOW_FAILURE"])
 def test_both_halves_succeed(client: Client, exchange: LocalExchange, order_id: int, mode: str) -> None:
-    """The old order is canceled under a name of one's own, the new one placed, and the call costs nothing."""
+    """The old order is canceled with the caller's cancel id, the new one placed, and the call costs nothing."""
     answer = replace(client, mode, cancelOrderId=order_id, cancelNewClientOrderId="gone", newClientOrderId="old")
     assert answer.status == 200
     assert list(answer.body) == ["cancelResult", "newOrderResult", "cancelResponse", "newOrderResponse"]
@@ -63,7 +63,7 @@ def test_the_cancel_fails_and_all_stops(client: Client, exchange: LocalExchange)
 
 
 def test_the_cancel_fails_and_the_order_is_placed(client: Client, exchange: LocalExchange) -> None:
-    """ALLOW_FAILURE goes on: 409 and -2021 say that half of it happened, and the order counts."""
+    """ALLOW_FAILURE continues: 409 and -2021 say that half of it succeeded, and the order counts."""
     answer = replace(client, "ALLOW_FAILURE", cancelOrigClientOrderId="nobody")
     assert answer.status == 409
     assert (answer.body["code"], answer.body["msg"]) == (-2021, "Order cancel-replace partially failed.")
@@ -75,7 +75,7 @@ def test_the_cancel_fails_and_the_order_is_placed(client: Client, exchange: Loca
 
 @pytest.mark.parametrize("mode", ["STOP_ON_FAILURE", "ALLOW_FAILURE"])
 def test_the_order_fails_after_the_cancel(client: Client, exchange: LocalExchange, order_id: int, mode: str) -> None:
-    """The old order is gone although the new one was refused: 409 and -2021."""
+    """The old order is canceled although the new one was refused: 409 and -2021."""
     answer = replace(client, mode, cancelOrderId=order_id, price="90000")
     assert answer.status == 409
     assert (answer.body["data"]["cancelResult"], answer.body["data"]["newOrderResult"]) == ("SUCCESS", "FAILURE")
@@ -122,7 +122,7 @@ def test_a_leg_takes_its_list_along(client: Client, exchange: LocalExchange) -> 
 
 
 def test_an_exhausted_order_count() -> None:
-    """Without room for the new order nothing is done, or only the cancel if that was asked for."""
+    """Without room for the new order nothing is done, or only the cancel, if that was requested."""
     with LocalExchange(order_limits=(100, 1)) as exchange:
 
         def placed() -> int:

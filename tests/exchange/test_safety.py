@@ -28,7 +28,7 @@ IDLE = 1000
 
 
 def port_of(exchange: LocalExchange) -> int:
-    """Return the port that the exchange listens at."""
+    """Return the port that the exchange listens on."""
     return int(exchange.url.rpartition(":")[2])
 
 
@@ -73,7 +73,7 @@ def test_a_thousand_idle_connections_do_no_harm(exchange: LocalExchange, client:
 
 
 def test_busy_connections_are_not_the_ones_to_go(exchange: LocalExchange) -> None:
-    """Who is heard from keeps its connection while idle ones make room."""
+    """An active connection stays while idle ones make room."""
     with ExitStack() as stack:
         busy = stack.enter_context(Client(exchange.url))
         for number in range(MAX_CONNECTIONS + 50):
@@ -86,7 +86,7 @@ def test_busy_connections_are_not_the_ones_to_go(exchange: LocalExchange) -> Non
 
 
 def test_who_waits_for_an_answer_keeps_its_connection(exchange: LocalExchange) -> None:
-    """A connection that is owed an answer does not make room; once it has it, it is one like the others."""
+    """A connection that waits for an answer does not make room; once answered, it is like the others."""
     ping = b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
     address = ("127.0.0.1", port_of(exchange))
     exchange.faults.answer_late("GET", "ping", seconds=0.5)
@@ -120,7 +120,7 @@ def impatient() -> Iterator[Server]:
 
 @pytest.mark.parametrize("head", [b"X: ", b"Content-Length: 100\r\n\r\n"], ids=["headers", "body"])
 def test_requests_that_never_end_are_cut_off(head: bytes) -> None:
-    """Headers, or a body, that come byte by byte have a deadline as a whole."""
+    """Headers, or a body, that arrive byte by byte have one deadline as a whole."""
     with impatient() as serving, socket.create_connection(("127.0.0.1", serving.port), 5) as slow:
         slow.sendall(b"DELETE /api/v3/openOrders HTTP/1.1\r\nHost: localhost\r\n" + head)
         begun = time.monotonic()
@@ -162,7 +162,7 @@ def test_parameters_are_bounded(exchange: LocalExchange, client: Client) -> None
 
 
 def test_no_origin_is_allowed(client: Client) -> None:
-    """No reply carries a CORS header, control neither, whatever the page asks."""
+    """No reply has a CORS header, those of control included, whatever the page asks."""
     asks = {"Origin": "http://evil.example", "Access-Control-Request-Method": "DELETE"}
     for method, path in (("OPTIONS", OPEN_ORDERS), ("OPTIONS", "/nbext/faults"), ("GET", "/api/v3/ping")):
         answer = client.send(method, path, headers=asks)
@@ -175,7 +175,7 @@ def test_backstage_checks_the_host(client: Client) -> None:
 
 
 def test_keys_never_stand_on_a_command_line() -> None:
-    """The program takes keys from the environment or makes them up; it has no option for them."""
+    """The program takes keys from the environment or generates them; it has no option for them."""
     done = subprocess.run(
         [sys.executable, "-m", "nbext.exchange", "--help"], capture_output=True, text=True, timeout=20, check=True
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def status(exchange: LocalExchange, reply: Mapping[str, int]) -> list[object]:
-    """Return what has happened to an order of BTCUSDT."""
+    """Return the history of an order on BTCUSDT."""
     return [event["status"] for event in exchange.history(reply["orderId"], "BTCUSDT")]
 
 
@@ -123,7 +123,7 @@ def test_stops_of_one_trade_go_by_order_id_and_cascade(exchange: LocalExchange) 
 
 
 def test_a_market_stop_that_cannot_be_paid_any_more_expires(exchange: LocalExchange) -> None:
-    """A BUY stop that gapped beyond the account's means ends EXPIRED and gives its hold back."""
+    """A BUY stop that gaps beyond the account's funds ends EXPIRED and frees what it held."""
     exchange.set_price("BTCUSDT", 60000)
     main = exchange._engine.account("main")
     placed = exchange.place("BTCUSDT", "BUY", "STOP_LOSS", quantity="1", stopPrice=61000)

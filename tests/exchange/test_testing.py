@@ -44,7 +44,7 @@ def test_one_line_opts_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_each_test_finds_the_seeded_start(local_exchange: LocalExchange, turn: int) -> None:
-    """What one test leaves behind, orders, faults, limits and log, the next one does not find."""
+    """The next test finds none of what one leaves behind: orders, faults, limits, record."""
     gtc = {"timeInForce": "GTC", "quantity": "0.1", "price": "50000"}
     first = LocalExchange().place("BTCUSDT", "BUY", "LIMIT", **gtc)["orderId"]
     with Client(local_exchange.url, local_exchange.api_key, local_exchange.secret_key) as client:
