@@ -406,7 +406,8 @@ class Engine:
             orders = [order for order in orders if not self._is_stuck(order)]
         self.begin(symbol)
         cancel_id = self.client_id()
-        half = (len({_row_of(order) for order in orders}) + 1) // 2
+        has_halves = dialect.atomicity != "one_step" or dialect.partial_refusal != "all_or_nothing"
+        half = (len({_row_of(order) for order in orders}) + 1) // 2 if has_halves else -1
         canceled: dict[int, Canceled] = {}
         for order in orders:
             if len(canceled) == half:
