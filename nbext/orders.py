@@ -24,6 +24,7 @@ _ENDED = {
 # A cancel's id takes the place of the order's own in later queries, or does not: the docs say so once (WebSocket
 # API, "Cancel order"), and show nothing. A cancel ends orders with these statuses; a list's pending orders may expire.
 _MAY_SHOW_THE_CANCEL = frozenset({"CANCELED", "EXPIRED"})
+_ENDED_OTHERWISE = frozenset({"filled", "rejected"})
 # What an order does not keep: a look says nothing of it once an answer, or time, has put the look in doubt.
 _PASSING = frozenset(
     {
@@ -54,7 +55,7 @@ _NUMBERS = frozenset(
     }
 )
 _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
-_USUAL = {"origClientOrderId", "orderId", "orderListId"}
+_USUAL = {"clientOrderId", "origClientOrderId", "orderId", "orderListId"}
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
 """What stands in place of a key that could not be one, or that is not known to be what its name says."""
 _WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
@@ -103,8 +104,9 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
             order_list = plain(report)
         rows += [
             Row(leg, order_list, state)
-            if (state := outcome(leg)) != "unknown"
+            if (state := outcome(leg)) == "canceled"
             and leg.keys() >= _USUAL
+            and leg["clientOrderId"] != leg["origClientOrderId"]
             and type(leg["orderId"]) is type(leg["orderListId"]) is int
             else Row(_report(leg, order_list, seen), order_list, state)
             for leg in legs
@@ -113,20 +115,25 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
 
 
 def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
+    """Return a report with the order's own id and the cancel's under the names for them, as far as they are known."""
     report = plain(report)
-    if is_open(report) and {"clientOrderId", "origClientOrderId"} <= report.keys():  # of a cancel that did not happen
-        report = {SHOWN_ID if name == "clientOrderId" else name: value for name, value in report.items()}
-    if "origClientOrderId" in report or not isinstance(report.get("clientOrderId"), str):
+    shown, number = report.get("clientOrderId"), report.get("orderId")
+    if not isinstance(shown, str):
         return report
-    # In the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's.
-    number, shown = report.get("orderId"), report["clientOrderId"]
-    own = [leg.get("clientOrderId") for leg in named_legs(order_list or {}) if leg.get("orderId") == number]
-    own += [row.order.get("origClientOrderId") for row in seen if row.order.get("orderId") == number]
-    own = [each for each in own if isinstance(each, str)]
+    if "origClientOrderId" in report:
+        own = [report["origClientOrderId"]]
+    else:  # in the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's
+        own = [leg.get("clientOrderId") for leg in named_legs(order_list or {}) if leg.get("orderId") == number]
+        own += [row.order.get("origClientOrderId") for row in seen if row.order.get("orderId") == number]
+        own = [each for each in own if isinstance(each, str)]
     rest = {name: value for name, value in report.items() if name != "clientOrderId"}
     if not own:
         return {**rest, SHOWN_ID: shown}
-    return {**rest, "origClientOrderId": own[0], **({} if shown in own else {"clientOrderId": shown})}
+    if "origClientOrderId" not in report and shown in own:
+        return {**rest, "origClientOrderId": shown}
+    # What a cancel reports along, because it had ended or could not be canceled, has no cancel's id.
+    by_a_cancel = shown not in own and not is_open(report) and outcome(report) not in _ENDED_OTHERWISE
+    return {**rest, "origClientOrderId": own[0], "clientOrderId" if by_a_cancel else SHOWN_ID: shown}
 
 
 def from_open_orders(

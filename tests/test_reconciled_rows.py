@@ -140,6 +140,19 @@ def test_reports_in_other_shapes_become_one_row_for_each_order() -> None:
     assert len(two) == 2, "the documented sample of the WebSocket API gives two orders one number"
 
 
+def test_an_order_that_no_cancel_has_ended_has_no_cancels_id() -> None:
+    """Reported along with its list, or left open: `clientOrderId` is missing, and what else stood there is kept."""
+    leg = {"symbol": "A", "orderId": 1, "orderListId": 0, "origClientOrderId": "own", "clientOrderId": "own"}
+    for status in ("FILLED", "NEW", "CANCELED", "EXPIRED", "REJECTED"):
+        (row,) = from_reports([{"orderListId": 0, "orderReports": [leg | {"status": status}]}])
+        assert row.order.get("origClientOrderId") == "own"
+        assert "clientOrderId" not in row.order
+        assert row.order["wire.clientOrderId"] == "own"
+        (row,) = from_reports([leg | {"status": status, "clientOrderId": "another"}])
+        name = "clientOrderId" if status in {"CANCELED", "EXPIRED"} else "wire.clientOrderId"
+        assert {key: value for key, value in row.order.items() if value == "another"} == {name: "another"}
+
+
 # Looks that are in doubt.
 
 REFUSALS = {
