@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,7 +17,11 @@ import pytest
 from conftest import fixture_body
 from IPython.core.interactiveshell import InteractiveShell
 
+import nbext
 from nbext.frames import build, columns
+from nbext.frames.html import as_html
+from nbext.frames.text import as_text
+from nbext.notebook import formatters
 from nbext.orders import Row, from_open_orders, from_reports
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ def shell() -> Iterator[Any]:
     shell: Any = InteractiveShell.instance()
     shell.display_formatter.active_types = ["text/plain", "text/html"]
     yield shell
-    columns.unregister(shell)
+    formatters.unregister(shell)
     atexit.unregister(shell.atexit_operations)
     shell.atexit_operations()
     InteractiveShell.clear_instance()
@@ -82,7 +88,7 @@ class Table(HTMLParser):
 
 def test_a_terminal_gets_a_plain_table_with_lists_held_together(canceled: pd.DataFrame) -> None:
     """Words stand to the left, numbers point below point, and the legs of a list are bracketed."""
-    assert columns.as_text(canceled, 200).splitlines() == [
+    assert as_text(canceled, 200).splitlines() == [
         "orderId outcome  list       side type               price stopPrice  origQty executedQty status",
         "     11 canceled            BUY  LIMIT           0.089853           0.178622         0.0 CANCELED",
         "     13 canceled            BUY  LIMIT           0.09043            0.178622         0.0 CANCELED",
@@ -95,7 +101,7 @@ def test_a_terminal_gets_a_plain_table_with_lists_held_together(canceled: pd.Dat
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_the_table_fits_the_terminal(canceled: pd.DataFrame, width: int) -> None:
     """Columns are given up until the rest fits; which order, and what became of it, always stays."""
-    *table, _ = columns.as_text(canceled, width).splitlines()
+    *table, _ = as_text(canceled, width).splitlines()
     assert max(map(len, table)) <= width
     assert table[0].split()[:2] == ["orderId", "outcome"]
 
@@ -103,7 +109,7 @@ def test_the_table_fits_the_terminal(canceled: pd.DataFrame, width: int) -> None
 def test_fullwidth_symbols_keep_the_columns_straight() -> None:
     """A symbol of fullwidth digits takes two places for each."""
     frame = build.frame([order(symbol="１２３４５６"), order()])
-    header, first, second, _ = columns.as_text(frame, 200).splitlines()
+    header, first, second, _ = as_text(frame, 200).splitlines()
     assert header.index("orderId") == 13
     assert first.startswith("１２３４５６       1 open")
     assert second.startswith("BTCUSDT            1 open")
@@ -112,8 +118,8 @@ def test_fullwidth_symbols_keep_the_columns_straight() -> None:
 def test_what_an_exchange_sends_moves_no_cursor() -> None:
     """Control characters in a text are shown, not obeyed."""
     frame = build.frame([order(type="\x1b[2JLIMIT\n")])
-    assert r"\x1b[2JLIMIT\n" in columns.as_text(frame, 200)
-    assert "\x1b" not in columns.as_html(frame)
+    assert r"\x1b[2JLIMIT\n" in as_text(frame, 200)
+    assert "\x1b" not in as_html(frame)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -123,12 +129,12 @@ def test_numbers_are_exact_and_fixed_point(*, exact: bool) -> None:
     frame = build.frame([order(origQty=text) for text in sent], exact=exact)
     wanted = ["0.00000001", "8446744073709.5", "12345678.12345678", "1000.0", "0.1"]
     assert columns.readable(frame)["origQty"].tolist() == wanted
-    assert [text for text in Table(columns.as_html(frame)).texts["td"] if text in wanted] == wanted
+    assert [text for text in Table(as_html(frame)).texts["td"] if text in wanted] == wanted
 
 
 def test_many_orders_are_cut_in_a_terminal_and_counted_all_the_same() -> None:
     """Of more than 200 rows the first and the last hundred are shown, and how many are not."""
-    text = columns.as_text(build.frame([order(orderId=n) for n in range(1234)]), 200).splitlines()
+    text = as_text(build.frame([order(orderId=n) for n in range(1234)]), 200).splitlines()
     assert len(text) == 203
     assert text[101] == "... 1034 more ..."
     assert text[-1] == "BTCUSDT: 1234 orders, 1234 open"
@@ -137,8 +143,9 @@ def test_many_orders_are_cut_in_a_terminal_and_counted_all_the_same() -> None:
 def test_where_the_terminal_has_no_lines_letters_draw_them() -> None:
     """Output in an encoding without box characters is plain ASCII, and prints."""
     code = (
-        "import json, sys\nfrom nbext.frames import build, columns\nfrom nbext.orders import from_reports\n"
-        "print(columns.as_text(build.frame(from_reports(json.load(sys.stdin))), 200))"
+        "import json, sys\nfrom nbext.frames import build\nfrom nbext.frames.text import as_text\n"
+        "from nbext.orders import from_reports\n"
+        "print(as_text(build.frame(from_reports(json.load(sys.stdin))), 200))"
     )
     body = json.dumps(fixture_body("cancel_all_open_orders"))
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
@@ -151,7 +158,7 @@ def test_where_the_terminal_has_no_lines_letters_draw_them() -> None:
 
 def test_html_needs_no_script_and_says_all_in_words(canceled: pd.DataFrame) -> None:
     """Without styles and scripts there are the rows, a caption, headers with scope, and outcomes and sides in words."""
-    table = Table(columns.as_html(canceled))
+    table = Table(as_html(canceled))
     assert table.texts["caption"] == ["BTCUSDT: 4 orders, 4 canceled [local, 127.0.0.1:8080]"]
     assert table.texts["th"][-4:] == ["11", "13", "20", "21"]
     assert {each["scope"] for each in table.named("th")} == {"col", "row"}
@@ -167,7 +174,7 @@ def test_html_is_escaped() -> None:
     summary = {"profile": evil, "host": evil}
     row = Row(dict.fromkeys(("symbol", "side", "type", "status"), evil), {"contingencyType": evil}, evil)
     frame = build.frame([row, order()], summary=summary)
-    table = Table(columns.as_html(frame))
+    table = Table(as_html(frame))
     assert table.named("img") == []
     assert sum(evil in text for text in table.texts["td"]) == 6
     assert table.texts["caption"][0].count(evil) == 4
@@ -188,27 +195,27 @@ def test_a_dry_run_is_marked_wherever_it_is_shown() -> None:
     """Text and HTML say that nothing was canceled, also when nothing was open."""
     rows = from_open_orders(fixture_body("constructed_open_orders_mixed"), dry_run=True)
     for frame in (build.frame(rows), build.frame([], summary={**SUMMARY, "call": "dry_run"})):
-        assert "nothing was canceled" in columns.as_text(frame, 100)
-        assert "Dry run: nothing was canceled" in columns.as_html(frame)
-    assert Table(columns.as_html(build.frame(rows))).texts["td"].count("▷ would cancel") == len(rows)
+        assert "nothing was canceled" in as_text(frame, 100)
+        assert "Dry run: nothing was canceled" in as_html(frame)
+    assert Table(as_html(build.frame(rows))).texts["td"].count("▷ would cancel") == len(rows)
 
 
 def test_a_list_is_bracketed_only_where_its_legs_stand_together(canceled: pd.DataFrame) -> None:
     """After sorting or picking rows no bracket holds what does not belong together."""
     mixed = canceled.iloc[[2, 0, 3]]
-    text = columns.as_text(mixed, 200)
+    text = as_text(mixed, 200)
     assert text.count("OCO 1929") == 2
     assert not set("┌├└") & set(text)
     again = pd.concat([canceled.assign(symbol=pd.array([name] * 4, dtype="str")) for name in ("A", "B")])
-    assert "├" not in columns.as_text(again.iloc[[3, 6]], 200)
+    assert "├" not in as_text(again.iloc[[3, 6]], 200)
 
 
 def test_a_long_frame_brings_its_search_along_and_needs_nothing_else() -> None:
     """From 31 rows on the output holds a script and its library, names no other host, and has the rows without it."""
     short, long = (build.frame([order(orderId=n) for n in range(count)]) for count in (30, 31))
-    assert "<script" not in columns.as_html(short)
-    assert "<script" not in columns.as_html(long, searchable=False)
-    html = columns.as_html(long)
+    assert "<script" not in as_html(short)
+    assert "<script" not in as_html(long, searchable=False)
+    html = as_html(long)
     assert html.count("<script") == 1
     assert "://" not in html
     assert len(html) < 400_000
@@ -217,7 +224,7 @@ def test_a_long_frame_brings_its_search_along_and_needs_nothing_else() -> None:
 
 def test_a_very_long_frame_says_what_it_leaves_out() -> None:
     """The HTML holds a thousand rows, and says so; the caption counts all."""
-    table = Table(columns.as_html(build.frame([order(orderId=n) for n in range(1500)])))
+    table = Table(as_html(build.frame([order(orderId=n) for n in range(1500)])))
     assert len(table.named("tr")) == 1001
     assert table.texts["caption"] == ["BTCUSDT: 1500 orders, 1500 open; the first 1000 are shown"]
 
@@ -231,7 +238,7 @@ def test_frames_of_others_look_as_ever(shell: Any, canceled: pd.DataFrame) -> No
         pd.concat([canceled, canceled[["price"]]], axis=1),
     ]
     before = [shell.display_formatter.format(frame)[0] for frame in others]
-    columns.register(shell)
+    formatters.register(shell)
     assert [shell.display_formatter.format(frame)[0] for frame in others] == before
     assert "nbext-table" in shell.display_formatter.format(canceled)[0]["text/html"]
     assert "nbext-table" in shell.display_formatter.format(canceled.iloc[::-1])[0]["text/html"]
@@ -241,19 +248,27 @@ def test_a_formatter_that_was_there_before_is_used_and_comes_back(shell: Any, ca
     """What somebody had registered for frames shows theirs while we are loaded, and all after."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda frame: f"mine {len(frame)}")
-    columns.register(shell)
-    columns.register(shell)
+    formatters.register(shell)
+    formatters.register(shell)
     assert html(pd.DataFrame({"a": [1]})) == "mine 1"
     assert "nbext-table" in html(canceled)
-    columns.unregister(shell)
+    formatters.unregister(shell)
     assert html(canceled) == "mine 4"
 
 
 def test_one_that_came_later_stays(shell: Any, canceled: pd.DataFrame) -> None:  # noqa: ANN401 - untyped
     """Unregistering takes away ours and nobody else's."""
-    columns.register(shell)
+    formatters.register(shell)
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda _: "later")
     assert html(canceled) == "later"
-    columns.unregister(shell)
+    formatters.unregister(shell)
     assert html(canceled) == "later"
+
+
+@pytest.mark.parametrize("path", sorted(Path(nbext.__file__).parent.rglob("*.js")), ids=lambda path: path.name)
+def test_scripts_are_well_formed_modules(path: Path) -> None:
+    """Node parses each script that goes into a page; where there is no node, nothing can be said."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("needs node")
+    subprocess.run([node, "--input-type=module", "--check"], input=path.read_bytes(), check=True)

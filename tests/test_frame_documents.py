@@ -28,6 +28,8 @@ from hypothesis import strategies as st
 
 from nbext.frames import build as frames
 from nbext.frames import columns
+from nbext.frames.html import as_html
+from nbext.frames.text import as_text
 from nbext.orders import Row
 
 JSON = st.recursive(
@@ -141,8 +143,8 @@ class Tags(HTMLParser):
 
 def require_showing(table: pd.DataFrame) -> None:
     """Check that a frame can be shown, and that what it shows neither moves a cursor nor is markup."""
-    texts = [columns.as_text(table, 200), columns.caption(table), *columns.readable(table).to_numpy().ravel().tolist()]
-    html = columns.as_html(table, searchable=False)
+    texts = [as_text(table, 200), columns.caption(table), *columns.readable(table).to_numpy().ravel().tolist()]
+    html = as_html(table, searchable=False)
     for text in texts:
         assert all(character.isprintable() or character == "\n" for character in text)
     html.encode()

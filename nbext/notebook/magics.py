@@ -304,8 +304,7 @@ def ask_if_possible() -> Ask | None:
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics and the display of our frames."""
-    from nbext.frames import columns as tables
-    from nbext.notebook import completion
+    from nbext.notebook import completion, formatters
 
     try:
         magics = NBExt(shell)
@@ -315,14 +314,13 @@ def load(shell: InteractiveShell) -> None:
         print(f"nbext: a setting was not understood and is back at its default: {error}", file=sys.stderr)
         magics = NBExt(shell)
     shell.register_magics(magics)
-    tables.register(shell)
+    formatters.register(shell)
     completion.register(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take everything back that `load` put into the shell, and close the connections."""
-    from nbext.frames import columns as tables
-    from nbext.notebook import completion
+    from nbext.notebook import completion, formatters
 
     manager = shell.magics_manager
     magics = manager.registry.pop("NBExt", None)
@@ -331,7 +329,7 @@ def unload(shell: InteractiveShell) -> None:
             manager.magics[kind].pop(name, None)
     if magics in shell.configurables:
         shell.configurables.remove(magics)
-    tables.unregister(shell)
+    formatters.unregister(shell)
     completion.unregister(shell)
     profiles.select(None)
     for name, end in (("session", "close"), ("cancel.recording", "close"), ("cancel.job", "forget")):

@@ -23,7 +23,7 @@ from nbext import messages, session
 from nbext.cancel import job as cancel
 from nbext.cancel import selection, unfinished
 from nbext.errors import NbextError
-from nbext.frames import columns
+from nbext.frames.html import as_html
 from nbext.notebook import panel_view
 from nbext.notebook.clicks import Arming, Trigger
 from nbext.notebook.workers import workers
@@ -495,7 +495,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         finally:
             self._fresh_from = time.monotonic()  # a look from before says nothing any more
             self._just_gone = panel_view.ended(self.frame)
-            self.result.value = "" if self.frame is None else panel_view.scrolling(columns.as_html(self.frame))
+            self.result.value = "" if self.frame is None else panel_view.scrolling(as_html(self.frame))
             self.progress.layout.display = "none"
             self._working.release()
             with self._state:

@@ -6,6 +6,7 @@ import base64
 import importlib.util
 from functools import cache
 from html import escape
+from importlib import resources
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,41 +58,7 @@ _MOST_DRAWN = 200
 _FEW = 3
 """So many orders that were chosen are named one by one."""
 
-# Themes of JupyterLab and Notebook set the variables; elsewhere the text's own colour serves.
-STYLE = """<style>
-.nbext-panel { max-width: 100%; }
-.nbext-panel .widget-html-content { line-height: 1.4; min-width: 0; white-space: normal; }
-.nbext-panel .nbext-badge { color: #fff; border-radius: 3px; padding: 5px 10px; }
-.nbext-panel .nbext-local { background: #1b5e3a; }
-.nbext-panel .nbext-testnet { background: #0b5394; }
-.nbext-panel .nbext-demo { background: #5b3a8c; }
-.nbext-panel .nbext-live { background: #b00020; border: 3px double #fff; }
-.nbext-panel .nbext-badge b { font-size: 115%; letter-spacing: 0.06em; margin-right: 0.6em; }
-.nbext-panel .nbext-note { border-left: 4px solid #7a7a7a; padding: 3px 8px; overflow-wrap: anywhere; }
-.nbext-panel .nbext-armed { border-color: #c77700; }
-.nbext-panel .nbext-done { border-color: #1b7f3a; }
-.nbext-panel .nbext-error { border-color: #d0021b; }
-.nbext-panel .nbext-scroll { overflow-x: auto; max-width: 100%; }
-.nbext-panel .nbext-scroll table { border-collapse: collapse; }
-.nbext-panel .nbext-scroll caption { text-align: left; font-weight: bold; padding: 2px 0; }
-.nbext-panel .nbext-scroll :is(th, td) { border-bottom: 1px solid #8885; padding: 1px 8px; text-align: left;
-  white-space: nowrap; }
-.nbext-panel .widget-checkbox { align-items: center; margin-left: 8px; }
-.nbext-panel .widget-checkbox input { margin: 0 5px 0 0; }
-.nbext-panel .nbext-picture { max-width: 100%; }
-.nbext-panel select { font-family: var(--jp-code-font-family, monospace); }
-</style>"""
-
-
-# Lumino looks for this mark before it takes a key for a shortcut.
-_KEY_GUARD = """export default { render({ el }) {
-  const mark = (tries) => {
-    const list = el.closest(".nbext-panel")?.querySelector("select");
-    if (list) list.dataset.lmSuppressShortcuts = "true";
-    else if (tries) requestAnimationFrame(() => mark(tries - 1));
-  };
-  mark(600);
-} };"""
+STYLE = f"<style>{resources.files(__package__).joinpath('panel.css').read_text('utf-8')}</style>"
 
 
 class Unit(NamedTuple):
@@ -251,7 +218,7 @@ def _key_guard() -> Any:  # noqa: ANN401 - a class of widgets
     from anywidget import AnyWidget
 
     class KeyGuard(AnyWidget):
-        _esm = _KEY_GUARD
+        _esm = resources.files(__package__).joinpath("select_keys.js").read_text("utf-8")
 
     return KeyGuard
 
