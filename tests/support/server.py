@@ -103,7 +103,10 @@ class PlainServer:
         try:
             with connection, connection.makefile("rb") as lines:
                 while start := lines.readline():
-                    method, target, _ = start.decode("latin-1").split(" ")
+                    method, *rest = start.decode("latin-1").split(" ")
+                    if len(rest) != 2:
+                        return  # not HTTP, such as the greeting of a SOCKS client
+                    target = rest[0]
                     headers = {}
                     while (line := lines.readline().decode("latin-1").strip()) != "":
                         name, _, value = line.partition(":")
