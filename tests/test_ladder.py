@@ -157,9 +157,9 @@ def test_frames_of_others_are_refused() -> None:
 def test_without_matplotlib_the_error_names_the_extra() -> None:
     """Where matplotlib is missing, one sentence says what to install."""
     code = (
-        "import sys\nsys.modules['matplotlib'] = None\nfrom nbext import ConfigurationError, frames\n"
-        "from nbext.frames.ladder import ladder\n"
-        "try: ladder(frames.frame([]))\nexcept ConfigurationError as e: print(e)"
+        "import sys\nsys.modules['matplotlib'] = None\nfrom nbext import ConfigurationError\n"
+        "from nbext.frames import build\nfrom nbext.frames.ladder import ladder\n"
+        "try: ladder(build.frame([]))\nexcept ConfigurationError as e: print(e)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "nbext[plot]"' in child.stdout
