@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbext import messages, profiles
 from nbext.cancel.reconciliation import Limits, Settlement, settle
@@ -13,7 +13,8 @@ from nbext.cancel.recording import current, named
 from nbext.cancel.selection import Target
 from nbext.cancel.sending import Sent
 from nbext.errors import ConfigurationError, NbextError
-from nbext.orders import OUTCOMES, Row
+from nbext.frames import log
+from nbext.orders import Row
 from nbext.session import client_for
 
 if TYPE_CHECKING:
@@ -30,32 +31,12 @@ LAST = 1000
 
 # Reconciling is bounded: in all, for one request, and in how many requests are held in memory at a time.
 _SECONDS, _SECONDS_EACH, _PAGE = 60.0, 20.0, 100
-_END_OF_TIME = 9_000_000_000_000  # the year 2255; nanoseconds, in which pandas begins, go no further than 2262
 _NOTHING_FOUND = "no order was found that this cancel can have ended; whether anything was open is not known"
 
 
 def cancel_log(last: int | None = LAST) -> DataFrame:
     """Return what was asked and what came back, oldest first; see `nbext.cancel_log`."""
-    import pandas as pd
-
-    entries = current().entries(last)
-    now = time.time_ns() // 1_000_000
-    columns: dict[str, Any] = {
-        "id": pd.array([entry.intent.id for entry in entries], dtype="str"),
-        "sentAt": _times([entry.left_at or entry.intent.sent_at for entry in entries]),
-        "profile": pd.array([entry.intent.profile for entry in entries], dtype="str"),
-        "host": pd.array([entry.intent.host for entry in entries], dtype="str"),
-        "key": pd.array([entry.intent.key or None for entry in entries], dtype="str"),
-        "request": pd.array([_request(entry) for entry in entries], dtype="str"),
-        "state": pd.array([_state(entry, now) for entry in entries], dtype="str"),
-        "httpStatus": pd.array([entry.http_status for entry in entries], dtype="Int64"),
-    }
-    for outcome in OUTCOMES:
-        counts = [sum(order.get("outcome") == outcome for order in entry.outcomes) for entry in entries]
-        columns[outcome] = pd.array(counts, dtype="Int64")
-    columns["error"] = pd.array([entry.error or None for entry in entries], dtype="str")
-    columns["callId"] = pd.array([entry.intent.call_id for entry in entries], dtype="str")
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(entries)))
+    return log.frame(current().entries(last), time.time_ns() // 1_000_000)
 
 
 def shown_of(last: int | None) -> str:
@@ -108,7 +89,7 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
             if not entry.is_damaged and journal.claim(entry.intent.id, me, now):
                 found = True
                 said = _settle(journal, entry, min(_SECONDS_EACH, left), say)
-                say(f"{_request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
+                say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
             f"{messages.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
@@ -200,25 +181,3 @@ def _as_sent(entry: Entry, client: SpotClient) -> Sent:
 
 def _unknown(entry: Entry) -> list[Mapping[str, object]]:
     return [{**order, "outcome": "unknown"} for order in entry.intent.seen]
-
-
-def _request(entry: Entry) -> str:
-    params = entry.intent.params
-    what = {"/api/v3/order": "order", "/api/v3/orderList": "order list"}.get(entry.intent.path, "all")
-    number = params.get("orderId") or params.get("orderListId")
-    return " ".join(filter(None, ["cancel", what, number, "on", params.get("symbol")]))
-
-
-def _state(entry: Entry, now: int) -> str:
-    if entry.is_damaged:
-        return "damaged"
-    if entry.concluded_at is not None:
-        return "concluded"
-    return "under way" if now <= entry.intent.deadline else "not concluded"
-
-
-def _times(milliseconds: list[int]) -> Any:  # noqa: ANN401 - an index of times
-    import pandas as pd
-
-    readable = [each if 0 < each < _END_OF_TIME else None for each in milliseconds]
-    return pd.to_datetime(pd.array(readable, dtype="Int64"), unit="ms", utc=True).as_unit("ms")
