@@ -25,6 +25,7 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
+from nbext.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
     last: DataFrame | None
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ConfigurationError",

@@ -1,4 +1,4 @@
-"""What an answer proves: whether it is about what was asked, whether it contradicts itself, and how long to wait.
+"""What an answer proves: what it is about, whether it contradicts itself, and what may be believed of the orders.
 
 A field that is missing contradicts nothing, since the exchange may leave fields out. One that says something else does:
 the answer then belongs to another request, and so may every other answer on its connection.
@@ -6,13 +6,58 @@ the answer then belongs to another request, and so may every other answer on its
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from nbext.errors import NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from nbext.spot.transport import Answer
+
+
+class OrderReport(TypedDict, total=False):
+    """One order as a cancel reports it (API docs, "Cancel order"). Prices and quantities are decimal text."""
+
+    symbol: str
+    origClientOrderId: str
+    orderId: int
+    orderListId: int
+    clientOrderId: str
+    transactTime: int
+    price: str
+    origQty: str
+    executedQty: str
+    origQuoteOrderQty: str
+    cummulativeQuoteQty: str
+    status: str
+    timeInForce: str
+    type: str
+    side: str
+    selfTradePreventionMode: str
+
+
+class OrderListReport(TypedDict, total=False):
+    """An order list as a cancel reports it, the reports of its orders inside (API docs, "Cancel Order lists")."""
+
+    orderListId: int
+    contingencyType: str
+    listStatusType: str
+    listOrderStatus: str
+    listClientOrderId: str
+    transactionTime: int
+    symbol: str
+    orders: list[dict[str, Any]]
+    orderReports: list[OrderReport]
+
+
+Report = OrderReport | OrderListReport
 
 SHORTEST_WAIT = 1.0
 # The API docs ("IP Limits") count weights by the minute, and have bans last from 2 minutes to 3 days. A host that says
@@ -24,6 +69,36 @@ _REPORTED = frozenset({"orderId", "orderListId", "orderReports", "clientOrderId"
 _ENGINE_CODES = range(-2999, -2000 + 1)
 # The codes of that range that the API answers itself, before the engine has seen anything (API docs, "Error codes").
 _KEY_CODES = frozenset({-2008, -2014, -2015, -2017})
+
+NOTHING_OPEN = -2011, "Unknown order sent."
+"""Code and text with which the live service says that nothing was open."""
+# The codes after which an order may have been changed all the same (API docs, "Error codes").
+_OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
+_RATE_LIMITED = frozenset({-1003, -1015})
+RATE_LIMIT_STATUSES = frozenset({418, 429})
+# 408 is a proxy's timeout, 409 a cancel-replace carried out by half: neither is a refusal.
+_AMBIGUOUS_STATUSES = frozenset({408, 409})
+
+_ADVICE = {
+    -1002: "Give the key the right to trade, or use another.",
+    -1013: "The symbol may not be trading now; %open_orders shows what is open.",
+    -1021: "This machine's clock is off, or the request was slow: set the clock, or raise the recv window.",
+    -1022: "The secret key does not belong to this API key: check both.",
+    -1100: "Check how the symbol is spelled.",
+    -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
+    -2008: "No such API key here: deleted, of another host (testnet, demo, live), or the secret in its place.",
+    -2014: "Check the API key: it is not in the form of one.",
+    -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
+    -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
+}
+_ADVICE_BY_STATUS = {
+    403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
+    404: "Check the base URL: this host does not serve the endpoint.",
+    407: "Check the proxy's credentials.",
+    451: "The exchange refuses this country or cloud; use the local profile, or run where it is allowed.",
+}
+# How CloudFront's page, and the exchange's own text, say so.
+_COUNTRY = re.compile(rb"(?i)access from your country|restricted location")
 
 
 def identifier(value: object) -> int | None:
@@ -160,3 +235,146 @@ def _date(text: str) -> float | None:
     except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
         return None
     return moment if math.isfinite(moment) else None
+
+
+def accept(answer: Answer, document: object, method: str, where: str, now: float) -> Any:  # noqa: ANN401 - any JSON
+    """Return the document of an answer that says the request was carried out; raise what any other one proves.
+
+    Parameters
+    ----------
+    answer : Answer
+    document : object
+        Its body, from `parse`.
+    method, where : str
+        The request, and how messages name it.
+    now : float
+        The exchange's time in milliseconds, as far as known.
+
+    Raises
+    ------
+    RejectedError, RateLimitedError
+        The exchange refused.
+    NotSentError
+        A question got no answer that can be used.
+    OutcomeUnknownError
+        What became of the orders is not known.
+    """
+    status = answer.status
+    code, msg = code_and_msg(document)
+    if contradicts_status(status, document, code):
+        raise unrelated(method, where, status, f"HTTP {status} came with a body that says something else")
+    if status == HTTPStatus.OK and document is not _UNREADABLE:
+        return document
+    said = f"{code} {msg}".rstrip(". ")
+    if code is None:
+        said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
+    if method != "GET" and (
+        status < HTTPStatus.MULTIPLE_CHOICES
+        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or status in _AMBIGUOUS_STATUSES
+        or code in _OUTCOME_UNKNOWN
+        or (answer.body is None and not _refuses(status))
+    ):
+        raise unanswered(method, where, f"the exchange answered {said}")
+    if status in RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
+        wait = None
+        if status in RATE_LIMIT_STATUSES:
+            wait = wait_asked(status, answer.headers, msg, now)
+        when = "later" if wait is None else f"in {math.ceil(wait)} s"
+        raise RateLimitedError(
+            f"{where}: refused for now, {said}; orders untouched. Try again {when}.",
+            code=code,
+            msg=msg,
+            http_status=status,
+            retry_after=wait,
+        )
+    said, advice = _advice(answer, code, said)
+    untouched = "; orders untouched"
+    if method != "GET" and of_the_engine(code):  # which may have done some of it before it refused
+        untouched, advice = "", f"{advice} %open_orders shows what is open."
+    raise RejectedError(f"{where}: refused, {said}{untouched}. {advice}", code=code, msg=msg, http_status=status)
+
+
+def unanswered(method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
+    """Return the error for a request that left and got no answer, or none that can be used."""
+    if method == "GET":
+        return NotSentError(f"{where}: no answer to the question, {problem}; orders untouched. Try again.")
+    return OutcomeUnknownError(
+        f"{where}: sent, but {problem}; what became of the orders is not known. "
+        "Look with %open_orders before anything else."
+    )
+
+
+def unrelated(method: str, where: str, status: int, problem: str) -> RejectedError | OutcomeUnknownError:
+    """Return the error for an answer that belongs to another request, or contradicts itself."""
+    if method == "GET":
+        return RejectedError(f"{where}: the question has no answer, {problem}. Try again.", http_status=status)
+    return OutcomeUnknownError(
+        f"{where}: sent, but {problem}; what became of the orders is not known. "
+        "Look with %open_orders before anything else."
+    )
+
+
+def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
+    """Give what to say of a refusal, and what to do next."""
+    status = answer.status
+    if code is None and _redirects(status):
+        return f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
+    if code is None and status == HTTPStatus.FORBIDDEN and _COUNTRY.search(answer.body or b""):
+        return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
+    at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
+    otherwise = "Mend the request before trying again." if at_fault else "Try again in a moment."
+    return said, _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
+
+
+def are_cancel_reports(document: object) -> bool:
+    """Whether an answer has the shape that cancel-all documents: reports of orders, and lists of such reports."""
+    return isinstance(document, list) and all(
+        isinstance(entry, dict)
+        and (_are_reports(entry["orderReports"]) if "orderReports" in entry else "orderId" in entry)
+        for entry in document
+    )
+
+
+def _are_reports(document: object) -> bool:
+    return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
+
+
+class _Unreadable:
+    """Stands for a body that is not JSON, since null is JSON too."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def parse(body: bytes | None) -> object:
+    """Return a body as JSON, or what stands for one that is not."""
+    try:
+        return _UNREADABLE if body is None else _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except (ValueError, RecursionError):
+        return _UNREADABLE
+
+
+def _redirects(status: int) -> bool:
+    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+
+
+def _refuses(status: int) -> bool:
+    """Whether the status line alone tells that nothing was carried out, whatever became of the body."""
+    return _redirects(status) or status in RATE_LIMIT_STATUSES or status in {403, 404, 405, 407, 451}
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def code_and_msg(document: object) -> tuple[int | None, str]:
+    """Read an error body."""
+    # Zero is what stands beside a text about the country (451), and is no code.
+    if not isinstance(document, dict) or type(code := document.get("code")) is not int or not code:
+        return None, ""
+    msg = " ".join(str(document.get("msg", "")).split())
+    return code, printable(msg[:300])

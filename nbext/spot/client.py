@@ -1,4 +1,4 @@
-"""The thin signing core: stamp, encode, sign, send once, classify the answer.
+"""The thin signing core: stamp, encode, sign, send once.
 
 `SpotClient` sends what it is asked to send exactly once, and says in its errors what may be believed afterwards. It
 knows nothing of notebooks, tables or files.
@@ -6,7 +6,6 @@ knows nothing of notebooks, tables or files.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import threading
@@ -14,13 +13,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Never, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 from urllib.parse import quote, urlsplit
 
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
     ConfigurationError,
-    NbextError,
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -30,86 +28,20 @@ from nbext.spot import answers, signing
 from nbext.spot.parameters import Value, encode, is_loopback, parse_base_url, parse_symbol
 from nbext.spot.scrubbing import scrub
 from nbext.spot.transport import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
-from nbext.untrusted import printable
+from nbext.version import __version__
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
     from decimal import Decimal
 
+    from nbext.spot.answers import Report
     from nbext.spot.transport import Answer
 
 
 # Until when each host has asked not to be asked, on the monotonic clock, and with which status. Limits go by address,
 # so that all clients of the process share them (API docs, "IP Limits").
 _holds: dict[str, tuple[float, int]] = {}
-
-
-class OrderReport(TypedDict, total=False):
-    """One order as a cancel reports it (API docs, "Cancel order"). Prices and quantities are decimal text."""
-
-    symbol: str
-    origClientOrderId: str
-    orderId: int
-    orderListId: int
-    clientOrderId: str
-    transactTime: int
-    price: str
-    origQty: str
-    executedQty: str
-    origQuoteOrderQty: str
-    cummulativeQuoteQty: str
-    status: str
-    timeInForce: str
-    type: str
-    side: str
-    selfTradePreventionMode: str
-
-
-class OrderListReport(TypedDict, total=False):
-    """An order list as a cancel reports it, the reports of its orders inside (API docs, "Cancel Order lists")."""
-
-    orderListId: int
-    contingencyType: str
-    listStatusType: str
-    listOrderStatus: str
-    listClientOrderId: str
-    transactionTime: int
-    symbol: str
-    orders: list[dict[str, Any]]
-    orderReports: list[OrderReport]
-
-
-Report = OrderReport | OrderListReport
-
-UNKNOWN_ORDER = "Unknown order sent."
-# The codes after which an order may have been changed all the same (API docs, "Error codes").
-_OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
-_RATE_LIMITED = frozenset({-1003, -1015})
-_RATE_LIMIT_STATUSES = frozenset({418, 429})
-# 408 is a proxy's timeout, 409 a cancel-replace carried out by half: neither is a refusal.
-_AMBIGUOUS_STATUSES = frozenset({408, 409})
-
-_ADVICE = {
-    -1002: "Give the key the right to trade, or use another.",
-    -1013: "The symbol may not be trading now; %open_orders shows what is open.",
-    -1021: "This machine's clock is off, or the request was slow: set the clock, or raise the recv window.",
-    -1022: "The secret key does not belong to this API key: check both.",
-    -1100: "Check how the symbol is spelled.",
-    -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
-    -2008: "No such API key here: deleted, of another host (testnet, demo, live), or the secret in its place.",
-    -2014: "Check the API key: it is not in the form of one.",
-    -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
-    -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
-}
-_ADVICE_BY_STATUS = {
-    403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
-    404: "Check the base URL: this host does not serve the endpoint.",
-    407: "Check the proxy's credentials.",
-    451: "The exchange refuses this country or cloud; use the local profile, or run where it is allowed.",
-}
-# How CloudFront's page, and the exchange's own text, say so.
-_COUNTRY = re.compile(rb"(?i)access from your country|restricted location")
 
 
 class SpotClient:
@@ -193,7 +125,7 @@ class SpotClient:
             self._api_key, self._signing_key = credential.api_key, _signing_key(credential)
         self._wire = Wire(
             self.base_url,
-            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _user_agent()},
+            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"nbext/{__version__}"},
             proxied=not is_loopback(urlsplit(self.base_url).hostname or ""),
             connect_timeout=connect_timeout,
             answer_timeout=answer_timeout,
@@ -350,11 +282,11 @@ class SpotClient:
             answer = self.request("DELETE", path, params)
         except RejectedError as refused:
             # How the live service says that nothing was open.
-            if refused.code == -2011 and refused.msg == UNKNOWN_ORDER:  # noqa: PLR2004 - the exchange's number
+            if (refused.code, refused.msg) == answers.NOTHING_OPEN:
                 return []
             raise
         reports = [answer] if isinstance(answer, dict) else answer  # one order, or one list, comes by itself
-        if _are_cancel_reports(reports) and (isinstance(answer, list) is (path == "/api/v3/openOrders")):
+        if answers.are_cancel_reports(reports) and (isinstance(answer, list) is (path == "/api/v3/openOrders")):
             return cast("list[Report]", reports)
         raise OutcomeUnknownError(
             f"{self._where('DELETE', path, params)}: the answer is not what is documented here; "
@@ -420,21 +352,16 @@ class SpotClient:
             query = f"{query}&signature={quote(signature, safe='')}"
             headers = {"X-MBX-APIKEY": self._api_key.reveal()}
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
-        if isinstance(answer, NbextError):
-            raise answer
         if answer.body is not None:  # from here on nobody sees what a proxy may have echoed
             key = "" if self._api_key is None else self._api_key.reveal()
             answer = replace(answer, body=scrub(answer.body, (signature, key)))
         self._heard.answer = answer
-        document = _document(answer.body)
+        document = answers.parse(answer.body)
         if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, params, document)):
             self.doubted.add(answer.connection)
             self._wire.distrust(answer.connection)
-            raise self._contradicted(method, where, answer.status, f"the answer that came is about {astray}")
-        outcome = self._classify(answer, document, method, where)
-        if isinstance(outcome, NbextError):
-            raise outcome
-        return outcome
+            raise answers.unrelated(method, where, answer.status, f"the answer that came is about {astray}")
+        return answers.accept(answer, document, method, where, self.now())
 
     def measure_clock_offset(self, samples: int = 5) -> float:
         """Measure by how much this machine's clock is behind the exchange's, and stamp requests accordingly.
@@ -477,96 +404,26 @@ class SpotClient:
                 retry_after=held,
             )
 
-    def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer | NbextError:
+    def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer:
         try:
             limits = {name: getattr(self._heard, name, None) for name in ("until", "unless")}
             answer = self._wire.send(method, target, headers, **limits)
         except Unanswered as lost:
             if lost.written:
-                return self._no_answer(method, where, lost.reason)
-            return NotSentError(f"{where}: nothing was sent, {lost.reason}; orders untouched. {lost.advice}")
+                raise answers.unanswered(method, where, lost.reason) from None
+            raise NotSentError(f"{where}: nothing was sent, {lost.reason}; orders untouched. {lost.advice}") from None
         self._note(answer)
         return answer
-
-    def _no_answer(self, method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
-        if method == "GET":
-            return NotSentError(f"{where}: no answer to the question, {problem}; orders untouched. Try again.")
-        return OutcomeUnknownError(
-            f"{where}: sent, but {problem}; what became of the orders is not known. "
-            "Look with %open_orders before anything else."
-        )
 
     def _note(self, answer: Answer) -> None:
         """Keep what every answer tells about limits."""
         weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if weight.isdecimal():
             self.used_weight = int(weight)
-        if answer.status in _RATE_LIMIT_STATUSES:
-            msg = _code_and_msg(_document(answer.body))[1]
+        if answer.status in answers.RATE_LIMIT_STATUSES:
+            msg = answers.code_and_msg(answers.parse(answer.body))[1]
             wait = answers.wait_asked(answer.status, answer.headers, msg, self.now())
             _holds[self.host] = max(_holds.get(self.host, (0.0, 0)), (time.monotonic() + wait, answer.status))
-
-    def _contradicted(self, method: str, where: str, status: int, problem: str) -> RejectedError | OutcomeUnknownError:
-        if method == "GET":
-            return RejectedError(f"{where}: the question has no answer, {problem}. Try again.", http_status=status)
-        return OutcomeUnknownError(
-            f"{where}: sent, but {problem}; what became of the orders is not known. "
-            "Look with %open_orders before anything else."
-        )
-
-    def _classify(self, answer: Answer, document: object, method: str, where: str) -> Any:  # noqa: ANN401
-        status = answer.status
-        code, msg = _code_and_msg(document)
-        if answers.contradicts_status(status, document, code):
-            return self._contradicted(method, where, status, f"HTTP {status} came with a body that says something else")
-        if status == HTTPStatus.OK and document is not _UNREADABLE:
-            return document
-        said = f"{code} {msg}".rstrip(". ")
-        if code is None:
-            said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
-        if method != "GET" and (
-            status < HTTPStatus.MULTIPLE_CHOICES
-            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or status in _AMBIGUOUS_STATUSES
-            or code in _OUTCOME_UNKNOWN
-            or (answer.body is None and not _refuses(status))
-        ):
-            return self._no_answer(method, where, f"the exchange answered {said}")
-        if status in _RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
-            wait = None
-            if status in _RATE_LIMIT_STATUSES:
-                wait = answers.wait_asked(status, answer.headers, msg, self.now())
-            when = "later" if wait is None else f"in {math.ceil(wait)} s"
-            return RateLimitedError(
-                f"{where}: refused for now, {said}; orders untouched. Try again {when}.",
-                code=code,
-                msg=msg,
-                http_status=status,
-                retry_after=wait,
-            )
-        said, advice = _advice(answer, code, said)
-        untouched = "; orders untouched"
-        if method != "GET" and answers.of_the_engine(code):  # which may have done some of it before it refused
-            untouched, advice = "", f"{advice} %open_orders shows what is open."
-        return RejectedError(f"{where}: refused, {said}{untouched}. {advice}", code=code, msg=msg, http_status=status)
-
-
-def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
-    """Give what to say of a refusal, and what to do next."""
-    status = answer.status
-    if code is None and _redirects(status):
-        return f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
-    if code is None and status == HTTPStatus.FORBIDDEN and _COUNTRY.search(answer.body or b""):
-        return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
-    at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
-    otherwise = "Mend the request before trying again." if at_fault else "Try again in a moment."
-    return said, _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
-
-
-def _user_agent() -> str:
-    from nbext import __version__
-
-    return f"nbext/{__version__}"
 
 
 def _signing_key(credential: Credential) -> signing.SigningKey:
@@ -600,55 +457,3 @@ def _require_request(method: str, path: str, query: str, *, signed: bool) -> Non
         flaw = "timestamp and signature are added, not given"
     if flaw:
         raise ConfigurationError(f"{flaw}; nothing was sent. Correct the call.")
-
-
-def _are_cancel_reports(document: object) -> bool:
-    """Whether an answer has the shape that cancel-all documents: reports of orders, and lists of such reports."""
-    return isinstance(document, list) and all(
-        isinstance(entry, dict)
-        and (_are_reports(entry["orderReports"]) if "orderReports" in entry else "orderId" in entry)
-        for entry in document
-    )
-
-
-def _are_reports(document: object) -> bool:
-    return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
-
-
-class _Unreadable:
-    """Stands for a body that is not JSON, since null is JSON too."""
-
-
-_UNREADABLE = _Unreadable()
-
-
-def _document(body: bytes | None) -> object:
-    try:
-        return _UNREADABLE if body is None else _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
-    except (ValueError, RecursionError):
-        return _UNREADABLE
-
-
-def _redirects(status: int) -> bool:
-    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
-
-
-def _refuses(status: int) -> bool:
-    """Whether the status line alone tells that nothing was carried out, whatever became of the body."""
-    return _redirects(status) or status in _RATE_LIMIT_STATUSES or status in {403, 404, 405, 407, 451}
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _code_and_msg(document: object) -> tuple[int | None, str]:
-    """Read an error body."""
-    # Zero is what stands beside a text about the country (451), and is no code.
-    if not isinstance(document, dict) or type(code := document.get("code")) is not int or not code:
-        return None, ""
-    msg = " ".join(str(document.get("msg", "")).split())
-    return code, printable(msg[:300])

@@ -88,9 +88,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A3 status",
         "a body that contradicts its status is not noticed",
-        "spot/client.py",
-        "if answers.contradicts_status(status, document, code):",
-        "if status == HTTPStatus.IM_USED and answers.contradicts_status(status, document, code):",
+        "spot/answers.py",
+        "if contradicts_status(status, document, code):",
+        "if status == HTTPStatus.IM_USED and contradicts_status(status, document, code):",
         "proxy_(report_refused|error_200).*(by this call|is said to be|and the call has canceled it|sent again)",
     ),
     Mutation(
