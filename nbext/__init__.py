@@ -376,15 +376,13 @@ def _ask() -> Ask | None:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """``%load_ext nbext``."""
-    from nbext.notebook import magics, panel_magic
+    from nbext.notebook import magics
 
     magics.load(shell)
-    panel_magic.load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """``%unload_ext nbext``: leave the shell as it was found, and close what was opened."""
-    from nbext.notebook import magics, panel_magic
+    from nbext.notebook import magics
 
-    panel_magic.unload(shell)  # panels go before the clients that they use
     magics.unload(shell)

@@ -20,7 +20,7 @@ from ipywidgets import Widget
 
 import nbext
 from nbext.exchange import Dialect, LocalExchange
-from nbext.notebook import clicks, panel_magic, panel_view
+from nbext.notebook import clicks, magics, panel_view
 from nbext.notebook.panel import ARMED, ARMED_LIVE, CancelPanel
 
 if TYPE_CHECKING:
@@ -566,7 +566,7 @@ def test_odd_orders_are_shown_all_the_same(serve: Callable[..., PlainServer]) ->
 
 def test_the_magic_opens_a_panel_and_goes_with_the_extension(shell: InteractiveShell) -> None:
     """It takes a symbol and a profile, a comment and a semicolon; run again, it replaces; unload takes it away."""
-    panel_magic.load(shell)
+    magics.load(shell)
     first = shell.run_line_magic("cancel_panel", "BTCUSDT # mine")
     first.wait()
     assert first.symbol.value == "BTCUSDT"
@@ -577,7 +577,7 @@ def test_the_magic_opens_a_panel_and_goes_with_the_extension(shell: InteractiveS
     assert "run %cancel_panel again" in second._repr_mimebundle_()["text/html"]
     result = shell.run_cell("%cancel_panel --prof local", store_history=False)
     assert type(result.error_in_exec or result.error_before_exec).__name__ == "UsageError"
-    panel_magic.unload(shell)
+    magics.unload(shell)
     assert "cancel_panel" not in shell.magics_manager.magics["line"]
     assert second.comm is None
 
@@ -676,7 +676,7 @@ def test_loading_the_magic_costs_nothing() -> None:
     """The toolkit is imported with the first panel."""
     script = (
         "import sys; from IPython.core.interactiveshell import InteractiveShell; s = InteractiveShell.instance();"
-        "from nbext.notebook import panel_magic; panel_magic.load(s);"
+        "from nbext.notebook import magics; magics.load(s);"
         "print({'requests', 'pandas', 'ipywidgets', 'itables'} & {*sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

@@ -10,9 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.error import UsageError
 
 from nbext import profiles
 from nbext.errors import ConfigurationError
+from nbext.notebook.lines import split
 
 if TYPE_CHECKING:
     from argparse import Action, ArgumentParser
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _IDENTIFIER = "nbext"
 # IPython's own token ends at the last ``-``; in assignments, loops and behind other magics the line says more.
 _LINE = re.compile(r"^(?:.*[\s=])?%%?(?P<name>\w+)\s+(?P<before>(?:.*\s)?)(?P<fragment>\S*)$")
+_CURSOR = "\N{REPLACEMENT CHARACTER}"
 _SYMBOL = re.compile(r"\w[\w.-]*")
 _TYPES = (
     "LIMIT",
@@ -72,8 +75,8 @@ def complete(shell: InteractiveShell, line: str) -> SimpleMatcherResult:
     parser = _parser(shell, found["name"]) if found else None
     if found is None or parser is None or found["fragment"].startswith(("{", "$", "#")):
         return {"completions": [], "suppress": False}
-    fragment, words = found["fragment"], found["before"].split()
-    if any(word.startswith("#") for word in words):
+    fragment, words = found["fragment"], _words(found["before"] + _CURSOR)
+    if not words or words.pop() != _CURSOR:  # in a comment or in quotes
         return {"completions": [], "suppress": False}
     options = _options(parser)
     before, joined, value = fragment.partition("=")
@@ -89,6 +92,14 @@ def complete(shell: InteractiveShell, line: str) -> SimpleMatcherResult:
         SimpleCompletion(text, type=kind) for text, kind in offered if text.lower().startswith(fragment.lower())
     ]
     return {"completions": matching, "matched_fragment": fragment, "ordered": True, "suppress": True}
+
+
+def _words(line: str) -> list[str]:
+    """Split a line; one with an open quote has no words."""
+    try:
+        return split(line)
+    except UsageError:
+        return []
 
 
 def _matchers(shell: InteractiveShell) -> list[Any]:
@@ -158,7 +169,7 @@ def _symbols_typed(shell: InteractiveShell) -> Iterator[str]:
                 continue
             options = _options(parser)
             takes_value = False
-            for word in f"{found['before']} {found['fragment']}".partition("#")[0].split():
+            for word in _words(found["before"] + found["fragment"]):
                 if not takes_value and _SYMBOL.fullmatch(word):
                     yield word.upper()
                 takes_value = word in options and options[word].nargs != 0

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import difflib
-import io
 import os
-import shlex
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.getipython import get_ipython
@@ -20,6 +16,8 @@ from traitlets import Enum, TraitError
 
 from nbext import profiles
 from nbext.errors import NbextError
+from nbext.notebook import cells
+from nbext.notebook.lines import parse, whole_options
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from nbext.cancel.job import Ask, Confirm, Job
+    from nbext.notebook.panel import CancelPanel
     from nbext.spot.client import SpotClient
 
 
@@ -37,12 +36,6 @@ _MANY = 3
 """From so many requests on there is a bar."""
 _STEPS = 10
 """So often it moves."""
-
-
-def _whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Take options only as they are written: ``--d`` must not come to mean ``--dry-run``, nor ``--a`` ``--all``."""
-    function.parser.allow_abbrev = False  # type: ignore[attr-defined] # magic_arguments puts it there
-    return function
 
 
 @magics_class
@@ -56,7 +49,11 @@ class NBExt(Magics):
         help="When %cancel_all asks before it cancels: on a live exchange, always, or never.",
     ).tag(config=True)
 
-    @_whole_options
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._panels: dict[str, CancelPanel] = {}
+
+    @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; {name} takes a variable")
     @argument("--all", action="store_true", help="every symbol that has open orders, in place of naming them")
@@ -83,7 +80,7 @@ class NBExt(Magics):
             %cancel_all --all --dry-run
         """
         __tracebackhide__ = True  # a cell's own error is shown without our frames
-        args = _parse(self.cancel_all, line)
+        args = parse(self.cancel_all, line)
         if args.all and args.symbols:
             raise UsageError("%cancel_all: name symbols or give --all, not both. Nothing was sent.")
         if not args.all and not args.symbols:
@@ -113,7 +110,7 @@ class NBExt(Magics):
                 job.obtain_consent(ask)
             return job.run(check=args.check)
 
-    @_whole_options
+    @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; none means all")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
@@ -127,12 +124,12 @@ class NBExt(Magics):
             %open_orders BTCUSDT
             df = %open_orders
         """
-        args = _parse(self.open_orders, line)
+        args = parse(self.open_orders, line)
         from nbext.cancel import job as cancel
 
         return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=_say)
 
-    @_whole_options
+    @whole_options
     @magic_arguments()
     @argument("profile", nargs="?", metavar="PROFILE", help="the profile to use from now on")
     @line_magic
@@ -144,7 +141,7 @@ class NBExt(Magics):
             %nbext
             %nbext testnet
         """
-        args = _parse(self.nbext, line)
+        args = parse(self.nbext, line)
         from nbext import session
 
         if args.profile is not None:
@@ -159,7 +156,7 @@ class NBExt(Magics):
         if client.held_for:
             print(f"waiting       {client.held_for:.0f} s, since the exchange asked to")
 
-    @_whole_options
+    @whole_options
     @magic_arguments()
     @argument("--last", metavar="N", type=int, help="the last N requests; 1000 unless given")
     @argument("--raw", metavar="ID", help="the answer to one request, as it came")
@@ -176,7 +173,7 @@ class NBExt(Magics):
             %cancel_log --raw 5f1d7e0a9b3c2d41
             %cancel_log --reconcile
         """
-        args = _parse(self.cancel_log, line)
+        args = parse(self.cancel_log, line)
         from nbext.cancel import unfinished
 
         if args.raw is not None:
@@ -191,7 +188,7 @@ class NBExt(Magics):
             print(said)
         return unfinished.cancel_log(last)
 
-    @_whole_options
+    @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
@@ -210,7 +207,7 @@ class NBExt(Magics):
             %nbext_guard BTCUSDT --prefix run7-
             %nbext_guard --off
         """
-        args = _parse(self.nbext_guard, line)
+        args = parse(self.nbext_guard, line)
         from nbext import session
         from nbext.cancel import guard
         from nbext.cancel import job as cancel
@@ -235,16 +232,48 @@ class NBExt(Magics):
             "canceled when this kernel is shut down or restarted, as best it can: not on SIGTERM or SIGKILL."
         )
 
+    @whole_options
+    @magic_arguments()
+    @argument(
+        "symbol", nargs="?", default="", metavar="SYMBOL", help="such as BTCUSDT; none means all with open orders"
+    )
+    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @line_magic
+    def cancel_panel(self, line: str) -> CancelPanel:
+        """Open a panel with the open orders, and buttons that cancel them.
+
+        Examples::
+
+            %cancel_panel
+            %cancel_panel BTCUSDT
+        """
+        args = parse(self.cancel_panel, line)
+        if type(self.shell).__name__ == "TerminalInteractiveShell":
+            raise UsageError("%cancel_panel needs a notebook. Here, take %open_orders and %cancel_all.")
+        from nbext.notebook.panel import CancelPanel  # loads ipywidgets, which no other magic needs
+
+        if args.symbol in self._panels:  # a cell that is run again shows its new panel only
+            self._panels.pop(args.symbol).close()
+        panel = self._panels[args.symbol] = CancelPanel(
+            args.symbol, profile=args.profile, confirm=lambda: cast("Confirm", self.confirm)
+        )
+        return panel
+
+    def close_panels(self) -> None:
+        """Close all panels."""
+        while self._panels:
+            self._panels.popitem()[1].close()
+
     def _after_cell(self, cell: str, job: Job, args: Namespace) -> DataFrame:
         """Run the cell, then cancel whatever became of it."""
         __tracebackhide__ = True
-        code = _compile(self.shell, cell)
+        code = cells.compile_cell(self.shell, cell)
         if not args.dry_run and job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
             job.obtain_consent(ask, before_cell=True)
         failure: BaseException | None = None
         mine = os.getpid()
         try:
-            _run(self.shell, code)
+            cells.run(self.shell, code)
         except BaseException as error:  # noqa: BLE001 - an interrupt or sys.exit() leaves orders behind just as well
             failure = error
         if os.getpid() != mine:  # a child that the cell has forked
@@ -327,6 +356,8 @@ def unload(shell: InteractiveShell) -> None:
     for kind, names in NBExt.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
+    if magics is not None:
+        magics.close_panels()  # before the clients that they use
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     formatters.unregister(shell)
@@ -335,58 +366,6 @@ def unload(shell: InteractiveShell) -> None:
     for name, end in (("session", "close"), ("cancel.recording", "close"), ("cancel.job", "forget")):
         if (module := sys.modules.get(f"nbext.{name}")) is not None:
             getattr(module, end)()
-
-
-def _parse(magic: Any, line: str) -> Namespace:  # noqa: ANN401 - a method with a parser
-    words = _split(line)
-    try:
-        args: Namespace = magic.parser.parse_args(words)
-    except UsageError as error:
-        said = _unknown_option(magic, words) if str(error).startswith("unrecognized") else None
-        if said is None:
-            raise
-        raise UsageError(said) from None
-    if (said := _unknown_option(magic, words, only=_DASHES)) is not None:
-        raise UsageError(said)
-    if getattr(args, "symbols", None):
-        split = (filter(None, word.split(",")) if "," in word else [word] for word in args.symbols)
-        args.symbols = [symbol for symbols in split for symbol in symbols]
-    if getattr(args, "profile", None) is not None and not args.profile.strip():
-        raise UsageError("--profile is blank; nothing was sent. Name one, or leave it out.")
-    return args
-
-
-_DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")  # what word processors make of ``--``
-
-
-def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", *_DASHES)) -> str | None:  # noqa: ANN401 - a method with a parser
-    """Find an option that the magic does not have, and name the one that it most resembles."""
-    known = [name for action in magic.parser._actions for name in action.option_strings]  # noqa: SLF001 - nothing public lists them
-    for word in words:
-        typed = word.partition("=")[0]
-        together = all(f"-{letter}" in known for letter in typed[1:])  # as in -ny
-        if word.startswith(only) and typed not in known and not together:
-            bare = "--" + typed.lstrip("-" + "".join(_DASHES)).lower().replace("_", "-")
-            near = [bare] if bare in known else difflib.get_close_matches(bare, known, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            return f"Unknown option {printable(typed)}.{meant} Nothing was sent."
-    return None
-
-
-def _split(line: str) -> list[str]:
-    """Split a line as a shell would: quotes group, ``#`` before a word begins a comment, and a last ``;`` goes."""
-    source = io.StringIO(line)
-    lexer = shlex.shlex(source, posix=True)
-    lexer.whitespace_split, lexer.commenters = True, ""  # its own comments also begin within a word
-    words: list[str] = []
-    try:
-        while not line[source.tell() :].lstrip().startswith("#") and (word := lexer.get_token()) is not None:
-            words.append(word)
-    except ValueError as error:
-        raise UsageError(f"{line.strip()!r} cannot be read: {str(error).lower()}. Nothing was sent.") from None
-    if words and words[-1].endswith(";"):
-        words[-1:] = [words[-1][:-1]] if words[-1] != ";" else []
-    return words
 
 
 @contextlib.contextmanager
@@ -417,25 +396,3 @@ def _clock(client: SpotClient) -> str:
     if abs(offset) < 1:
         return "0 ms"
     return f"{abs(offset):.0f} ms, this machine's clock is {'behind' if offset > 0 else 'ahead'}"
-
-
-def _compile(shell: InteractiveShell, cell: str) -> tuple[Any, Any]:
-    """Compile a cell into its statements and the expression at its end, whose value a cell shows."""
-    source = shell.transform_cell(cell)
-    if shell.should_run_async(cell, transformed_cell=source):
-        raise UsageError("%%cancel_all cannot run a cell with a top-level await. Nothing was run and nothing was sent.")
-    number = len(shell.user_ns.get("In", [""])) - 1  # the count of executions has already moved on
-    name = shell.compile.cache(source, number, raw_code=cell)
-    tree = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
-    shows = tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";")
-    expression = ast.Expression(tree.body.pop().value) if shows else None
-    flags = shell.compile.flags
-    return compile(tree, name, "exec", flags), expression and compile(expression, name, "eval", flags)
-
-
-def _run(shell: InteractiveShell, code: tuple[Any, Any]) -> None:
-    __tracebackhide__ = True
-    statements, expression = code
-    exec(statements, shell.user_ns)  # noqa: S102 - the reader's own cell
-    if expression is not None and (value := eval(expression, shell.user_ns)) is not None:  # noqa: S307 - likewise
-        display(value)
