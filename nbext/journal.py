@@ -6,7 +6,7 @@ power: rollback journal (network homes have no WAL), and ``synchronous=EXTRA``, 
 journal back after a power cut, and with it take back an intent that has been sent.
 
 A journal that cannot be written stops nothing: `Journal.intend` and `Journal.conclude` say why, and the next call tries
-again. A file that is damaged, newer or somebody else's is left exactly as it is.
+again. A file that is damaged, newer or another user's is left exactly as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nbext import private_files
 from nbext.errors import ConfigurationError
+from nbext.private_files import UnfitError
 from nbext.signals import from_a_signal
 
 if TYPE_CHECKING:
@@ -514,7 +516,7 @@ class Journal:
 
         try:
             return self._attempt(self.path, transact, create=True), ""
-        except _UnfitError as error:
+        except UnfitError as error:
             return 0, str(error)
 
     def _read(self, query: str, parameters: Sequence[object]) -> list[_Row]:
@@ -526,7 +528,7 @@ class Journal:
 
         try:
             return self._attempt(self.path, select)
-        except _UnfitError as error:
+        except UnfitError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return []
             raise self._unreadable(str(error)) from None
@@ -536,11 +538,11 @@ class Journal:
 
         Raises
         ------
-        _UnfitError
+        UnfitError
             It could not be done, for whatever reason.
         """
         if self._flaw:
-            raise _UnfitError(self._flaw)
+            raise UnfitError(self._flaw)
         give_up = time.monotonic() + PATIENCE_SECONDS
         with _lock:
             while True:
@@ -553,12 +555,12 @@ class Journal:
                         time.sleep(_POLL_SECONDS)
                         continue
                     self._disconnect()  # also after an interrupt; takes back what has begun
-                    if isinstance(error, _UnfitError):
+                    if isinstance(error, UnfitError):
                         raise
                     if (
                         isinstance(error, Exception) and from_a_signal(error) is None
                     ):  # even our mistakes stop no cancel
-                        raise _UnfitError(_reason(path, error)) from error
+                        raise UnfitError(_reason(path, error)) from error
                     raise
 
     @staticmethod
@@ -573,12 +575,12 @@ class Journal:
         import sqlite3
 
         try:
-            facts = _inspect(path)
+            facts = private_files.inspect(path)
         except FileNotFoundError:
             if not create:
                 raise
-            _create(path)
-            facts = _inspect(path)
+            private_files.create(path)
+            facts = private_files.inspect(path)
         opened = (os.getpid(), facts.st_dev, facts.st_ino)
         if self._connection is not None and self._opened == opened:
             return self._connection
@@ -613,27 +615,6 @@ class Journal:
             connection.close()
 
 
-class _UnfitError(Exception):
-    """The file is not one to write into, or to believe."""
-
-
-def _inspect(path: Path) -> os.stat_result:
-    """Look at a file from outside: it has to be ours, and ours alone."""
-    facts = path.lstat()
-    flaw = ""
-    if stat.S_ISLNK(facts.st_mode):
-        flaw = "is a symbolic link: name the file that it leads to"
-    elif not stat.S_ISREG(facts.st_mode):
-        flaw = "is not a file"
-    elif os.name == "posix" and facts.st_uid != os.geteuid():
-        flaw = "belongs to somebody else"
-    elif os.name == "posix" and facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        flaw = "can be read or written by others: chmod 600 it"
-    if flaw:
-        raise _UnfitError(f"{path} {flaw}")
-    return facts
-
-
 def _inspect_surroundings(path: Path) -> None:
     """Look at what SQLite would believe, before SQLite does.
 
@@ -641,17 +622,17 @@ def _inspect_surroundings(path: Path) -> None:
     """
     folder = path.parent.stat()
     if os.name == "posix" and folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise _UnfitError(f"{path.parent} can be written by others: chmod o-w it")
+        raise UnfitError(f"{path.parent} can be written by others: chmod o-w it")
     for suffix in ("-journal", "-wal"):
         # Whoever can put one of them there decides what stands in the database.
         with suppress(FileNotFoundError):
-            _inspect(path.with_name(path.name + suffix))
+            private_files.inspect(path.with_name(path.name + suffix))
     with path.open("rb") as file:
         header = file.read(100)
     if not header:
         return
     if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != _APPLICATION:
-        raise _UnfitError(f"{path} is not a journal of nbext: name another file")
+        raise UnfitError(f"{path} is not a journal of nbext: name another file")
     _check_version(int.from_bytes(header[60:64], "big"))
 
 
@@ -665,14 +646,7 @@ def _is_laid_out(connection: sqlite3.Connection) -> bool:
 
 def _check_version(version: int) -> None:
     if version != _VERSION:
-        raise _UnfitError(f"the journal has version {version}, of another nbext, and not {_VERSION}: name another file")
-
-
-def _create(path: Path) -> None:
-    """Make an empty file that nobody else could ever read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):  # another process was quicker
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        raise UnfitError(f"the journal has version {version}, of another nbext, and not {_VERSION}: name another file")
 
 
 def _flaw_word(error: BaseException) -> str:

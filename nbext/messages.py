@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import time
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nbext.orders import Row
-    from nbext.spot.client import SpotClient
 
 _FEW = 3
+
+
+class Exchange(Protocol):
+    """Anything that knows which exchange it is about, such as a client."""
+
+    profile: str
+    host: str
 
 
 def subject(symbols: Sequence[str]) -> str:
@@ -23,9 +29,9 @@ def subject(symbols: Sequence[str]) -> str:
     return ", ".join(symbols) or "all symbols"
 
 
-def place(client: SpotClient) -> str:
-    """Name the exchange: profile and host."""
-    return f"[{client.profile}, {client.host}]"
+def place(exchange: Exchange) -> str:
+    """Return the profile and host of an exchange, as messages end with them."""
+    return f"[{exchange.profile}, {exchange.host}]"
 
 
 def count(number: int, what: str) -> str:

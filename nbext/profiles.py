@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from nbext import private_files
+from nbext.base_url import parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import ConfigurationError
-from nbext.spot.parameters import parse_base_url
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ _BASE_URLS = {
     "live": "https://api.binance.com",
 }
 _BUILT_IN = ("local", *_BASE_URLS, "custom")
-_PRACTICE_HOSTS = frozenset({"testnet.binance.vision", "demo-api.binance.com"})
+PRACTICE_HOSTS = {urlsplit(_BASE_URLS[name]).netloc: name for name in ("testnet", "demo")}
+"""The exchange's own hosts without real money, and the built-in profile of each."""
 _FIELDS = frozenset({"base_url", "api_key", "secret_key", "private_key", "passphrase", "always_ask"})
 
 
@@ -151,7 +152,7 @@ def is_live(base_url: str) -> bool:
     That is so for every host but testnet, demo, and an exchange that this process started.
     """
     parts = urlsplit(base_url)
-    if parts.scheme == "https" and parts.netloc in _PRACTICE_HOSTS:
+    if parts.scheme == "https" and parts.netloc in PRACTICE_HOSTS:
         return False
     exchange = sys.modules.get("nbext.exchange")  # what nobody has imported, this process has not started
     return exchange is None or not exchange.is_ours(base_url)
@@ -264,12 +265,8 @@ def _entries() -> Mapping[str, Mapping[str, object]]:
     path = _path()
     try:
         with path.open("rb") as file:
-            if os.name == "posix":
-                facts = os.fstat(file.fileno())
-                if facts.st_uid != os.geteuid():
-                    raise _unusable(path, "belongs to another user")
-                if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    raise _unusable(path, "can be read or written by others: chmod 600 it")
+            if flaw := private_files.flaw(os.fstat(file.fileno())):
+                raise _unusable(path, flaw)
             raw = file.read()
     except FileNotFoundError:
         return {}

@@ -733,14 +733,14 @@ def test_owned_by_somebody_else(journal: Journal, path: Path) -> None:
     """A file of somebody else's is refused, and so is a rollback journal, which could put anything into ours."""
     journal.intend([intent()])
     os.chown(path, 65534, -1)
-    assert journal.intend([intent("two")]) == f"{path} belongs to somebody else"
+    assert journal.intend([intent("two")]) == f"{path} belongs to another user"
     os.chown(path, 0, -1)
     journal.close()
     for suffix in ("-journal", "-wal"):
         beside = path.with_name(path.name + suffix)
         beside.touch(0o600)
         os.chown(beside, 65534, -1)
-        assert journal.intend([intent("two")]) == f"{beside} belongs to somebody else"
+        assert journal.intend([intent("two")]) == f"{beside} belongs to another user"
         beside.unlink()
     assert journal.intend([intent("two")]) == ""
 

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from networking import TLSServer
 
+from nbext.base_url import is_loopback, parse_base_url
 from nbext.errors import (
     ConfigurationError,
     NbextError,
@@ -37,7 +38,7 @@ from nbext.errors import (
 from nbext.spot import client as spot
 from nbext.spot import transport
 from nbext.spot.client import SpotClient
-from nbext.spot.parameters import is_loopback, parse_base_url, parse_recv_window, parse_symbol
+from nbext.spot.parameters import parse_recv_window, parse_symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

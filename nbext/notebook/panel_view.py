@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 _PRACTICE = {
-    "testnet.binance.vision": ("testnet", "TESTNET", "practice exchange of Binance, no real money"),
-    "demo-api.binance.com": ("demo", "DEMO", "demo exchange of Binance, no real money"),
+    "testnet": ("testnet", "TESTNET", "practice exchange of Binance, no real money"),
+    "demo": ("demo", "DEMO", "demo exchange of Binance, no real money"),
 }
 _LOCAL = ("local", "LOCAL", "practice exchange in this kernel, no real money")
 _LIVE = ("live", "LIVE", "real orders, real money")
@@ -73,7 +73,7 @@ def exchange(client: SpotClient) -> tuple[str, str, str]:
     """Say which exchange it is, in a word and in some."""
     if profiles.is_live(client.base_url):
         return _STOPPED if client.profile == profiles.DEFAULT else _LIVE
-    return _PRACTICE.get(client.host, _LOCAL)
+    return _PRACTICE.get(profiles.PRACTICE_HOSTS.get(client.host, ""), _LOCAL)
 
 
 def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float:

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never, Self, cast
 from urllib.parse import quote, urlsplit
 
+from nbext.base_url import is_loopback, parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
     ConfigurationError,
@@ -25,7 +26,7 @@ from nbext.errors import (
     RejectedError,
 )
 from nbext.spot import answers, signing
-from nbext.spot.parameters import Value, encode, is_loopback, parse_base_url, parse_symbol
+from nbext.spot.parameters import Value, encode, parse_symbol
 from nbext.spot.scrubbing import scrub
 from nbext.spot.transport import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
 from nbext.version import __version__

@@ -6,9 +6,8 @@ import json
 import math
 import re
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from nbext.errors import ConfigurationError
 
@@ -96,55 +95,6 @@ def parse_recv_window(value: str | int | Decimal) -> str:
             "nothing was sent. Leave it out, or give one like 5000."
         )
     return text
-
-
-def parse_base_url(text: str, what: str = "the base URL") -> str:
-    """Check a base URL and return it without a trailing slash.
-
-    Parameters
-    ----------
-    text : str
-    what : str
-        Where it was given, for messages.
-
-    Raises
-    ------
-    ConfigurationError
-        It has user info, a path or a query, or is plain ``http`` to another machine.
-    """
-    flaw = ""
-    if not isinstance(text, str):
-        raise ConfigurationError(
-            f"{what} is {type(text).__name__}, which is no text; nothing was sent. Give it as text."
-        )
-    try:
-        parts = urlsplit(text.strip())
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        flaw = "it cannot be read"
-    else:
-        host = parts.hostname or ""
-        if parts.scheme not in {"http", "https"} or not host:
-            flaw = "it is not like https://api.binance.com"
-        elif "@" in parts.netloc:
-            flaw = "it holds user info"
-        elif parts.path not in {"", "/"} or "?" in text or "#" in text:
-            flaw = "it holds more than a scheme, a host and a port"
-        elif not re.fullmatch(r"[A-Za-z0-9._:\-]+", host):
-            flaw = "its host cannot be one"
-        elif parts.scheme == "http" and not is_loopback(host):
-            flaw = "plain http is for this machine only, use https"
-    if flaw:  # the text stays out of it: it may hold a password
-        raise ConfigurationError(f"{what} cannot be used: {flaw}; nothing was sent. Correct it.")
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def encode(params: Mapping[str, Value]) -> str:
