@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.documents import FIXTURES, fixture_body
-from support.server import PlainServer, Request, ResetConnection, answer
+from support.server import PlainServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["FIXTURES", "PlainServer", "Request", "ResetConnection", "answer", "fixture_body"]
+    from support.server import Request
 
 GUARD = Path(__file__).parent / "guard"
 

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PlainServer, Request, answer
-from networking import dead_address
+from support.networking import dead_address
+from support.server import PlainServer, Request, answer
 
 from nbext.spot.dialing import dial, look_up, within
 from nbext.spot.transport import Unanswered, Wire

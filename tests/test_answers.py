@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Request, answer
+from support.server import Request, answer
 
 import nbext
 from nbext.cancel import job
@@ -15,7 +15,7 @@ from nbext.spot import answers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import PlainServer
+    from support.server import PlainServer
 
     Serve = Callable[..., PlainServer]
 

@@ -6,10 +6,10 @@ import atexit
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
+from support.server import answer
 
 import nbext
 from nbext.cancel import job
@@ -17,8 +17,8 @@ from nbext.cancel import job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import PlainServer
     from IPython.core.completer import Completion
+    from support.server import PlainServer
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from IPython.core.ultratb import AutoFormattedTB
+from support.server import answer
 
 import nbext
 from nbext import profiles, session
@@ -32,7 +32,7 @@ from nbext.spot.client import SpotClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import PlainServer
+    from support.server import PlainServer
 
 URL = "http://127.0.0.1:9"
 API_KEY = "kT7zPq2mVw9XcR4bNs8LhJ3gFd6YtA1eKuQ5iZoWxB0vCyMnDpErSaGjHlTfUkIq"

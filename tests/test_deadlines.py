@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PlainServer, Request, answer
+from support.server import PlainServer, Request, answer
 
 from nbext.errors import NotSentError, OutcomeUnknownError
 from nbext.spot.client import SpotClient

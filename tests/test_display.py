@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import fixture_body
 from IPython.core.interactiveshell import InteractiveShell
+from support.documents import fixture_body
 
 import nbext
 from nbext.frames import build, columns

@@ -11,8 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PlainServer, Request, answer
-from networking import TLSServer
+from support.networking import TLSServer
+from support.server import PlainServer, Request, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from frame_rules import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.frame_rules import (
     COLUMNS,
     FLAGS,
     IDS,
@@ -23,8 +25,6 @@ from frame_rules import (
     require_columns,
     require_everything,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from nbext.frames import build as frames
 from nbext.frames import columns

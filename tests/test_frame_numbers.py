@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
-from frame_rules import build, report, require_columns
+from support.frame_rules import build, report, require_columns
 
 from nbext import orders
 from nbext.frames import build as frames

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fixture_body
-from frame_rules import CANCELS, COLUMNS, OPENS, build, report, require_columns, require_everything
+from support.documents import fixture_body
+from support.frame_rules import CANCELS, COLUMNS, OPENS, build, report, require_columns, require_everything
 
 from nbext import orders as rows
 from nbext.frames import build as frames

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PlainServer, Request, answer
-from networking import TLSServer, Tunnels, http_proxy, need_pysocks, socks_proxy
+from support.networking import TLSServer, Tunnels, http_proxy, need_pysocks, socks_proxy
+from support.server import PlainServer, Request, answer
 
 from nbext.spot.transport import Unanswered, Wire
 

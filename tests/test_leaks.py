@@ -16,10 +16,10 @@ from urllib.parse import quote, unquote
 
 import nbformat
 import pytest
-from conftest import answer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from nbclient import NotebookClient
+from support.server import answer
 from test_untrusted import SPELLINGS
 from truth.proxy import Mishap, Proxy
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from conftest import PlainServer, Request
+    from support.server import PlainServer, Request
 
 PASSPHRASE = "tR0ub4dor-passphrase"
 KINDS = ["HMAC", "RSA", "Ed25519"]

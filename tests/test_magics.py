@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer, fixture_body
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from support.documents import fixture_body
+from support.server import answer
 
 import nbext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import PlainServer, Request
     from pandas import DataFrame
+    from support.server import PlainServer, Request
 
 API_KEY, SECRET_KEY = "K" * 60 + "last", "S" * 64
 

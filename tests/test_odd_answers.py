@@ -9,9 +9,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PlainServer, Request, answer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.server import PlainServer, Request, answer
 
 import nbext
 from nbext.cancel import job as cancel

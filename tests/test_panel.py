@@ -14,9 +14,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer
 from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
+from support.server import answer
 
 import nbext
 from nbext.exchange import Dialect, LocalExchange
@@ -26,7 +26,7 @@ from nbext.notebook.panel import ARMED, ARMED_LIVE, CancelPanel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import PlainServer, Request
+    from support.server import PlainServer, Request
 
     from nbext.spot.client import SpotClient
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer
+from support.server import answer
 
 from nbext import profiles
 from nbext.credentials import Credential, Secret
@@ -17,7 +17,7 @@ from nbext.profiles import Endpoint, is_live, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import PlainServer
+    from support.server import PlainServer
 
 LIVE = "https://api.binance.com"
 PEM = """-----BEGIN PRIVATE KEY-----

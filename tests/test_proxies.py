@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Request, answer
-from networking import TLSServer, Tunnels, dead_address, http_proxy, need_pysocks, socks_proxy, web_server
+from support.networking import TLSServer, Tunnels, dead_address, http_proxy, need_pysocks, socks_proxy, web_server
+from support.server import Request, answer
 
 from nbext.spot.transport import Unanswered, Wire
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import answer
-from reconciling import PATH, Quick
+from support.reconciling import PATH, Quick
+from support.server import answer
 
 import nbext
 from nbext.cancel.reconciliation import Limits
@@ -19,7 +19,7 @@ from nbext.notebook.panel import CancelPanel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from conftest import PlainServer, Request
+    from support.server import PlainServer, Request
 
     from nbext.spot.client import SpotClient
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reconciling import PATH, Quick, require_truth
+from support.reconciling import PATH, Quick, require_truth
 
 import nbext
 from nbext.cancel.reconciliation import Limits, Settlement

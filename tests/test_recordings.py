@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import answer
-from frame_rules import COLUMNS, TIMES
+from support.frame_rules import COLUMNS, TIMES
+from support.server import answer
 
 import nbext
 from nbext import messages
@@ -25,7 +25,7 @@ from nbext.orders import from_open_orders, from_reports
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import PlainServer, Request
+    from support.server import PlainServer, Request
 
 RECORDINGS = {
     path.stem: json.loads(path.read_text("utf-8")) for path in (Path(__file__).parent / "recordings").glob("*.json")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Request, answer
+from support.server import Request, answer
 
 import nbext
 from nbext.cancel import job as cancel
@@ -17,7 +17,7 @@ from nbext.cancel.sending import ATTEMPTS, Sending
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conftest import PlainServer
+    from support.server import PlainServer
 
     Serve = Callable[..., PlainServer]
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reconciling import PATH, Quick, executed
+from support.reconciling import PATH, Quick, executed
 
 import nbext
 from nbext.cancel.reconciliation import Limits

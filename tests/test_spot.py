@@ -20,11 +20,12 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
-from conftest import FIXTURES, PlainServer, Request, ResetConnection, answer, fixture_body
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from networking import TLSServer
+from support.documents import FIXTURES, fixture_body
+from support.networking import TLSServer
+from support.server import PlainServer, Request, ResetConnection, answer
 
 from nbext.base_url import is_loopback, parse_base_url
 from nbext.errors import (

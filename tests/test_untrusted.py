@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
-from conftest import answer
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.server import answer
 
 from nbext.cancel import job
 from nbext.errors import NbextError, RejectedError
@@ -24,7 +24,7 @@ from nbext.untrusted import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import PlainServer, Request
+    from support.server import PlainServer, Request
 
 API_KEY = "kT7zPq2mVw9XcR4bNs8LhJ3gFd6YtA1eKuQ5iZoWxB0vCyMnDpErSaGjHlTfUkIq"
 SECRET_KEY = "sR5nKd8WqT2vXz7LbHm4PcJy9GfA3eUo6IiQ1tYwVrN0sBxMkZpDhCgFjElSaOuT"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Request, answer
+from support.server import Request, answer
 
 import nbext
 from nbext.cancel import job as cancel
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import PlainServer
+    from support.server import PlainServer
 
 SYMBOLS = [f"V{number}USDT" for number in range(24)]
 ANSWERED_AFTER = 0.05

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import ANY
 
 import pytest
-from conftest import PlainServer, Request, answer
+from support.server import PlainServer, Request, answer
 
 from nbext.spot.transport import LARGEST_BODY, Answer, Unanswered, Wire
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from conftest import answer, fixture_body
 from driving import CONTRAST
+from support.documents import fixture_body
+from support.server import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import PlainServer, Request
     from driving import Notebook
     from playwright.sync_api import Locator
+    from support.server import PlainServer, Request
 
 pytest_plugins = ["browser_fixtures"]
 

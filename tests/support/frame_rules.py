@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from conftest import FIXTURES
 
 from nbext import orders as rows
 from nbext.frames import build as frames
+from support.documents import FIXTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
