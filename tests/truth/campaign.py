@@ -710,6 +710,19 @@ class Campaign:
         self.report.errors["none" if path.exists() else "killed"] += 1
         self._graves += 1
 
+    def _make_overdue(self) -> None:
+        """Let some minutes pass for what was killed. A transaction that a kill broke off may still be rolled back."""
+        for last_try in [False] * 20 + [True]:
+            try:
+                with closing(sqlite3.connect(self._kills_journal)) as file, file:
+                    file.execute("UPDATE intents SET deadline = deadline - ?", (4 * GRACE * 1000,))
+            except sqlite3.OperationalError:
+                if last_try:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
     def _settle_graves(self) -> None:
         """Settle what was killed, and judge the journal that is left of it."""
         if not self._graves:
@@ -723,8 +736,7 @@ class Campaign:
         if self._patient or not left:
             time.sleep(max(0.0, last if left else 0.0))
         else:
-            with closing(sqlite3.connect(self._kills_journal)) as file, file:
-                file.execute("UPDATE intents SET deadline = deadline - ?", (4 * GRACE * 1000,))
+            self._make_overdue()
         for unrecorded in this.unrecorded:
             self._lie("kills", unrecorded)
         _, path = self._start(this, self._kills_journal, [])

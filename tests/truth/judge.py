@@ -152,6 +152,22 @@ class Case:
             return None
         return talk.document()
 
+    def has_the_word(self, symbol: str) -> bool:
+        """Say whether the exchange itself said that nothing was open on a symbol, where nobody had looked before.
+
+        An empty answer, or an unknown order, names nothing that would show that it is another request's, or that some
+        orders were canceled all the same. No client can see through it, so it is counted apart.
+        """
+        hidden = self.dialect.get("partial_refusal") == "unknown_after_some"
+        for talk in self.deletes:
+            if talk.path == ALL and talk.params.get("symbol") == symbol and (talk.mangled or hidden) and not self.seen:
+                document = talk.document()
+                refused = isinstance(document, dict) and document.get("code") in {-1013, -2011}
+                if document == [] or refused:
+                    self.facts["the exchange's word that nothing was open"] += 1
+                    return True
+        return False
+
 
 def judge(case: Case) -> list[str]:
     """Say what is untrue in what a call told."""
@@ -450,7 +466,7 @@ def attrs_are_true(case: Case) -> Iterator[str]:
         for order in _ended_by(case):
             if order not in given and case.dialect.get("order_reports") == "first_leg":
                 case.facts["canceled, and named without a report"] += 1
-            elif order not in given:
+            elif order not in given and not case.has_the_word(order[0]):
                 yield f"{order} was canceled by the call, which calls its frame complete without it"
 
 
@@ -549,7 +565,7 @@ def _nothing_was_open(case: Case) -> Iterator[str]:
         return
     symbols = set(case.symbols) or {symbol for symbol, _ in case.record}
     for order, truth in case.record.items():
-        if order[0] in symbols and truth.is_canceled_by(case.numbers):
+        if order[0] in symbols and truth.is_canceled_by(case.numbers) and not case.has_the_word(order[0]):
             yield f"nothing was open, it says, and it has canceled {order}"
 
 
