@@ -71,7 +71,7 @@ _ELSEWHERE = {
     "SpotClient": "nbext.spot.client",
     "connect": "nbext.session",
     "ladder": "nbext.frames.ladder",
-    "last": "nbext.cancel.job",
+    "last": "nbext.session",
     "local": "nbext.profiles",
 }
 

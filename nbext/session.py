@@ -1,20 +1,45 @@
-"""The clients that this process keeps, each with its connection and its measured clock."""
+"""What this process keeps between calls, and the one reset that lets go of it.
+
+Clients with their connections and measured clocks, journals, the last frame, the symbols met, and where each order was
+shown. Two more things are kept where they are used, and are reset from here: the profile chosen with ``%nbext``, by
+`nbext.profiles`, and what hosts have asked to wait, by `nbext.spot.client`.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from nbext import profiles
 from nbext.credentials import sealed
 from nbext.errors import ConfigurationError
+from nbext.spot import client as spot
 from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Iterable, Mapping
+
+    from pandas import DataFrame
+
+    from nbext.journal import Journal
+
+last: DataFrame | None = None
+"""The last frame that a call made, even if the call raised."""
+symbols_met: set[str] = set()
+"""The symbols that calls have asked for or found, for Tab."""
+unfinished_reported = False
+"""Whether the user has been told of earlier cancels without a recorded outcome, which happens once."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
+# A fact about each client, for as long as it lives. It outlives a reset, lest `yes` be enough after one.
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
+_journals: dict[str, Journal] = {}
+# On which profile and host each order was shown, by symbol, id and client order id; the latest last.
+_shown_at: dict[tuple[object, object, object], tuple[str, str]] = {}
+SEVERAL = ("", "")
+"""The place of an order that was shown on more than one exchange."""
+MOST_SHOWN = 100_000
 
 
 @sealed
@@ -107,7 +132,52 @@ def always_asks(client: SpotClient) -> bool:
     return _always_ask.get(client, False)
 
 
-def close() -> None:
-    """Close the connections of all kept clients."""
+def journal() -> Journal:
+    """Return the journal that the environment names now."""
+    from nbext.journal import Journal
+
+    named = os.environ.get("NBEXT_JOURNAL", "")
+    if named not in _journals:
+        _journals[named] = Journal.from_environment()
+    return _journals[named]
+
+
+def note_shown(orders: Iterable[Mapping[str, object]], client: SpotClient) -> None:
+    """Note on which profile and host orders are shown."""
+    place = client.profile, client.host
+    for order in orders:
+        identity = order.get("symbol"), order.get("orderId"), order.get("origClientOrderId")
+        try:
+            known = _shown_at.pop(identity, place)
+            _shown_at[identity] = place if known == place else SEVERAL
+        except TypeError:  # a malformed report may hold a list there
+            continue
+    while len(_shown_at) > MOST_SHOWN:
+        del _shown_at[next(iter(_shown_at))]
+
+
+def shown_at(order: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return the profile and host on which an order was shown: `SEVERAL` for more than one, None if it never was."""
+    return _shown_at.get((order["symbol"], order["orderId"], order["origClientOrderId"]))
+
+
+def reset(*, holds: bool = False) -> None:
+    """Close all clients and journals, and forget everything else that is kept.
+
+    Parameters
+    ----------
+    holds : bool, default False
+        Whether to forget, too, what hosts have asked to wait. Only for tests, in which another server may get the same
+        port: a ban is not over because the extension was reloaded.
+    """
+    global last, unfinished_reported
     while _clients:
         _clients.popitem()[1].close()
+    while _journals:
+        _journals.popitem()[1].close()
+    last, unfinished_reported = None, False
+    symbols_met.clear()
+    _shown_at.clear()
+    profiles.select(None)
+    if holds:
+        spot.forget_holds()

@@ -34,13 +34,8 @@ def no_settings_of_the_user(
     for name in ("HOME", "IPYTHONDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(home))
     yield
-    for name in ("session", "cancel.recording"):
-        if module := sys.modules.get(f"nbext.{name}"):
-            module.close()
-    if profiles := sys.modules.get("nbext.profiles"):
-        profiles.select(None)
-    if spot := sys.modules.get("nbext.spot.client"):
-        spot._holds.clear()  # a port may come again, for another server
+    if session := sys.modules.get("nbext.session"):
+        session.reset(holds=True)  # a port may come again, for another server
 
 
 @pytest.fixture

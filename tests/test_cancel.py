@@ -23,7 +23,7 @@ import pytest
 import nbext
 from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel import recording, unfinished
+from nbext.cancel import unfinished
 from nbext.exchange import LocalExchange
 from nbext.exchange.engine.symbols import LISTINGS
 from nbext.frames import columns
@@ -251,14 +251,14 @@ def test_only_so_many_orders_are_remembered(exchange: LocalExchange, client: Spo
     frame = nbext.open_orders("BTCUSDT", client=client)
     frame.attrs = {}
     order = {"symbol": "BTCUSDT", "orderId": 0, "origClientOrderId": ""}
-    rows = [Row({**order, "orderId": -number}, None, "open") for number in range(1, cancel._MOST_SHOWN)]
-    cancel._remember(rows, client)
-    assert len(cancel._shown_at) == cancel._MOST_SHOWN
+    rows = [Row({**order, "orderId": -number}, None, "open") for number in range(1, session.MOST_SHOWN)]
+    session.note_shown((row.order for row in rows), client)
+    assert len(session._shown_at) == session.MOST_SHOWN
     with pytest.raises(nbext.ConfigurationError, match="not every row"):
         nbext.cancel_orders(frame, client=client, dry_run=True)
-    cancel._remember([Row({"symbol": [], "orderId": {}}, None, "open")], client)
-    cancel.forget()
-    assert not cancel._shown_at
+    session.note_shown([{"symbol": [], "orderId": {}}], client)
+    session.reset()
+    assert not session._shown_at
     assert exchange.requests()
 
 
@@ -464,7 +464,7 @@ def test_a_killed_cancel_is_settled_later(
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
     said: list[str] = []
-    recording._reported.clear()
+    session.unfinished_reported = False
     cancel.Job(["ETHUSDT"], client=session.client_for(), say=said.append).run()
     assert any("1 earlier cancel has no recorded outcome" in line for line in said)
     said.clear()

@@ -12,7 +12,7 @@ from jupyter_client.manager import start_new_kernel
 from support.server import answer
 
 import nbext
-from nbext.cancel import job
+from nbext import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ def test_symbols_come_from_calls_and_from_the_lines_typed(shell: InteractiveShel
     assert texts(shell, "%cancel_all bt|") == ["BTCFDUSD", "BTCUSDT"]
     assert texts(shell, "%cancel_panel bt|") == ["BTCFDUSD", "BTCUSDT"]
     assert texts(shell, "%open_orders BTCUSDT BT|") == ["BTCFDUSD"]
-    job.symbols_met.update({"BTC\x1b[31m", "BTC USDT", "<b>", ""})  # an exchange may call a symbol anything
+    session.symbols_met.update({"BTC\x1b[31m", "BTC USDT", "<b>", ""})  # an exchange may call a symbol anything
     assert texts(shell, "%open_orders BTCUSDT BT|") == ["BTCFDUSD"]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import nbext
 from nbext import session
-from nbext.cancel import job, recording, unfinished
+from nbext.cancel import job, unfinished
 from nbext.exchange import LocalExchange
 from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
 
@@ -248,7 +248,7 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     kept.measure_clock_offset()
     make_overdue(path)
     exchange.faults.skew = 30.0
-    recording.close()
+    session.reset()
     assert unfinished.settle_open(say=lambda _: None)["canceled"].tolist() == [13]
 
 

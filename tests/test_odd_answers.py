@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support.server import PlainServer, Request, answer
 
 import nbext
+from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel import recording, unfinished
+from nbext.cancel import unfinished
 from nbext.cancel.reconciliation import Limits
 
 if TYPE_CHECKING:
@@ -176,9 +177,7 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
 @given(seed=st.integers(0, 2**40))
 def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Path, seed: int) -> None:
     """A frame, or an error of ours: recorded, kept, and with no order called canceled that nobody said to be."""
-    from nbext.spot import client as spot
-
-    spot._holds.clear()
+    session.reset(holds=True)
     chance = Random(seed)  # noqa: S311 - used by the server's threads, as hypothesis's own may not be
     exchange = Fuzzed(chance)
     server = PlainServer(exchange.respond)
@@ -186,7 +185,7 @@ def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Pat
     kept: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NBEXT_JOURNAL", str(fuzzed / "journal.sqlite3"))
-        patch.setattr(cancel, "last", None)
+        patch.setattr(session, "last", None)
         with nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=1) as client:
             try:
                 way = chance.choice(["plain", "agreed", "filter", "orders", "everything"])
@@ -210,5 +209,5 @@ def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Pat
                 assert set(frame["outcome"]) <= {"canceled", "filled", "expired", "rejected", "archived"}
         logged = unfinished.cancel_log()
         assert len(logged) >= len(sent)
-        recording.close()
+        session.reset()
     server.close()

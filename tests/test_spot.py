@@ -1220,7 +1220,7 @@ def test_no_error_shows_a_secret_a_signature_or_a_signed_url(
         lambda: client.request("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": 1}),
         lambda: client.request("GET", PATH, {"symbol": "BTCUSDT"}),
     ):
-        spot._holds.clear()
+        spot.forget_holds()
         try:
             call()
         except NbextError as error:

@@ -234,13 +234,14 @@ def test_without_pandas_the_word_and_the_record_are_there(
         import sys
         sys.path.insert(0, {str(tmp_path / "broken")!r})
         import nbext
+        from nbext import session
         from nbext.cancel import job as cancel
         client = nbext.SpotClient({server.url!r}, api_key="k" * 64, secret_key="s" * 64)
         try:
             cancel.Job(["BTCUSDT", "ETHUSDT"], client=client, say=print).run()
         except Exception as error:
             print("raised", type(error).__name__, error)
-            print("last", cancel.last)
+            print("last", session.last)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -263,16 +264,12 @@ def test_without_pandas_the_word_and_the_record_are_there(
 LINE_BY_LINE = """
 import json, sys, threading
 import nbext
-from nbext.cancel import job as cancel
-from nbext.cancel import call
-from nbext.frames import build as frames
-from nbext.cancel import recording as record
-from nbext.cancel import sending as send
-from nbext.cancel import reconciliation as settle
-from nbext.cancel import unfinished as log
+from nbext import session
+from nbext.cancel import call, job, reconciliation, recording, sending, unfinished
+from nbext.frames import build
 
 url, at = sys.argv[1], int(sys.argv[2])
-ours = {module.__file__ for module in (cancel, call, send)}
+ours = {module.__file__ for module in (job, call, sending)}
 lines = 0
 
 def trace(frame, event, argument):
@@ -289,19 +286,19 @@ def trace(frame, event, argument):
 while True:
     lines = 0
     client = nbext.SpotClient(url, api_key="k" * 64, secret_key="s" * 64)
-    job = cancel.Job([f"{name}AT{at}" for name in "ABC"], client=client, say=len, progress=max)
-    nbext.cancel.last = None
+    job_of_three = job.Job([f"{name}AT{at}" for name in "ABC"], client=client, say=len, progress=max)
+    session.last = None
     result = {"at": at, "frame": None}
     sys.settrace(trace)
     try:
-        job.run()
+        job_of_three.run()
         sys.settrace(None)
         result["error"] = None
     except BaseException as error:
         sys.settrace(None)
         result["error"] = type(error).__name__
         result["frame"] = None if error.__dict__.get("frame") is None else len(error.frame)
-    result["last"] = None if cancel.last is None else len(cancel.last)
+    result["last"] = None if session.last is None else len(session.last)
     if result["error"] is None:
         break
     client.close()

@@ -48,17 +48,7 @@ if TYPE_CHECKING:
 
 Confirm = Literal["live", "always", "never"]
 
-last: DataFrame | None = None
-"""The last frame that any call made, also of calls that raised."""
-_shown_at: dict[tuple[object, object, object], tuple[str, str]] = {}
-"""On which profile and host this process showed an order: by symbol, id and client order id, the latest last."""
-_SEVERAL = ("", "")
-"""Stands there for more than one."""
-_MOST_SHOWN = 100_000
 _OLDEST_PANDAS = 3
-symbols_met: set[str] = set()
-"""The symbols that calls of this process have asked for or found, for Tab."""
-
 PREVIEW_SECONDS = 60.0
 MAX_WAIT = 10.0
 LOOK_SECONDS = 15.0
@@ -103,14 +93,6 @@ class Interrupted(KeyboardInterrupt):
         return [f"Interrupted: {self}"]
 
 
-def forget() -> None:
-    """Forget the last frame, and which symbols there are."""
-    global last  # noqa: PLW0603 - the one frame that unloading the extension has to let go of
-    last = None
-    symbols_met.clear()
-    _shown_at.clear()
-
-
 def open_orders(
     *symbols: str,
     client: SpotClient | None = None,
@@ -148,23 +130,8 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     """
     from nbext.frames import build
 
-    _remember(rows, client)
+    session.note_shown((row.order for row in rows), client)
     return build.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
-
-
-def _remember(rows: Sequence[Row], client: SpotClient) -> None:
-    """Note where each order was shown."""
-    place = client.profile, client.host
-    for row in rows:
-        field = row.order.get
-        identity = field("symbol"), field("orderId"), field("origClientOrderId")
-        try:
-            known = _shown_at.pop(identity, place)
-            _shown_at[identity] = place if known == place else _SEVERAL
-        except TypeError:  # no report that means what it says holds a list there
-            continue
-    while len(_shown_at) > _MOST_SHOWN:
-        del _shown_at[next(iter(_shown_at))]
 
 
 def _refuse_old_pandas() -> None:
@@ -232,7 +199,7 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
             f"cancel_orders takes rows of a frame that nbext made, not {_described(frame)}; nothing was sent. "
             "Pass rows of %open_orders, as in df[df['price'] > 65000]."
         )
-    places = {_shown_at.get((order["symbol"], order["orderId"], order["origClientOrderId"])) for order in orders}
+    places = {session.shown_at(order) for order in orders}
     made = getattr(frame, "attrs", {}).get("nbext")
     if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and build.is_frame(cast("DataFrame", frame)):
         places = {(str(made.get("profile")), str(made.get("host")))}
@@ -243,7 +210,7 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
         )
     strange = sorted(place for place in places if place and place != here)
     if strange:
-        where = " and ".join("several exchanges" if at == _SEVERAL else f"{at[0]} ({at[1]})" for at in strange)
+        where = " and ".join("several exchanges" if at == session.SEVERAL else f"{at[0]} ({at[1]})" for at in strange)
         raise ConfigurationError(
             f"this frame has orders of {where}, and the call goes to {here[0]} ({here[1]}); nothing was sent. "
             "Name the profile that the frame is of, and pass orders of one exchange at a time."
@@ -561,8 +528,7 @@ class Job:
         except Exception as error:  # a broken pandas, a lack of memory, a value that nobody foresaw
             if from_a_signal(error) is not None:
                 raise
-            global last  # noqa: PLW0603 - another call's frame would be taken for this one's
-            last = None
+            session.last = None  # another call's frame would be taken for this one's
             call.no_table = error
             for line in messages.each(call.rows):
                 self._say(f"{self._subject}: {line} {messages.place(self._client)}")
@@ -902,9 +868,8 @@ def _keep(
     **facts: object,
 ) -> DataFrame:
     """Build the frame of a call, and keep it as the last one."""
-    global last  # noqa: PLW0603 - nbext.last is there for the reader who forgot to assign
-    symbols_met.update(requested, (met for row in rows if isinstance(met := row.order.get("symbol"), str)))
-    last = frame_of(
+    session.symbols_met.update(requested, (met for row in rows if isinstance(met := row.order.get("symbol"), str)))
+    session.last = table = frame_of(
         rows,
         client,
         exact=exact,
@@ -918,7 +883,7 @@ def _keep(
             **facts,
         },
     )
-    return last
+    return table
 
 
 _loading: list[_thread.LockType] = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nbext import journal, messages
+from nbext import journal, messages, session
 from nbext.errors import NbextError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -20,20 +19,9 @@ if TYPE_CHECKING:
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
-_journals: dict[str, journal.Journal] = {}
-_reported: list[bool] = []
-
 # A cancel that is given no last moment for sending is taken to have left within this time, in seconds.
 _SENDING_SECONDS = 60.0
 _DEFAULT_RECV_WINDOW = 5000.0
-
-
-def current() -> journal.Journal:
-    """Return the journal that the environment names now."""
-    named = os.environ.get("NBEXT_JOURNAL", "")
-    if named not in _journals:
-        _journals[named] = journal.Journal.from_environment()
-    return _journals[named]
 
 
 class Record:
@@ -61,7 +49,7 @@ class Record:
         *,
         last_moment: float | None = None,
     ) -> None:
-        self._journal = current()
+        self._journal = session.journal()
         self._reason = ""
         self._of = {id(target): secrets.token_hex(8) for target in targets}
         now = client.now()
@@ -127,8 +115,8 @@ class Record:
         """Say what was not recorded, and, once in a process, which earlier calls have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
-        if not _reported:
-            _reported.append(True)
+        if not session.unfinished_reported:
+            session.unfinished_reported = True
             with suppress(NbextError):
                 number = self._journal.count_open(before=time.time_ns() // 1_000_000)
                 if number:
@@ -152,10 +140,3 @@ def named(row: Row) -> dict[str, object]:
         "orderId": field("orderId"),
         "origClientOrderId": field("origClientOrderId"),
     }
-
-
-def close() -> None:
-    """Close the journals, and let what earlier calls left open be reported again."""
-    while _journals:
-        _journals.popitem()[1].close()
-    _reported.clear()

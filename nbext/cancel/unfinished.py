@@ -7,15 +7,14 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from nbext import messages, profiles
+from nbext import messages, profiles, session
 from nbext.cancel.reconciliation import Limits, Settlement, settle
-from nbext.cancel.recording import current, named
+from nbext.cancel.recording import named
 from nbext.cancel.selection import Target
 from nbext.cancel.sending import Sent
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log
 from nbext.orders import Row
-from nbext.session import client_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,12 +35,12 @@ _NOTHING_FOUND = "no order was found that this cancel can have ended; whether an
 
 def cancel_log(last: int | None = LAST) -> DataFrame:
     """Return what was asked and what came back, oldest first; see `nbext.cancel_log`."""
-    return log.frame(current().entries(last), time.time_ns() // 1_000_000)
+    return log.frame(session.journal().entries(last), time.time_ns() // 1_000_000)
 
 
 def shown_of(last: int | None) -> str:
     """Return a line that says how many requests there are, where not all are shown; else an empty one."""
-    recorded = current().count()
+    recorded = session.journal().count()
     if last is None or recorded <= last:
         return ""
     return f"The last {last:,} of {recorded:,} requests. Use --last N to see more."
@@ -55,7 +54,7 @@ def raw_answer(intent_id: str) -> str:
     ConfigurationError
         The journal holds no answer to that request.
     """
-    answer = current().answer(intent_id)
+    answer = session.journal().answer(intent_id)
     if answer is None:
         raise ConfigurationError(f"the journal holds no answer to {intent_id!r}. %cancel_log lists the ids.")
     return answer.decode("utf-8", "replace")
@@ -78,7 +77,7 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
     DataFrame
         As `cancel_log`.
     """
-    journal = current()
+    journal = session.journal()
     me = f"{socket.gethostname()}:{os.getpid()}"
     now = time.time_ns() // 1_000_000
     ends, after, found = time.monotonic() + seconds, 0, False
@@ -160,7 +159,7 @@ def _client_of(entry: Entry) -> SpotClient | None:
     profile = entry.intent.profile
     if profile == profiles.DEFAULT and profiles.resolve(profile).base_url.partition("//")[2] != entry.intent.host:
         return None
-    client = client_for(profile)
+    client = session.client_for(profile)
     if client.host != entry.intent.host:
         raise ConfigurationError(
             f"since the profile {profile!r} leads to {client.host} now. Set it as it was, then reconcile again."

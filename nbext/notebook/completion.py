@@ -154,7 +154,7 @@ def _profiles() -> list[str]:
 
 def _symbols_met() -> set[str]:
     """Give the symbols that calls have met, in loops and functions, too; none where nothing has been called."""
-    called = sys.modules.get("nbext.cancel.job")
+    called = sys.modules.get("nbext.session")
     met: set[str] = called.symbols_met if called else set()
     return {symbol for symbol in met if _SYMBOL.fullmatch(symbol)}
 

@@ -362,10 +362,8 @@ def unload(shell: InteractiveShell) -> None:
         shell.configurables.remove(magics)
     formatters.unregister(shell)
     completion.unregister(shell)
-    profiles.select(None)
-    for name, end in (("session", "close"), ("cancel.recording", "close"), ("cancel.job", "forget")):
-        if (module := sys.modules.get(f"nbext.{name}")) is not None:
-            getattr(module, end)()
+    if (session := sys.modules.get("nbext.session")) is not None:  # else nothing was kept
+        session.reset()
 
 
 @contextlib.contextmanager

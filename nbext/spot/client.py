@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 _holds: dict[str, tuple[float, int]] = {}
 
 
+def forget_holds() -> None:
+    """Forget what hosts have asked to wait, as a new process would."""
+    _holds.clear()
+
+
 class SpotClient:
     """One exchange, one key: signs a request, sends it once, and classifies the answer.
 

@@ -27,7 +27,6 @@ import pandas as pd
 import nbext
 from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel import recording
 from nbext.cancel.reconciliation import Limits
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
@@ -345,8 +344,7 @@ class Campaign:
     def _prepare(self, plan: Plan) -> Round:
         exchange = self._exchange
         exchange.reset(dialect=dialects.made(plan.dialect))
-        session.close()
-        recording.close()
+        session.reset()
         proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
         this = Round(plan, exchange, proxy, way=plan.way, host=proxy.host)
         proxy.on_delete = lambda talk: self._require_intent(talk, self._journal, this)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nbext
+from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel import recording
 from nbext.exchange import LocalExchange
 
 from . import judge
@@ -35,7 +35,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     journal = tmp_path_factory.mktemp("judge") / "journal.sqlite3"
     patch = pytest.MonkeyPatch()
     patch.setenv("NBEXT_JOURNAL", str(journal))
-    recording.close()
+    session.reset()
     with LocalExchange() as exchange:
         exchange.seed_orders()
         exchange.place_list(
@@ -70,7 +70,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
             entries=read_journal(journal),
         )
         proxy.stop()
-    recording.close()
+    session.reset()
     patch.undo()
 
 
@@ -173,12 +173,12 @@ def test_a_request_that_never_left_has_no_such_moment_in_the_journal(
 ) -> None:
     """Where nobody listens, and where there is no key, nothing leaves."""
     monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
-    recording.close()
+    session.reset()
     with LocalExchange() as exchange:
         url, key, secret = exchange.url, exchange.api_key, exchange.secret_key
         with nbext.SpotClient(url) as nobody, pytest.raises(nbext.errors.ConfigurationError):
             cancel.Job(["BTCUSDT"], client=nobody).run()
     with nbext.SpotClient(url, api_key=key, secret_key=secret) as client, pytest.raises(nbext.errors.NotSentError):
         cancel.Job(["BTCUSDT"], client=client).run()
-    recording.close()
+    session.reset()
     assert [entry["left_at"] for entry in read_journal(tmp_path / "journal.sqlite3")] == [None, None]
