@@ -1,0 +1,300 @@
+"""The public functions: what `import nbext` offers, with their signatures spelled out and documented.
+
+`nbext` re-exports them, and `connect`, `local` and `ladder` from where they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from nbext import session
+from nbext.cancel import job
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from pandas import DataFrame
+
+    from nbext.cancel.guard import Guard
+    from nbext.cancel.job import Ask
+    from nbext.spot.client import SpotClient
+
+
+def cancel_all(
+    *symbols: str,
+    all: bool = False,  # noqa: A002 - reads as what it does
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    side: str | None = None,
+    type: str | None = None,  # noqa: A002 - the wire's word
+    prefix: str | None = None,
+    older_than: str | timedelta | None = None,
+    recv_window: str | int | Decimal | None = None,
+    exact: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
+    check: bool = False,
+    max_wait: float = 10,
+    reconcile: float = 20,
+) -> DataFrame:
+    """Cancel every open order on the symbols, order lists included.
+
+    Without `side`, `type`, `prefix` and `older_than`: one ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open
+    Orders on a Symbol"; weight 1, TRADE) for each symbol. With any of them, the open orders are read, and those that
+    match are canceled one by one, order lists as a whole. Each request is sent once; again only after an answer that
+    proves that the matching engine never saw it (-1021, once the clock has been measured, and 429).
+
+    Parameters
+    ----------
+    *symbols : str
+        Such as ``"BTCUSDT"`` or ``"BTC/USDT"``.
+    all : bool, default False
+        Every symbol that has open orders; not together with symbols.
+    client : SpotClient, optional
+        From `connect`. By default the one this process keeps for the profile.
+    profile : str, optional
+        As in `connect`; not together with `client`.
+    side : {"BUY", "SELL"}, optional
+        Only orders of this side.
+    type : str, optional
+        Only orders of this type, such as ``"LIMIT"``.
+    prefix : str, optional
+        Only orders whose client order id begins with this.
+    older_than : str or timedelta, optional
+        Only orders at least this old by the exchange's clock: ``"90s"``, ``"15m"``, ``"2h"``, ``"1d"``.
+    recv_window : str, int or Decimal, optional
+        How long the request stays valid, in milliseconds: at most 60000, at most three decimals. The exchange's default
+        is 5000.
+    exact : bool, default False
+        Prices and quantities as Decimal rather than float64.
+    dry_run : bool, default False
+        Show what would be canceled, and send no DELETE. Overrides `yes`.
+    yes : bool, default False
+        Do not ask. Needed for a live exchange outside IPython, where there is no prompt.
+    check : bool, default False
+        Read again afterwards, and say what is open then.
+    max_wait : float, default 10
+        Longest total wait for rate limits (429), in seconds. A wait is at least 1 s; where the exchange does not say
+        how long, it is 60 s.
+    reconcile : float, default 20
+        Longest time for reconciling orders whose outcome no answer tells, in seconds. An order is reported as open only
+        as of a moment at which the cancel could no longer arrive: after its recv window, 10 s for the exchange and 2 s
+        for reads that lag. No document bounds the latter two.
+
+    Returns
+    -------
+    DataFrame
+        Shape (number of orders, 24 or more), one row per order, lists expanded. Wire names; ids ``Int64``, times
+        ``datetime64[ms, UTC]``, text ``str``, prices and quantities ``float64`` (with `exact` Decimal). ``outcome`` is
+        the order's state as last proven. The same columns and dtypes when nothing was open.
+
+    Raises
+    ------
+    ConfigurationError
+        An argument, a key or an endpoint is invalid, or consent was not given. Nothing was sent.
+    NotSentError
+        No connection. No orders were changed.
+    RejectedError
+        The exchange refused. The message says whether any orders were changed.
+    IncompleteError
+        Everything is known; some orders are still open or some requests failed. Has ``frame`` and ``failures``.
+    OutcomeUnknownError
+        Sent, and not everything could be proven. Has ``frame`` and ``failures``.
+    KeyboardInterrupt
+        Interrupted. The call waited for what had been sent, and `last` is the frame so far. Any other exception, such
+        as one from a signal handler, ends the call in the same way and carries the outcomes as a note.
+
+    Notes
+    -----
+    Every call ends, however slow the exchange is and however many symbols there are. Reading what is open, where
+    needed, takes at most 15 s, and so does `check`. Requests leave within 15 s plus `max_wait`; what is still waiting
+    then is not sent (`NotSentError`). The last answers may take 12 s, and reconciling the rest, `reconcile`.
+    """
+    return job.perform(
+        job.Job(
+            symbols,
+            everything=all,
+            client=session.given(client, profile),
+            side=side,
+            type=type,
+            prefix=prefix,
+            older_than=older_than,
+            recv_window=recv_window,
+            exact=exact,
+            max_wait=max_wait,
+            settle_seconds=reconcile,
+        ),
+        dry_run=dry_run,
+        yes=yes,
+        check=check,
+        ask=_ask(),
+    )
+
+
+def cancel_orders(
+    frame: DataFrame,
+    *,
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    side: str | None = None,
+    type: str | None = None,  # noqa: A002 - the wire's word
+    prefix: str | None = None,
+    older_than: str | timedelta | None = None,
+    recv_window: str | int | Decimal | None = None,
+    exact: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
+    check: bool = False,
+    max_wait: float = 10,
+    reconcile: float = 20,
+) -> DataFrame:
+    """Cancel the orders of a frame: ``nbext.cancel_orders(df[df["price"] > 65000])``.
+
+    Each order is canceled by itself, named by its id **and** its client order id; order lists as a whole. An empty
+    frame cancels nothing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of a frame that nbext made for the same profile and host.
+    client, profile, side, type, prefix, older_than, recv_window, exact, dry_run, yes, check, max_wait, reconcile
+        As in `cancel_all`.
+
+    Returns
+    -------
+    DataFrame
+        As `cancel_all` returns. Orders of the frame that are no longer open have a row, too.
+
+    Raises
+    ------
+    ConfigurationError
+        As `cancel_all`; also for a frame that nbext did not make, or made for another profile or host. Nothing was
+        sent.
+    NotSentError, RejectedError, IncompleteError, OutcomeUnknownError, KeyboardInterrupt
+        As `cancel_all`.
+    """
+    chosen = session.given(client, profile)
+    return job.perform(
+        job.Job(
+            client=chosen,
+            orders=job.orders_of(frame, chosen),
+            side=side,
+            type=type,
+            prefix=prefix,
+            older_than=older_than,
+            recv_window=recv_window,
+            exact=exact,
+            max_wait=max_wait,
+            settle_seconds=reconcile,
+        ),
+        dry_run=dry_run,
+        yes=yes,
+        check=check,
+        ask=_ask(),
+    )
+
+
+def guard(
+    *symbols: str,
+    all: bool = False,  # noqa: A002 - reads as what it does
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    prefix: str | None = None,
+    recv_window: str | int | Decimal | None = None,
+    exact: bool = False,
+    yes: bool = False,
+) -> Guard:
+    """Cancel on the way out of a block: ``with nbext.guard("BTCUSDT"): ...``.
+
+    However the block ends (normally, with an error, an interrupt or ``sys.exit``), what is open then is canceled.
+    Consent is given when the block begins. If the cancel fails as well, its error is raised from the block's.
+
+    Parameters
+    ----------
+    *symbols, all, client, profile, prefix, recv_window, exact, yes
+        As in `cancel_all`.
+
+    Returns
+    -------
+    Guard
+        A context manager; its ``frame`` is the result once the block has ended.
+
+    Raises
+    ------
+    NbextError
+        As `cancel_all`, when the block begins or ends.
+    """
+    from nbext.cancel.guard import Guard
+
+    canceling = job.Job(
+        symbols,
+        everything=all,
+        client=session.given(client, profile),
+        prefix=prefix,
+        recv_window=recv_window,
+        exact=exact,
+    )
+    return Guard(canceling, yes=yes, ask=_ask())
+
+
+def cancel_log(last: int | None = 1000) -> DataFrame:
+    """Return the journal: what was asked and what came back, oldest first.
+
+    Parameters
+    ----------
+    last : int or None, default 1000
+        How many of the latest requests; None for all.
+
+    Returns
+    -------
+    DataFrame
+        Shape (number of requests, 17): ``id``, ``sentAt`` (``datetime64[ms, UTC]``, when it last left, by the
+        exchange's clock), ``profile``, ``host``, ``key`` (the last characters of the API key), ``request``,
+        ``state``, ``httpStatus`` (``Int64``), the number of orders by outcome (``Int64``), ``error``, ``callId``.
+
+    Raises
+    ------
+    ConfigurationError
+        The journal cannot be read.
+    """
+    from nbext.cancel import unfinished
+
+    return unfinished.cancel_log(last)
+
+
+def open_orders(
+    *symbols: str, client: SpotClient | None = None, profile: str | None = None, exact: bool = False
+) -> DataFrame:
+    """Return what is open now.
+
+    ``GET /api/v3/openOrders`` (API docs, "Current open orders"; weight 6 a symbol, 80 for all symbols).
+
+    Parameters
+    ----------
+    *symbols : str
+        None means all symbols, since reading changes nothing.
+    client, profile, exact
+        As in `cancel_all`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `cancel_all`, then ``time``, ``updateTime``, ``isWorking`` and ``workingTime``.
+
+    Raises
+    ------
+    ConfigurationError, NotSentError, RejectedError, RateLimitedError
+        Reading failed. No orders were changed.
+    """
+    return job.open_orders(*symbols, client=client, profile=profile, exact=exact)
+
+
+def _ask() -> Ask | None:
+    """Return how to ask: with a prompt in IPython; a plain script has none."""
+    if "IPython" not in sys.modules:
+        return None
+    from nbext.notebook import magics
+
+    return magics.ask_if_possible()
