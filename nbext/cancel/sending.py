@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ WIDTH = 8
 ATTEMPTS = 5
 """A request is sent at most this many times, and always after an answer that proves that the last one was refused."""
 
+# An interrupt that comes just before a wait begins does not end it, so that no wait is longer than this, in seconds.
+_SLICE = 0.2
 _CLOCK_IS_OFF = -1021
 _TOO_MANY = 429
 
@@ -144,7 +146,8 @@ class Sending:
                 except RuntimeError:  # the system has none left, or the interpreter is about to end
                     threads = WIDTH
                     self._work()
-            self._tell(self._news.get())
+            for news in self._heard():
+                self._tell(news)
         while not self._news.empty():
             self._tell(self._news.get())
 
@@ -163,8 +166,7 @@ class Sending:
         while (left := ends - time.monotonic()) > 0 and any(
             not sent.done and sent.goes(otherwise=False) for sent in self.sent
         ):
-            with suppress(queue.Empty):
-                self._news.get(timeout=left)
+            self._heard(left)
 
     def results(self) -> list[Sent]:
         """Give what came of each target.
@@ -209,6 +211,13 @@ class Sending:
         return NotSentError(
             f"{self._where(target)}: not sent, since the call was interrupted; orders untouched. Cancel again."
         )
+
+    def _heard(self, left: float = _SLICE) -> list[str | None]:
+        """Return what is new within a moment."""
+        try:
+            return [self._news.get(timeout=min(left, _SLICE))]
+        except queue.Empty:
+            return []
 
     def _tell(self, news: str | None) -> None:
         if news is not None:
