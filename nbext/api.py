@@ -115,7 +115,7 @@ def cancel_all(
     return job.perform(
         job.Job(
             symbols,
-            everything=all,
+            all_symbols=all,
             client=session.given(client, profile),
             side=side,
             type=type,
@@ -124,7 +124,7 @@ def cancel_all(
             recv_window=recv_window,
             exact=exact,
             max_wait=max_wait,
-            settle_seconds=reconcile,
+            reconcile=reconcile,
         ),
         dry_run=dry_run,
         yes=yes,
@@ -187,7 +187,7 @@ def cancel_orders(
             recv_window=recv_window,
             exact=exact,
             max_wait=max_wait,
-            settle_seconds=reconcile,
+            reconcile=reconcile,
         ),
         dry_run=dry_run,
         yes=yes,
@@ -230,7 +230,7 @@ def guard(
 
     canceling = job.Job(
         symbols,
-        everything=all,
+        all_symbols=all,
         client=session.given(client, profile),
         prefix=prefix,
         recv_window=recv_window,

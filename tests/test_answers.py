@@ -164,7 +164,7 @@ def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
     monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)  # one after the other, on one connection
     said: list[str] = []
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        job.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), settle_seconds=0.3, say=said.append).run()
+        job.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), reconcile=0.3, say=said.append).run()
     assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
     assert not any("nothing was open" in line for line in said)
 

@@ -343,7 +343,7 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
 SCRIPT = """
 import sys, nbext
 from nbext.cancel import job as cancel
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 client = nbext.connect(base_url=sys.argv[1])
 job = cancel.Job(sys.argv[2].split(","), client=client, say=lambda line: print(line, flush=True))
 print("begin", flush=True)
@@ -446,7 +446,7 @@ def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, jour
 def test_a_killed_cancel_is_settled_later(
     exchange: LocalExchange, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kill -9 between the DELETE and its answer: the journal knows of it, and `settle_open` finds what became of it."""
+    """Kill -9 between the DELETE and its answer: the journal knows of it, and `reconcile_open` finds its outcome."""
     exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
     child = interruptible(exchange, "BTCUSDT", journal)
     wait_for_deletes(exchange, 1)
@@ -454,7 +454,7 @@ def test_a_killed_cancel_is_settled_later(
     child.communicate()
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
-    unfinished.settle_open(say=early.append)
+    unfinished.reconcile_open(say=early.append)
     assert early[0].startswith("1 request left: sent within the last minutes")
     with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
@@ -468,12 +468,12 @@ def test_a_killed_cancel_is_settled_later(
     cancel.Job(["ETHUSDT"], client=session.client_for(), say=said.append).run()
     assert any("1 earlier cancel has no recorded outcome" in line for line in said)
     said.clear()
-    frame = unfinished.settle_open(say=said.append)
+    frame = unfinished.reconcile_open(say=said.append)
     assert "13 orders canceled" in said[0]
     assert frame["canceled"].tolist() == [13, 5]
     assert frame["error"].tolist()[0] == "reconciled later"
     said.clear()
-    unfinished.settle_open(say=said.append)
+    unfinished.reconcile_open(say=said.append)
     assert said == ["Every request has a recorded outcome."]
 
 
@@ -552,7 +552,7 @@ def test_what_was_open_is_not_known_without_a_look(exchange: LocalExchange, clie
     exchange.faults.fail("GET", "*", times=None)
     said: list[str] = []
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        cancel.Job(["BTCUSDT"], client=client, settle_seconds=0.5, say=said.append).run()
+        cancel.Job(["BTCUSDT"], client=client, reconcile=0.5, say=said.append).run()
     assert unknown.value.frame is not None
     assert columns.caption(unknown.value.frame).startswith("what was open is not known [")
     assert not any("nothing was open" in line for line in said)

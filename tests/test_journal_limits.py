@@ -152,7 +152,7 @@ def test_one_bad_row_does_not_spoil_the_rest(path: Path, client: SpotClient, col
     assert frame["state"].iloc[1] == "concluded"
     assert frame["state"].iloc[0] == ("concluded" if column in {"profile", "left_at"} else "damaged")
     alter(path, "UPDATE intents SET concluded_at = NULL WHERE number = 1")
-    unfinished.settle_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
+    unfinished.reconcile_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
 
 
 def test_a_long_journal_is_read_in_pages(path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_long_journal_is_read_in_pages(path: Path) -> None:
     tracemalloc.start()
     frame = nbext.cancel_log()
     said = unfinished.shown_of(unfinished.LAST)
-    unfinished.settle_open(seconds=0.3, say=lambda _: None)  # there is no key, so each takes no time
+    unfinished.reconcile_open(seconds=0.3, say=lambda _: None)  # there is no key, so each takes no time
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(frame) == 1000
@@ -188,7 +188,7 @@ def lose(exchange: LocalExchange, client: SpotClient, path: Path) -> None:
     """Cancel everything, lose the answer, and end before what became of it is known."""
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        job.Job(["BTCUSDT"], client=client, settle_seconds=0.0).run()
+        job.Job(["BTCUSDT"], client=client, reconcile=0.0).run()
     assert still_open(exchange) == 0
     make_overdue(path)
 
@@ -202,13 +202,13 @@ def test_another_key_concludes_nothing(
     monkeypatch.setenv("BINANCE_API_KEY", other.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", str(other.secret_key))
     said: list[str] = []
-    unfinished.settle_open(say=said.append)
+    unfinished.reconcile_open(say=said.append)
     assert f"sent with the key ...{exchange.api_key[-4:]}" in said[0]
     assert f"has the key ...{other.api_key[-4:]} now" in said[0]
     assert nbext.cancel_log()["state"].tolist() == ["not concluded"]
     monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
-    assert unfinished.settle_open(say=said.append)["canceled"].tolist() == [13]
+    assert unfinished.reconcile_open(say=said.append)["canceled"].tolist() == [13]
     assert exchange.api_key.encode() not in path.read_bytes()
 
 
@@ -220,7 +220,7 @@ def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, pa
         path, "UPDATE intents SET left_at = left_at - ?, sent_at = sent_at - ?, deadline = deadline - ?", day, day, day
     )
     said: list[str] = []
-    frame = unfinished.settle_open(say=said.append)
+    frame = unfinished.reconcile_open(say=said.append)
     assert "whether anything was open is not known" in said[0]
     assert "nothing was open" not in said[0]
     assert frame["error"].iloc[0] == (
@@ -236,7 +236,7 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     began = time.time() * 1000 + 30_000
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        job.Job(["BTCUSDT"], client=kept, settle_seconds=0.0).run()
+        job.Job(["BTCUSDT"], client=kept, reconcile=0.0).run()
     entry = Journal(path).entries()[0]
     assert entry.left_at is not None
     assert abs(entry.intent.sent_at - began) < 900
@@ -249,7 +249,7 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     make_overdue(path)
     exchange.faults.skew = 30.0
     session.reset()
-    assert unfinished.settle_open(say=lambda _: None)["canceled"].tolist() == [13]
+    assert unfinished.reconcile_open(say=lambda _: None)["canceled"].tolist() == [13]
 
 
 def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:

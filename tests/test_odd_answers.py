@@ -17,7 +17,7 @@ import nbext
 from nbext import session
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,8 +155,8 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
     """Cancel in one of the ways."""
     kept: dict[str, Any] = {
         "client": client,
-        "delays": Limits(engine=0.02, lag=0.01),
-        "settle_seconds": 0.15,
+        "latency": Latency(engine=0.02, lag=0.01),
+        "reconcile": 0.15,
         "recv_window": "50",
         "exact": exact,
         "say": said.append,
@@ -164,7 +164,7 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
     if way == "filter":
         return cancel.Job(["BTCUSDT"], side="BUY", **kept).run(check=True)
     if way == "everything":
-        return cancel.Job(everything=True, **kept).run()
+        return cancel.Job(all_symbols=True, **kept).run()
     if way == "orders":
         return cancel.Job(orders=cancel.orders_of(nbext.open_orders("BTCUSDT", client=client), client), **kept).run()
     job = cancel.Job(["BTCUSDT"], **kept)

@@ -11,8 +11,8 @@ from support.reconciling import PATH, Quick
 from support.server import answer
 
 import nbext
-from nbext.cancel.reconciliation import Limits
-from nbext.cancel.selection import Filter, Look, look, one_by_one
+from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Filter, OpenOrders, look, one_by_one
 from nbext.exchange import Dialect, LocalExchange
 from nbext.notebook.panel import CancelPanel
 
@@ -122,10 +122,10 @@ def test_nothing_open_is_looked_at_twice(exchange: LocalExchange, client: SpotCl
     exchange.faults.lag = 0.4
     time.sleep(0.5)
     exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
-    settings: dict[str, Any] = {"delays": Limits(engine=0.2, lag=0.6)}
+    settings: dict[str, Any] = {"latency": Latency(engine=0.2, lag=0.6)}
     if how == "filter":
         settings["side"] = "BUY"
-    call = Quick(client, **settings) if how != "all" else Quick(client, everything=True, **settings)
+    call = Quick(client, **settings) if how != "all" else Quick(client, all_symbols=True, **settings)
     if how == "consent":
         call.job.obtain_consent(lambda preview, _: str(len(preview)))
     assert call.run()["outcome"].tolist() == ["canceled"]
@@ -143,7 +143,7 @@ def test_a_refused_cancel_all_is_nothing_open_only_if_reads_that_are_late_enough
         "DELETE", PATH, code=-2011, text="Order was not canceled due to cancel restrictions.", after_executing=False
     )
     with pytest.raises(nbext.RejectedError, match="cancel restrictions"):
-        Quick(client, delays=Limits(engine=0.2, lag=0.6)).run()
+        Quick(client, latency=Latency(engine=0.2, lag=0.6)).run()
 
 
 @pytest.mark.parametrize("code", [-2011, -1013])
@@ -206,7 +206,7 @@ def test_a_look_is_about_what_was_asked(serve: Callable[..., PlainServer]) -> No
 def test_an_order_without_its_ids_is_not_canceled_by_one_of_them() -> None:
     """A single cancel names an order by both ids, or is not sent."""
     with pytest.raises(nbext.RejectedError, match="nothing was sent"):
-        one_by_one(Look([{"symbol": "A", "status": "NEW", "orderId": 1}], []))
+        one_by_one(OpenOrders([{"symbol": "A", "status": "NEW", "orderId": 1}], []))
 
 
 def test_the_age_of_a_leg_is_that_of_its_list() -> None:
@@ -215,7 +215,7 @@ def test_the_age_of_a_leg_is_that_of_its_list() -> None:
         {"symbol": "A", "orderListId": 0, "orderId": 1, "time": 5_000},
         {"symbol": "A", "orderListId": 0, "orderId": 2, "time": 90_000},
     ]
-    seen = Look(legs, [{"orderListId": 0, "transactionTime": 4_000}])
+    seen = OpenOrders(legs, [{"orderListId": 0, "transactionTime": 4_000}])
     assert seen.placed() == {0: 4_000}
     assert not Filter(older_than=timedelta(minutes=1)).matches(legs[1], 100_000)
     assert Filter(older_than=timedelta(minutes=1)).matches(legs[1], 100_000, seen.placed()[0])

@@ -9,9 +9,9 @@ import pytest
 from support.reconciling import PATH, Quick, require_truth
 
 import nbext
-from nbext.cancel.reconciliation import Limits, Settlement
-from nbext.cancel.selection import Target, look
-from nbext.cancel.sending import Sent
+from nbext.cancel.reconciliation import Latency, Reconciliation
+from nbext.cancel.selection import CancelRequest, look
+from nbext.cancel.sending import Attempt
 from nbext.exchange import Dialect, LocalExchange
 from nbext.orders import as_reported, from_reports
 
@@ -273,7 +273,7 @@ def test_a_stale_read_after_an_answered_cancel_proves_nothing(exchange: LocalExc
     last = exchange.last_price("BTCUSDT")
     place(exchange, str(round(last * 99 / 100)))
     place(exchange)
-    call = Quick(client, seen=True, settle_seconds=1.0, delays=Limits(engine=5.0, lag=0.1))
+    call = Quick(client, seen=True, reconcile=1.0, latency=Latency(engine=5.0, lag=0.1))
     exchange.faults.lag = 20
     exchange.set_price("BTCUSDT", round(last * 98 / 100))
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
@@ -292,8 +292,8 @@ def test_a_torn_read_shows_too_little_of_nothing(exchange: LocalExchange, client
     last = exchange.last_price("BTCUSDT")
     price = str(round(last * 99 / 100))
     exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price=price)
-    for seconds, delays in ((6.0, Limits(engine=0.2, lag=1.3)), (0.6, Limits(engine=0.2, lag=1.3))):
-        call = Quick(client, seen=True, settle_seconds=seconds, delays=delays)
+    for seconds, latency in ((6.0, Latency(engine=0.2, lag=1.3)), (0.6, Latency(engine=0.2, lag=1.3))):
+        call = Quick(client, seen=True, reconcile=seconds, latency=latency)
         exchange.place("BTCUSDT", "SELL", "LIMIT", timeInForce="GTC", quantity="0.25", price=price)
         exchange.faults.lose_answer("DELETE", PATH)
         frame = call.run()
@@ -311,7 +311,7 @@ def test_an_unfamiliar_status_is_unknown_and_not_absent(
     """An order that is listed as open with a status that nobody knows is neither dropped nor called open."""
     speak(exchange, open_status=status)
     assert len(nbext.open_orders("BTCUSDT", client=client)) == 13
-    call = Quick(client, seen=seen, settle_seconds=2.5)
+    call = Quick(client, seen=seen, reconcile=2.5)
     exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
         call.run()
@@ -330,7 +330,7 @@ def test_an_order_that_was_open_a_moment_ago_is_not_archived(
     place(exchange)
     exchange.advance(91 * 86400)
     client.measure_clock_offset()
-    call = Quick(client, seen=True, settle_seconds=1.0)
+    call = Quick(client, seen=True, reconcile=1.0)
     exchange.faults.lose_answer("DELETE", PATH, after_executing=age == "creation")
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
         call.run()
@@ -362,7 +362,7 @@ def test_a_full_page_within_one_millisecond_loses_no_order(
     exchange.reset(dialect=Dialect(start_only_span=span))
     for _ in range(1100):
         exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.001", price="50000")
-    call = Quick(client, seen=seen, settle_seconds=30.0)
+    call = Quick(client, seen=seen, reconcile=30.0)
     exchange.faults.lose_answer("DELETE", PATH)
     frame = call.run()
     assert len(frame) == 1100
@@ -401,10 +401,10 @@ def test_what_ended_long_ago_needs_no_second_read(exchange: LocalExchange, clien
     exchange.withdraw("BTCUSDT", int(placed["orderId"]))
     exchange.advance(3600)
     client.measure_clock_offset()
-    target = Target("BTCUSDT", PATH, {"symbol": "BTCUSDT"}, seen)
-    search = Settlement(
-        client, Sent(target, at=time.monotonic() - 3600, stamp=client.now() - 3_600_000), None, Limits(lag=30)
+    request = CancelRequest("BTCUSDT", PATH, {"symbol": "BTCUSDT"}, seen)
+    search = Reconciliation(
+        client, Attempt(request, at=time.monotonic() - 3600, stamp=client.now() - 3_600_000), None, Latency(lag=30)
     )
     search.read(time.monotonic() + 5)
-    assert search.settled
+    assert search.is_reconciled
     assert [row.order["executedQty"] for row in search.rows()] == ["0.00000000"]

@@ -106,7 +106,7 @@ def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypa
     )
     began = time.monotonic()
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        cancel.Job(symbols, client=client, settle_seconds=1.5, max_wait=0).run()
+        cancel.Job(symbols, client=client, reconcile=1.5, max_wait=0).run()
     assert time.monotonic() - began < 1.5 + 0.8 + 1.5 + 3  # and the table, on a busy machine
     deletes = [request for request in server.requests if request.method == "DELETE"]
     assert max(request.at for request in deletes) < began + 1.5 + 1  # the last moment is counted from after the intents
@@ -129,7 +129,7 @@ def test_a_request_that_waits_past_the_last_moment_is_not_sent(serve: Serve) -> 
     )
     time.sleep(0.02)
     sending.run()
-    assert isinstance(sending.sent[0].error, nbext.NotSentError)
+    assert isinstance(sending.attempts[0].error, nbext.NotSentError)
     assert server.requests == []
 
 
@@ -196,7 +196,7 @@ def test_nothing_is_sent_while_one_request_cannot_be_made(serve: Serve, nameless
     deletes: list[str] = []
     server = serve(exchange_that_lists([queried("BTCUSDT", 1), nameless], [], deletes))
     with pytest.raises(nbext.RejectedError, match="nothing was sent"):
-        cancel.Job(everything=True, side="BUY", client=connect(server)).run()
+        cancel.Job(all_symbols=True, side="BUY", client=connect(server)).run()
     assert deletes == []
 
 
@@ -213,4 +213,4 @@ def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkey
     job = cancel.Job(symbols, client=client)
     call = job._prepare()
     call.sending.run()
-    assert [sent.error for sent in call.sending.sent] == [None] * 10
+    assert [sent.error for sent in call.sending.attempts] == [None] * 10

@@ -11,7 +11,7 @@ import pytest
 from support.reconciling import PATH, Quick, executed
 
 import nbext
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 from nbext.cancel.selection import by_symbol
 from nbext.cancel.sending import Sending
 from nbext.exchange import LocalExchange
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nbext.spot.client import SpotClient
 
-    Setting = float | Limits | Callable[[int, int], None]
+    Setting = float | Latency | Callable[[int, int], None]
 
 
 @pytest.fixture
@@ -96,12 +96,12 @@ def test_without_time_to_settle_nothing_is_claimed(exchange: LocalExchange, clie
     """What cannot be proven in the time given is `unknown`, also when it happens to be true."""
     exchange.faults.fail("DELETE", PATH, code=-1007, after_executing=False)
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        Quick(client, seen=True, settle_seconds=0.5).run()
+        Quick(client, seen=True, reconcile=0.5).run()
     assert unknown.value.frame is not None
     assert set(unknown.value.frame["outcome"]) == {"unknown"}
     exchange.faults.fail("DELETE", PATH, code=-1007, after_executing=True)
     with pytest.raises(nbext.OutcomeUnknownError):
-        Quick(client, settle_seconds=0.0).run()
+        Quick(client, reconcile=0.0).run()
 
 
 def test_a_cancel_that_arrives_late_is_waited_for(exchange: LocalExchange, client: SpotClient) -> None:
@@ -117,7 +117,7 @@ def test_reads_that_lag_do_not_mislead(exchange: LocalExchange, client: SpotClie
     """A query that still shows canceled orders as open, within the allowance, makes no row untrue."""
     exchange.faults.lag = 0.8
     exchange.faults.lose_answer("DELETE", PATH)
-    frame = Quick(client, seen=seen, delays=Limits(engine=0.3, lag=1.0)).run()
+    frame = Quick(client, seen=seen, latency=Latency(engine=0.3, lag=1.0)).run()
     assert set(frame["outcome"]) == {"canceled"}
     assert len(frame) == 13
 
@@ -136,7 +136,7 @@ def test_orders_that_filled_meanwhile_are_filled(exchange: LocalExchange, client
 
 def test_the_exchange_down_while_settling_leaves_unknown(exchange: LocalExchange, client: SpotClient) -> None:
     """If nobody can be asked any more, nothing is claimed, and the checking says so."""
-    call = Quick(client, seen=True, settle_seconds=1.0)
+    call = Quick(client, seen=True, reconcile=1.0)
     exchange.faults.lose_answer("DELETE", PATH)
     exchange.faults.fail("GET", "*", times=None)
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
@@ -257,7 +257,7 @@ def test_an_interrupt_while_the_workers_start_holds_everything_back_that_it_says
                     sending.run()
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            not_sent = {sent.target.symbol for sent in sending.results() if isinstance(sent.error, nbext.NotSentError)}
+            not_sent = {sent.request.symbol for sent in sending.results() if isinstance(sent.error, nbext.NotSentError)}
             kept_back += len(not_sent)
             time.sleep(0.03)
             assert not_sent.isdisjoint(request["symbol"] for request in exchange.requests("DELETE"))

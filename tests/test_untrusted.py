@@ -75,7 +75,7 @@ def test_what_an_exchange_says_reaches_no_terminal_as_it_is(text: str, serve: Ca
     report += '"orderId":1,"orderListId":1,"origClientOrderId":X,"status":X,"origQty":"1","executedQty":"0"}]}]'
     reply = answer(report.replace("X", _json(text)))
     with pytest.raises(NbextError) as odd:
-        job.Job(["BTCUSDT"], client=client, settle_seconds=0, say=said.append).run()
+        job.Job(["BTCUSDT"], client=client, reconcile=0, say=said.append).run()
     assert all(map(is_safe, [*said, str(odd.value), *map(str, getattr(odd.value, "failures", {}).values())]))
     assert said
 

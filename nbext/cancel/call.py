@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.cancel.reconciliation import Settlement
-    from nbext.cancel.recording import Record
-    from nbext.cancel.sending import Sending, Sent
+    from nbext.cancel.reconciliation import Reconciliation
+    from nbext.cancel.recording import Recorder
+    from nbext.cancel.sending import Attempt, Sending
     from nbext.orders import Row
 
 
@@ -59,12 +59,12 @@ class Call:
     requested : list of str
         The symbols that it is about.
     sending : Sending
-    record : Record
-    vanished : list of Sent
+    recorder : Recorder
+    vanished : list of Attempt
         Given orders that were not open any more, so that there was nothing to send.
-    results : list of Sent
+    results : list of Attempt
         What came of each request, once all are over.
-    searches : list of Settlement or None
+    searches : list of Reconciliation or None
         The search for what the answers did not tell, for each of `results`.
     rows : list of Row
     known, unknown : list of tuple
@@ -83,14 +83,14 @@ class Call:
     id: str
     requested: list[str]
     sending: Sending
-    record: Record
-    vanished: list[Sent]
+    recorder: Recorder
+    vanished: list[Attempt]
     began: float = field(default_factory=time.monotonic)
-    results: list[Sent] = field(default_factory=list)
-    searches: list[Settlement | None] = field(default_factory=list)
+    results: list[Attempt] = field(default_factory=list)
+    searches: list[Reconciliation | None] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    known: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
-    unknown: list[tuple[Sent, Sequence[Row]]] = field(default_factory=list)
+    known: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
+    unknown: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
     failures: dict[str, NbextError] = field(default_factory=dict)
     only_read: bool = False
     recorded: bool = False
@@ -105,7 +105,7 @@ class Call:
     @property
     def no_key(self) -> ConfigurationError | None:
         """The error of a client without a usable key, which goes for every request."""
-        errors = (sent.error for sent in self.results)
+        errors = (attempt.error for attempt in self.results)
         return next((error for error in errors if isinstance(error, ConfigurationError)), None)
 
     @property
@@ -113,10 +113,12 @@ class Call:
         """What the frame's ``attrs["nbext"]`` says of the call."""
         # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
         guessed = any(
-            sent.target.path == CANCEL_ALL for sent in self.results if isinstance(sent.error, OutcomeUnknownError)
+            attempt.request.path == CANCEL_ALL
+            for attempt in self.results
+            if isinstance(attempt.error, OutcomeUnknownError)
         )
         return {
             "call_id": self.id,
             "complete": not self.failures and not guessed and not self.only_read,
-            "legs_without_report": sum(legs_without_report(sent.reply or ()) for sent in self.results),
+            "legs_without_report": sum(legs_without_report(attempt.reply or ()) for attempt in self.results),
         }

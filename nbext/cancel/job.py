@@ -19,10 +19,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from nbext import messages, profiles, session
 from nbext.cancel.call import Call, Voice
-from nbext.cancel.reconciliation import Limits, Settlement, is_unseen, settle
-from nbext.cancel.recording import Record
-from nbext.cancel.selection import CANCEL_ALL, Look, Target, by_symbol, list_of, look, one_by_one, parse_filter
-from nbext.cancel.sending import Sending, Sent
+from nbext.cancel.reconciliation import Latency, Reconciliation, is_unseen, reconcile
+from nbext.cancel.recording import Recorder
+from nbext.cancel.selection import (
+    CANCEL_ALL,
+    CancelRequest,
+    OpenOrders,
+    by_symbol,
+    list_of,
+    look,
+    one_by_one,
+    parse_filter,
+)
+from nbext.cancel.sending import Attempt, Sending
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
@@ -55,8 +64,8 @@ LOOK_SECONDS = 15.0
 """Reading what is open takes at most this long, all symbols together."""
 SENDING_SECONDS = 15.0
 """Sending takes at most this long beside the waits, and then the time that the last answers may take."""
-SETTLE_SECONDS = 20.0
-DELAYS = Limits()
+RECONCILE_SECONDS = 20.0
+LATENCY = Latency()
 
 _SAMPLES = 3
 # How the engine refuses a cancel-all, also when nothing is open (API docs, "Error codes").
@@ -230,7 +239,7 @@ class Job:
     Parameters
     ----------
     symbols : sequence of str
-    everything : bool
+    all_symbols : bool
         Every symbol that has open orders, in place of `symbols`.
     client : SpotClient
     orders : sequence of Mapping, optional
@@ -239,7 +248,7 @@ class Job:
         Only the open orders that match; see `nbext.cancel_all`.
     recv_window, exact, max_wait, settle_seconds
         As in `nbext.cancel_all`.
-    delays : Limits
+    latency : Latency
         What is known about the exchange's delays.
     say : callable, optional
         Takes each line worth reading beside the frame.
@@ -257,7 +266,7 @@ class Job:
         symbols: Sequence[str] = (),
         *,
         client: SpotClient,
-        everything: bool = False,
+        all_symbols: bool = False,
         orders: Sequence[Mapping[str, Any]] | None = None,
         side: str | None = None,
         type: str | None = None,  # noqa: A002 - the wire's word
@@ -266,14 +275,14 @@ class Job:
         recv_window: str | int | Decimal | None = None,
         exact: bool = False,
         max_wait: float = MAX_WAIT,
-        settle_seconds: float = SETTLE_SECONDS,
-        delays: Limits = DELAYS,
+        reconcile: float = RECONCILE_SECONDS,
+        latency: Latency = LATENCY,
         say: Callable[[str], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if everything and symbols:
+        if all_symbols and symbols:
             raise ConfigurationError("symbols were named, and all as well; nothing was sent. Give one of them.")
-        if not everything and not symbols and orders is None:
+        if not all_symbols and not symbols and orders is None:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
         _refuse_old_pandas()
         self._client = client
@@ -285,11 +294,11 @@ class Job:
         self._recv_window = None if recv_window is None else parse_recv_window(recv_window)
         self._exact = exact
         self._max_wait = max_wait
-        self._settle_seconds = settle_seconds
-        self._delays = delays
+        self._reconcile_seconds = reconcile
+        self._latency = latency
         self._say: Callable[[str], None] = Voice(_say_nothing if say is None else lambda line: say(printable(line)))
         self._progress = progress
-        self._agreed: Look | None = None
+        self._agreed: OpenOrders | None = None
         self._lists_placed: Mapping[int, int] = {}
         self._only_read: set[str] = set()
 
@@ -410,14 +419,16 @@ class Job:
         """Find out what to send, and write it into the journal. Nothing is sent yet."""
         began = time.monotonic()
         seen = self._select()
-        targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
+        requests = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
         call_id = secrets.token_hex(8)
         last_moment = time.monotonic() + SENDING_SECONDS + self._max_wait
         return Call(
             call_id,
-            self._symbols or list(dict.fromkeys(target.symbol for target in targets)),
-            sending=self._sending(targets, last_moment),
-            record=Record(self._client, call_id, targets, self._recv_window, self._delays, last_moment=last_moment),
+            self._symbols or list(dict.fromkeys(request.symbol for request in requests)),
+            sending=self._sending(requests, last_moment),
+            recorder=Recorder(
+                self._client, call_id, requests, self._recv_window, self._latency, last_moment=last_moment
+            ),
             vanished=self._vanished(seen),
             began=began,
         )
@@ -471,7 +482,7 @@ class Job:
         if call.no_key is not None:
             call.searches = [None] * len(call.results)
             return False
-        call.searches, interrupted = self._settle(call.results, interrupted=at_once)
+        call.searches, interrupted = self._ask_reads(call.results, interrupted=at_once)
         call.only_read = bool(self._only_read)
         return interrupted and not at_once
 
@@ -480,14 +491,14 @@ class Job:
         if not call.recorded:
             self._assess(call)
             if call.no_key:
-                call.record.conclude((each, ()) for each in call.results)
+                call.recorder.conclude((each, ()) for each in call.results)
             else:
-                call.record.conclude(call.known, call.unknown)
+                call.recorder.conclude(call.known, call.unknown)
             call.recorded = True
         if not call.told and not call.no_key:
             if call.rows or not call.failures:
                 self._say(self._word(call))
-            call.record.report(self._say)
+            call.recorder.report(self._say)
             call.told = True
         if call.table is None and not call.no_key:
             self._build(call)
@@ -502,13 +513,13 @@ class Job:
     def _assess(self, call: Call) -> None:
         """Gather the rows, what went wrong, and which requests are known to their end."""
         call.rows, call.known, call.unknown, call.failures = [], [], [], {}
-        for sent, search in zip(call.results, call.searches, strict=True):
-            found = _found(sent, search)
-            is_lost = _is_lost(sent, search)
-            if sent.error is not None and (is_lost or not isinstance(sent.error, OutcomeUnknownError)):
-                call.failures.setdefault(sent.target.symbol, sent.error)
+        for attempt, search in zip(call.results, call.searches, strict=True):
+            found = _found(attempt, search)
+            is_lost = _is_lost(attempt, search)
+            if attempt.error is not None and (is_lost or not isinstance(attempt.error, OutcomeUnknownError)):
+                call.failures.setdefault(attempt.request.symbol, attempt.error)
             is_known = not is_lost and all(row.outcome != "unknown" for row in found)
-            (call.known if is_known else call.unknown).append((sent, found))
+            (call.known if is_known else call.unknown).append((attempt, found))
             call.rows += found
         call.rows = unique(call.rows)
 
@@ -575,43 +586,44 @@ class Job:
             Nothing could be read, where something had to be.
         """
         seen = self._select()
-        targets = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
+        requests = one_by_one(seen) if self._chooses and seen is not None else by_symbol(self._symbols, seen)
         last_moment = time.monotonic() + SENDING_SECONDS + self._max_wait
         call_id = secrets.token_hex(8)
-        record = Record(self._client, call_id, targets, self._recv_window, self._delays, last_moment=last_moment)
-        sending = self._sending(targets, last_moment)
+        recorder = Recorder(self._client, call_id, requests, self._recv_window, self._latency, last_moment=last_moment)
+        sending = self._sending(requests, last_moment)
         sending.run_here()
         results = sending.results()
-        known = [(sent, from_reports(sent.reply or ())) for sent in results]
+        known = [(attempt, from_reports(attempt.reply or ())) for attempt in results]
         ended = _ended(results)
-        record.conclude(  # what is left can be reconciled by another process
-            (sent, rows)
-            for sent, rows in known
-            if sent.error is None and all(identity(row.order) in ended for row in (*rows, *(sent.target.seen or ())))
+        recorder.conclude(  # what is left can be reconciled by another process
+            (attempt, rows)
+            for attempt, rows in known
+            if attempt.error is None
+            and all(identity(row.order) in ended for row in (*rows, *(attempt.request.seen or ())))
         )
-        for sent, rows in known:
-            if sent.error is None:
-                self._say(f"{sent.target.symbol}: {_counted(rows)} {messages.place(self._client)}")
+        for attempt, rows in known:
+            if attempt.error is None:
+                self._say(f"{attempt.request.symbol}: {_counted(rows)} {messages.place(self._client)}")
             else:
-                self._say(f"{type(sent.error).__name__}: {sent.error}")
+                self._say(f"{type(attempt.error).__name__}: {attempt.error}")
 
-    def _select(self) -> Look | None:
+    def _select(self) -> OpenOrders | None:
         """Read what is open, unless that was agreed to before, or need not be known."""
         if self._agreed is None and (self._chooses or not self._symbols):
             return self._again_if_empty(self._look())
         return self._agreed
 
-    def _again_if_empty(self, seen: Look) -> Look:
+    def _again_if_empty(self, seen: OpenOrders) -> OpenOrders:
         """Look again where nothing was open: the first look may have lagged behind what had just been placed."""
         if seen.orders or self._orders is not None:
             return seen
-        time.sleep(max(0.0, seen.taken + self._delays.lag - time.monotonic()))
+        time.sleep(max(0.0, seen.taken + self._latency.lag - time.monotonic()))
         return self._look()
 
-    def _sending(self, targets: Sequence[Target], last_moment: float) -> Sending:
+    def _sending(self, requests: Sequence[CancelRequest], last_moment: float) -> Sending:
         return Sending(
             self._client,
-            targets,
+            requests,
             recv_window=self._recv_window,
             max_wait=self._max_wait,
             last_moment=last_moment,
@@ -650,10 +662,10 @@ class Job:
             order, self._client.now(), None if list_id is None else self._lists_placed.get(list_id)
         )
 
-    def _look(self) -> Look:
+    def _look(self) -> OpenOrders:
         """Read what is open and meant."""
         if self._orders is not None and not self._orders:
-            return Look([], [])
+            return OpenOrders([], [])
         with self._client.until(time.monotonic() + LOOK_SECONDS):
             if self._filter.older_than is not None:
                 # Ages are reckoned by the exchange's clock, and this machine's may have been set since it was measured.
@@ -662,14 +674,14 @@ class Job:
         self._lists_placed = seen.placed() if self._filter.older_than is not None else {}
         return seen.only(self._means) if self._chooses else seen
 
-    def _vanished(self, seen: Look | None) -> list[Sent]:
+    def _vanished(self, seen: OpenOrders | None) -> list[Attempt]:
         """Find the given orders that are not open any more: there is nothing to send, but something to tell."""
         if not self._orders or seen is None:
             return []
         still = {_identity(row.order) for row in seen.rows()}
         return [
-            Sent(
-                Target(order["symbol"], "", {}, [Row(order, None, "unknown")]),
+            Attempt(
+                CancelRequest(order["symbol"], "", {}, [Row(order, None, "unknown")]),
                 reply=[],
                 at=time.monotonic(),
                 stamp=self._client.now(),
@@ -678,64 +690,64 @@ class Job:
             if identity not in still
         ]
 
-    def _settle(self, results: Sequence[Sent], *, interrupted: bool) -> tuple[list[Settlement | None], bool]:
+    def _ask_reads(self, results: Sequence[Attempt], *, interrupted: bool) -> tuple[list[Reconciliation | None], bool]:
         """Find out about the orders that no answer tells of, unless the reader interrupted or does so now."""
         self._only_read.clear()
         if all(map(_is_clear, results)):  # as in nearly every call
             return [None] * len(results), interrupted
-        ends = time.monotonic() + self._settle_seconds
-        lost = [sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError)]
+        ends = time.monotonic() + self._reconcile_seconds
+        lost = [attempt.request.symbol for attempt in results if isinstance(attempt.error, OutcomeUnknownError)]
         ended = _ended(results)
-        searches = [self._settlement(sent, ended) for sent in results]
+        searches = [self._search(attempt, ended) for attempt in results]
         if interrupted:
             return searches, True
         try:
             with self._client.until(ends):
-                self._disprove([sent for sent in results if _may_mean_nothing_open(sent)], ends)
+                self._disprove([attempt for attempt in results if _may_mean_nothing_open(attempt)], ends)
                 if lost:
                     subject = messages.subject(list(dict.fromkeys(lost)))
                     self._say(f"{subject}: outcome unknown, checking {messages.place(self._client)}")
                     with suppress(NbextError):
                         self._client.measure_clock_offset()
-                    searches = [self._settlement(sent, ended) for sent in results]  # which reckon by the clock
+                    searches = [self._search(attempt, ended) for attempt in results]  # which reckon by the clock
             left = ends - time.monotonic()
-            settle([each for each in searches if each is not None], seconds=left, say=self._say)
+            reconcile([each for each in searches if each is not None], seconds=left, say=self._say)
         except KeyboardInterrupt:
             interrupted = True
-        for sent, search in zip(results, searches, strict=True):
-            if search is not None and _is_about_orders(sent.error) and search.ended:
-                sent.reply, sent.error = sent.reply or [], None  # there was nothing left to cancel, as it says
-                if sent.target.path == CANCEL_ALL:
-                    self._only_read.add(sent.target.symbol)
+        for attempt, search in zip(results, searches, strict=True):
+            if search is not None and _is_about_orders(attempt.error) and search.ended:
+                attempt.reply, attempt.error = attempt.reply or [], None  # there was nothing left to cancel, as it says
+                if attempt.request.path == CANCEL_ALL:
+                    self._only_read.add(attempt.request.symbol)
         return searches, interrupted
 
-    def _settlement(self, sent: Sent, ended: frozenset[tuple[str, int]]) -> Settlement | None:
+    def _search(self, attempt: Attempt, ended: frozenset[tuple[str, int]]) -> Reconciliation | None:
         """Search for what became of the orders that were seen open, and of which no answer says that they ended."""
-        search = partial(Settlement, self._client, sent, self._recv_window, self._delays, ended=ended)
-        if isinstance(sent.error, OutcomeUnknownError):
+        search = partial(Reconciliation, self._client, attempt, self._recv_window, self._latency, ended=ended)
+        if isinstance(attempt.error, OutcomeUnknownError):
             return search()
-        rows = [] if sent.error is not None else from_reports(sent.reply or ())
-        left = [row for row in (*rows, *(sent.target.seen or ())) if identity(row.order) not in ended]
+        rows = [] if attempt.error is not None else from_reports(attempt.reply or ())
+        left = [row for row in (*rows, *(attempt.request.seen or ())) if identity(row.order) not in ended]
         if not left:
             return None
-        return search(missing=unique(left), unseen=not sent.target.path or is_unseen(sent.error))
+        return search(missing=unique(left), unseen=not attempt.request.path or is_unseen(attempt.error))
 
-    def _disprove(self, refused: Sequence[Sent], ends: float) -> None:
+    def _disprove(self, refused: Sequence[Attempt], ends: float) -> None:
         """Take back refusals of cancel-all that only mean, in other words, that nothing was open.
 
         Reads have to prove that, the second of them begun when all that was open at the refusal had to be seen. Where
         somebody looked before, each order is searched for instead.
         """
-        late_enough = time.monotonic() + self._delays.lag
+        late_enough = time.monotonic() + self._latency.lag
         if late_enough > ends:
             return
-        left = [sent for sent in refused if self._lists_nothing(sent.target.symbol)]
+        left = [attempt for attempt in refused if self._lists_nothing(attempt.request.symbol)]
         if left:
             time.sleep(max(0.0, late_enough - time.monotonic()))
-        for sent in left:
-            if self._lists_nothing(sent.target.symbol):
-                sent.reply, sent.error = [], None
-                self._only_read.add(sent.target.symbol)
+        for attempt in left:
+            if self._lists_nothing(attempt.request.symbol):
+                attempt.reply, attempt.error = [], None
+                self._only_read.add(attempt.request.symbol)
 
     def _lists_nothing(self, symbol: str) -> bool:
         try:
@@ -743,12 +755,14 @@ class Job:
         except NbextError:
             return False
 
-    def _summary(self, rows: Sequence[Row], results: Sequence[Sent]) -> str:
+    def _summary(self, rows: Sequence[Row], results: Sequence[Attempt]) -> str:
         said = messages.outcomes(rows) if rows or not self._chooses else f"{self._nothing}; nothing was canceled"
         if self._only_read:
             refused = f"a cancel on {', '.join(sorted(self._only_read))} was refused, "
             said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
-        lost = dict.fromkeys(sent.target.symbol for sent in results if isinstance(sent.error, OutcomeUnknownError))
+        lost = dict.fromkeys(
+            attempt.request.symbol for attempt in results if isinstance(attempt.error, OutcomeUnknownError)
+        )
         found = {str(row.order.get("symbol")) for row in rows}
         if shown := [symbol for symbol in lost if symbol in found]:
             which = "an answer was" if len(results) == 1 else f"answers on {', '.join(shown)} were"
@@ -763,7 +777,7 @@ class Job:
         self,
         table: DataFrame | None,
         rows: Sequence[Row],
-        results: Sequence[Sent],
+        results: Sequence[Attempt],
         failures: Mapping[str, NbextError],
         told: str,
     ) -> None:
@@ -794,7 +808,7 @@ class Job:
     def _check(self, symbols: Sequence[str], rows: Sequence[Row]) -> None:
         """Read again, and name the symbols on which there is something new."""
         ended = {identity(row.order) for row in rows if row.outcome in FINAL}  # a read may lag
-        now = look(self._client, symbols, say=self._say) if symbols else Look([], [])
+        now = look(self._client, symbols, say=self._say) if symbols else OpenOrders([], [])
         left = now.only(lambda order: identity(order) not in ended)
         said = "nothing is listed as open"
         if left.orders:
@@ -803,31 +817,31 @@ class Job:
         self._say(f"{self._subject}: read again, {said} {messages.place(self._client)}")
 
 
-def _found(sent: Sent, search: Settlement | None) -> list[Row]:
+def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
     """Give what is known of one request's orders: as answered, or else as found out."""
-    rows = from_reports(sent.reply or (), sent.target.seen or ())
+    rows = from_reports(attempt.reply or (), attempt.request.seen or ())
     return rows if search is None else unique(rows + search.rows())
 
 
-def _is_lost(sent: Sent, search: Settlement | None) -> bool:
+def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
     """Whether an answer got lost, and what became of the orders is not all known."""
-    return isinstance(sent.error, OutcomeUnknownError) and not (search is not None and search.proven)
+    return isinstance(attempt.error, OutcomeUnknownError) and not (search is not None and search.proven)
 
 
-def _is_clear(sent: Sent) -> bool:
+def _is_clear(attempt: Attempt) -> bool:
     """Whether an answer leaves nothing to find out."""
     return (
-        sent.error is None
-        and sent.target.seen is None
+        attempt.error is None
+        and attempt.request.seen is None
         and all(
-            outcome(order) in FINAL for report in sent.reply or () for order in report.get("orderReports", (report,))
+            outcome(order) in FINAL for report in attempt.reply or () for order in report.get("orderReports", (report,))
         )
     )
 
 
-def _may_mean_nothing_open(sent: Sent) -> bool:
-    refused = isinstance(sent.error, RejectedError) and sent.error.code in _NOTHING_TO_CANCEL
-    return refused and sent.target.path == CANCEL_ALL and not sent.target.seen
+def _may_mean_nothing_open(attempt: Attempt) -> bool:
+    refused = isinstance(attempt.error, RejectedError) and attempt.error.code in _NOTHING_TO_CANCEL
+    return refused and attempt.request.path == CANCEL_ALL and not attempt.request.seen
 
 
 def _is_about_orders(error: NbextError | None) -> bool:
@@ -839,17 +853,17 @@ def _is_about_orders(error: NbextError | None) -> bool:
     )
 
 
-def _refused_in_one(results: Sequence[Sent]) -> NbextError | None:
+def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
     """Give the error of a call for one symbol of which every request was refused, or not sent."""
-    errors = [sent.error for sent in results]
-    if len({sent.target.symbol for sent in results}) != 1 or len({type(error) for error in errors}) != 1:
+    errors = [attempt.error for attempt in results]
+    if len({attempt.request.symbol for attempt in results}) != 1 or len({type(error) for error in errors}) != 1:
         return None
     return None if isinstance(errors[0], OutcomeUnknownError) else errors[0]
 
 
-def _ended(results: Iterable[Sent]) -> frozenset[tuple[str, int]]:
+def _ended(results: Iterable[Attempt]) -> frozenset[tuple[str, int]]:
     """Name the orders of which answers say that they have ended, whichever request they answer."""
-    rows = (row for sent in results for row in from_reports(sent.reply or ()) if row.outcome in FINAL)
+    rows = (row for attempt in results for row in from_reports(attempt.reply or ()) if row.outcome in FINAL)
     return frozenset(ident for row in rows if (ident := identity(row.order)) is not None)
 
 

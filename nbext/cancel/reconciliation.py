@@ -43,7 +43,7 @@ from nbext.spot.answers import of_the_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nbext.cancel.sending import Sent
+    from nbext.cancel.sending import Attempt
     from nbext.spot.client import SpotClient
 
 # What a cancel can have left behind; an order that was not seen before and FILLED may have nothing to do with it.
@@ -68,7 +68,7 @@ _OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Latency:
     """What is known about an exchange's delays, in seconds.
 
     Attributes
@@ -110,17 +110,17 @@ class _Known:
     as_of: float | None = None
 
 
-class Settlement:
+class Reconciliation:
     """The search for what became of the orders of one cancel.
 
     Parameters
     ----------
     client : SpotClient
-    sent : Sent
+    attempt : Attempt
         The cancel, with the time at which it was sent.
     recv_window : str or None
         Milliseconds; None for the exchange's default.
-    limits : Limits
+    latency : Latency
     missing : sequence of Row, optional
         The cancel was answered, and these orders, seen open before, are not in the answer. Otherwise the answer was
         lost: the orders are those of the target, and the cancel may still arrive.
@@ -135,9 +135,9 @@ class Settlement:
     def __init__(
         self,
         client: SpotClient,
-        sent: Sent,
+        attempt: Attempt,
         recv_window: str | None,
-        limits: Limits,
+        latency: Latency,
         *,
         missing: Sequence[Row] | None = None,
         unseen: bool = False,
@@ -145,12 +145,12 @@ class Settlement:
         until: int | None = None,
     ) -> None:
         self._client = client
-        self._symbol = sent.target.symbol
-        self._lag = limits.lag
+        self._symbol = attempt.request.symbol
+        self._lag = latency.lag
         self._in_flight = missing is None
         self._unseen = unseen
         self._ended = {number for symbol, number in ended if symbol == self._symbol}
-        seen = sent.target.seen if missing is None else missing
+        seen = attempt.request.seen if missing is None else missing
         self._seen = None if seen is None else list(seen)
         self._known: dict[Any, _Known] = {}
         for row in self._seen or ():
@@ -159,14 +159,14 @@ class Settlement:
                 # What has been executed is never less later on.
                 executed = {name: row.order[name] for name in _EXECUTED if name in row.order}
                 self._known[ident[1]] = _Known({**bare.order, **executed}, bare.order_list)
-        self._sent_at = sent.at
-        stamped, really = sent.stamp, sent.stamp - 1000.0
+        self._sent_at = attempt.at
+        stamped, really = attempt.stamp, attempt.stamp - 1000.0
         if client.clock_offset is not None:
-            really = min(stamped, client.now() - (time.monotonic() - sent.at) * 1000)
+            really = min(stamped, client.now() - (time.monotonic() - attempt.at) * 1000)
         # A stamp from a clock that runs ahead keeps the request good for longer.
         good_for = (stamped - really + float(recv_window or _DEFAULT_RECV_WINDOW)) / 1000
-        may_take = good_for + limits.engine
-        self._proven_after = (time.monotonic() if unseen else sent.at + may_take) + limits.lag
+        may_take = good_for + latency.engine
+        self._proven_after = (time.monotonic() if unseen else attempt.at + may_take) + latency.lag
         self._really = really
         self._since = round(really) - (1000 if self._seen is None else _PREVIEW)
         self._until = max(round(really + may_take * 1000), until or 0)
@@ -177,10 +177,10 @@ class Settlement:
     @property
     def done(self) -> bool:
         """Whether further reads could change nothing, or are of no use."""
-        return self._helpless or self.settled
+        return self._helpless or self.is_reconciled
 
     @property
-    def settled(self) -> bool:
+    def is_reconciled(self) -> bool:
         """Whether reads have told all that they can."""
         known = all(each.is_whole if each.state in FINAL else each.state == "open" for each in self._known.values())
         return known and (self._found_all if self._seen is None else self._names_all)
@@ -477,12 +477,12 @@ def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:
     return (first + last) // 2
 
 
-def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[str], None]) -> None:
+def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say: Callable[[str], None]) -> None:
     """Read until all is proven, or the time is up.
 
     Parameters
     ----------
-    settlements : sequence of Settlement
+    reconciliations : sequence of Reconciliation
     seconds : float
         For so long at most.
     say : callable
@@ -490,7 +490,7 @@ def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[
     """
     ends, pause = time.monotonic() + seconds, _FIRST_PAUSE
     complained = False
-    while pending := [each for each in settlements if not each.done]:
+    while pending := [each for each in reconciliations if not each.done]:
         for each in pending:
             if time.monotonic() >= ends:
                 return
@@ -504,7 +504,7 @@ def settle(settlements: Sequence[Settlement], *, seconds: float, say: Callable[[
                     )
                 complained = True
         left = ends - time.monotonic()
-        if left <= 0 or all(each.done for each in settlements):
+        if left <= 0 or all(each.done for each in reconciliations):
             return
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -13,9 +13,9 @@ from nbext.errors import NbextError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.cancel.reconciliation import Limits
-    from nbext.cancel.selection import Target
-    from nbext.cancel.sending import Sent
+    from nbext.cancel.reconciliation import Latency
+    from nbext.cancel.selection import CancelRequest
+    from nbext.cancel.sending import Attempt
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
@@ -24,16 +24,16 @@ _SENDING_SECONDS = 60.0
 _DEFAULT_RECV_WINDOW = 5000.0
 
 
-class Record:
+class Recorder:
     """What a call writes into the journal.
 
     Parameters
     ----------
     client : SpotClient
     call_id : str
-    targets : sequence of Target
+    requests : sequence of CancelRequest
     recv_window : str or None
-    delays : Limits
+    latency : Latency
     last_moment : float, optional
         Monotonic time after which nothing of this call is sent any more. It bounds what a process that is killed can
         have sent, so that what became of it can be found later.
@@ -43,43 +43,43 @@ class Record:
         self,
         client: SpotClient,
         call_id: str,
-        targets: Sequence[Target],
+        requests: Sequence[CancelRequest],
         recv_window: str | None,
-        delays: Limits,
+        latency: Latency,
         *,
         last_moment: float | None = None,
     ) -> None:
         self._journal = session.journal()
         self._reason = ""
-        self._of = {id(target): secrets.token_hex(8) for target in targets}
+        self._of = {id(request): secrets.token_hex(8) for request in requests}
         now = client.now()
         sending = _SENDING_SECONDS if last_moment is None else max(0.0, last_moment - time.monotonic())
-        good_for = float(recv_window or _DEFAULT_RECV_WINDOW) + (sending + delays.engine) * 1000
+        good_for = float(recv_window or _DEFAULT_RECV_WINDOW) + (sending + latency.engine) * 1000
         self._reason = self._journal.intend(
             [
                 journal.Intent(
-                    id=self._of[id(target)],
+                    id=self._of[id(request)],
                     call_id=call_id,
                     sent_at=now,
                     deadline=now + round(good_for),
                     profile=client.profile,
                     host=client.host,
                     method="DELETE",
-                    path=target.path,
+                    path=request.path,
                     params={
-                        **{name: str(value) for name, value in target.params.items() if value is not None},
+                        **{name: str(value) for name, value in request.params.items() if value is not None},
                         **({"recvWindow": recv_window} if recv_window else {}),
                     },
-                    seen=[named(row) for row in target.seen or ()],
+                    seen=[named(row) for row in request.seen or ()],
                     key=client.key_hint,
                 )
-                for target in targets
+                for request in requests
             ],
             client.fingerprint,
         )
 
     def conclude(
-        self, known: Iterable[tuple[Sent, Sequence[Row]]], unknown: Iterable[tuple[Sent, Sequence[Row]]] = ()
+        self, known: Iterable[tuple[Attempt, Sequence[Row]]], unknown: Iterable[tuple[Attempt, Sequence[Row]]] = ()
     ) -> None:
         """Write the answers and the outcomes of requests, in one commit.
 
@@ -97,17 +97,17 @@ class Record:
         self._reason = self._journal.conclude_all(
             [
                 journal.Conclusion(
-                    self._of[id(sent.target)],
-                    sent.http_status,
-                    sent.answer,
+                    self._of[id(attempt.request)],
+                    attempt.http_status,
+                    attempt.answer,
                     [{**named(row), "outcome": row.outcome} for row in rows],
-                    "" if sent.error is None else str(sent.error),
-                    left_at=sent.stamp if _left(sent) else None,
+                    "" if attempt.error is None else str(attempt.error),
+                    left_at=attempt.stamp if _left(attempt) else None,
                     is_final=is_final,
                 )
                 for group, is_final in ((known, True), (unknown, False))
-                for sent, rows in group
-                if id(sent.target) in self._of
+                for attempt, rows in group
+                if id(attempt.request) in self._of
             ]
         )
 
@@ -127,9 +127,9 @@ class Record:
                     )
 
 
-def _left(sent: Sent) -> bool:
+def _left(attempt: Attempt) -> bool:
     """Return whether a request, when last it was to be sent, has left: it was answered, or its answer got lost."""
-    return sent.http_status is not None or isinstance(sent.error, OutcomeUnknownError)
+    return attempt.http_status is not None or isinstance(attempt.error, OutcomeUnknownError)
 
 
 def named(row: Row) -> dict[str, object]:

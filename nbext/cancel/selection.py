@@ -25,7 +25,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CancelRequest:
     """One request that cancels: every order of a symbol, one order, or one order list.
 
     Attributes
@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Look:
+class OpenOrders:
     """What was open when it was looked at.
 
     Attributes
@@ -71,13 +71,13 @@ class Look:
         """Name the symbols on which something was open, in the order met."""
         return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
 
-    def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Look:
+    def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
         """Keep the orders that are wanted, and the other orders of their lists: a list is canceled as a whole."""
         live = {list_of(entry) for entry in self.order_lists} - {None}
         chosen = {id(order) for order in self.orders if wanted(order)}
         lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
         kept = [order for order in self.orders if id(order) in chosen or list_of(order) in lists]
-        return Look(kept, self.order_lists, self.taken)
+        return OpenOrders(kept, self.order_lists, self.taken)
 
     def placed(self) -> dict[int, int]:
         """Say of each list when it was placed at the latest: the legs of a list are placed together.
@@ -93,7 +93,7 @@ class Look:
         return times
 
 
-def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], None] | None = None) -> Look:
+def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], None] | None = None) -> OpenOrders:
     """Read what is open, on all symbols when none is named.
 
     Weight 6 for each symbol, 80 for all; 6 more where an order belongs to a list.
@@ -121,7 +121,7 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
             http_status=200,
         )
     in_a_list = any(list_of(order) is not None for order in orders)
-    return Look(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
+    return OpenOrders(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
 
 
 def list_of(order: Mapping[str, Any]) -> int | None:
@@ -130,14 +130,14 @@ def list_of(order: Mapping[str, Any]) -> int | None:
     return list_id if type(list_id) is int and list_id >= 0 else None
 
 
-def by_symbol(symbols: Sequence[str], seen: Look | None) -> list[Target]:
+def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelRequest]:
     """Cancel everything on each symbol with one request.
 
     Parameters
     ----------
     symbols : sequence of str
         Those named; none means those of `seen`.
-    seen : Look or None
+    seen : OpenOrders or None
         Where somebody was shown what is open, only the symbols that had something are meant.
     """
     if seen is not None:
@@ -145,7 +145,7 @@ def by_symbol(symbols: Sequence[str], seen: Look | None) -> list[Target]:
         symbols = [symbol for symbol in symbols or open_symbols if symbol in open_symbols]
     rows = None if seen is None else seen.rows()
     return [
-        Target(
+        CancelRequest(
             symbol,
             CANCEL_ALL,
             {"symbol": symbol},
@@ -155,7 +155,7 @@ def by_symbol(symbols: Sequence[str], seen: Look | None) -> list[Target]:
     ]
 
 
-def one_by_one(chosen: Look) -> list[Target]:
+def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
     """Cancel the chosen orders singly, and each live order list they belong to as a whole.
 
     An order is named by its id and by its client order id: a stranger's order of the same id does not have both.
@@ -167,7 +167,7 @@ def one_by_one(chosen: Look) -> list[Target]:
     """
     live = {list_id: entry for entry in chosen.order_lists if (list_id := list_of(entry)) is not None}
     lists: dict[tuple[str, int], list[Row]] = {}
-    targets = []
+    requests = []
     for row in chosen.rows():
         order = row.order
         if identity(order) is None or not isinstance(order.get("origClientOrderId"), str):
@@ -180,12 +180,12 @@ def one_by_one(chosen: Look) -> list[Target]:
             legs = lists.setdefault((symbol, list_id), [])
             if not legs:
                 named = {"orderListId": list_id, "listClientOrderId": live[list_id].get("listClientOrderId")}
-                targets.append(Target(symbol, "/api/v3/orderList", {"symbol": symbol, **named}, legs))
+                requests.append(CancelRequest(symbol, "/api/v3/orderList", {"symbol": symbol, **named}, legs))
             legs.append(row)
         else:
             named = {"orderId": order.get("orderId"), "origClientOrderId": order.get("origClientOrderId")}
-            targets.append(Target(symbol, "/api/v3/order", {"symbol": symbol, **named}, [row]))
-    return targets
+            requests.append(CancelRequest(symbol, "/api/v3/order", {"symbol": symbol, **named}, [row]))
+    return requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nbext.cancel.selection import Target
+    from nbext.cancel.selection import CancelRequest
     from nbext.spot.client import SpotClient
 
 WIDTH = 8
@@ -33,12 +33,12 @@ _TOO_MANY = 429
 
 
 @dataclass(slots=True)
-class Sent:
+class Attempt:
     """What came of one target.
 
     Attributes
     ----------
-    target : Target
+    request : CancelRequest
     reply : list of report, or None
         The reports, where there was an answer that documents them.
     error : NbextError or None
@@ -55,7 +55,7 @@ class Sent:
         The connection of each answer, of which all but the last one let it be sent again.
     """
 
-    target: Target
+    request: CancelRequest
     reply: list[Any] | None = None
     error: NbextError | None = None
     at: float = 0.0
@@ -92,7 +92,7 @@ class Sending:
     Parameters
     ----------
     client : SpotClient
-    targets : sequence of Target
+    requests : sequence of CancelRequest
     recv_window : str or None
     max_wait : float
         Seconds that 429 may ask to wait, in all; beyond that it is an error.
@@ -107,7 +107,7 @@ class Sending:
     def __init__(
         self,
         client: SpotClient,
-        targets: Sequence[Target],
+        requests: Sequence[CancelRequest],
         *,
         recv_window: str | None,
         max_wait: float,
@@ -115,7 +115,7 @@ class Sending:
         last_moment: float = math.inf,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.sent = [Sent(target) for target in targets]
+        self.attempts = [Attempt(request) for request in requests]
         self.stopped = False
         self._client = client
         self._recv_window = recv_window
@@ -126,7 +126,7 @@ class Sending:
         self._alone = threading.Lock()
         self._waited = 0.0
         self._last_moment = last_moment
-        self._waiting = deque(self.sent)
+        self._waiting = deque(self.attempts)
         self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._clock = threading.Lock()
 
@@ -136,8 +136,8 @@ class Sending:
         Whatever interrupts it comes out, with workers still at work: then `hold_back`, and `wait` for them.
         """
         threads = 0
-        while not all(sent.done for sent in self.sent):
-            while threads < min(WIDTH, len(self.sent)):
+        while not all(attempt.done for attempt in self.attempts):
+            while threads < min(WIDTH, len(self.attempts)):
                 threads += 1
                 # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no executor.
                 # Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
@@ -164,11 +164,11 @@ class Sending:
         """Wait, after `hold_back`, for the answers to what is under way, as long as these can come."""
         ends = time.monotonic() + self._client.connect_timeout + self._client.answer_timeout + 1.0
         while (left := ends - time.monotonic()) > 0 and any(
-            not sent.done and sent.goes(otherwise=False) for sent in self.sent
+            not attempt.done and attempt.goes(otherwise=False) for attempt in self.attempts
         ):
             self._heard(left)
 
-    def results(self) -> list[Sent]:
+    def results(self) -> list[Attempt]:
         """Give what came of each target.
 
         Where `run` was broken off, what has not begun to be sent is not sent, and what is under way counts as lost:
@@ -177,14 +177,14 @@ class Sending:
         self.hold_back()
         self.doubt()
         return [
-            sent
-            if sent.done
+            attempt
+            if attempt.done
             else replace(
-                sent,
+                attempt,
                 reply=None,
-                error=self._left(sent.target) if sent.goes(otherwise=False) else self._not_sent(sent.target),
+                error=self._left(attempt.request) if attempt.goes(otherwise=False) else self._not_sent(attempt.request),
             )
-            for sent in self.sent
+            for attempt in self.attempts
         ]
 
     def doubt(self) -> bool:
@@ -192,24 +192,24 @@ class Sending:
 
         More of it may come to light later, since the reads that follow use the same connections.
         """
-        doubtful = [sent for sent in self.sent if sent.done and sent.is_doubtful(self._client.doubted)]
-        for sent in doubtful:
-            sent.reply = None
-            sent.error = OutcomeUnknownError(
-                f"{self._where(sent.target)}: sent, but answers came to the wrong requests, perhaps this one too; "
+        doubtful = [attempt for attempt in self.attempts if attempt.done and attempt.is_doubtful(self._client.doubted)]
+        for attempt in doubtful:
+            attempt.reply = None
+            attempt.error = OutcomeUnknownError(
+                f"{self._where(attempt.request)}: sent, but answers came to the wrong requests, perhaps this one too; "
                 "what became of the orders is not known. Look with %open_orders before anything else."
             )
         return bool(doubtful)
 
-    def _left(self, target: Target) -> OutcomeUnknownError:
+    def _left(self, request: CancelRequest) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"{self._where(target)}: interrupted while it was under way; what became of the orders is not known. "
+            f"{self._where(request)}: interrupted while it was under way; what became of the orders is not known. "
             "Look with %open_orders before anything else."
         )
 
-    def _not_sent(self, target: Target) -> NotSentError:
+    def _not_sent(self, request: CancelRequest) -> NotSentError:
         return NotSentError(
-            f"{self._where(target)}: not sent, since the call was interrupted; orders untouched. Cancel again."
+            f"{self._where(request)}: not sent, since the call was interrupted; orders untouched. Cancel again."
         )
 
     def _heard(self, left: float = _SLICE) -> list[str | None]:
@@ -223,39 +223,39 @@ class Sending:
         if news is not None:
             self._say(news)
         elif self._progress:
-            self._progress(sum(sent.done for sent in self.sent), len(self.sent))
+            self._progress(sum(attempt.done for attempt in self.attempts), len(self.attempts))
 
     def _work(self) -> None:
         while True:
             try:
-                sent = self._waiting.popleft()
+                attempt = self._waiting.popleft()
             except IndexError:
                 return
             try:
-                self._cancel(sent)
+                self._cancel(attempt)
             except Stopped:
-                sent.error = self._not_sent(sent.target)
+                attempt.error = self._not_sent(attempt.request)
             except NbextError as error:
-                sent.error = error
+                attempt.error = error
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like an answer, nor hang the call
-                sent.error = OutcomeUnknownError(
-                    f"{self._where(sent.target)}: {type(error).__name__} in nbext itself; what became of the orders is "
-                    "not known. Look with %open_orders before anything else."
+                attempt.error = OutcomeUnknownError(
+                    f"{self._where(attempt.request)}: {type(error).__name__} in nbext itself; what became of the "
+                    "orders is not known. Look with %open_orders before anything else."
                 )
-            if sent.at:  # else the last answer on this thread is to something else
-                sent.http_status, sent.answer = self._client.heard()
-            sent.done = True
+            if attempt.at:  # else the last answer on this thread is to something else
+                attempt.http_status, attempt.answer = self._client.heard()
+            attempt.done = True
             self._news.put(None)
 
-    def _cancel(self, sent: Sent) -> None:
+    def _cancel(self, attempt: Attempt) -> None:
         """Send one cancel; again only after an answer that proves that the engine never saw it."""
         attempts, corrected = 0, False
         while True:
-            with self._turn(sent), self._client.unless(self._is_over):
-                self._begin(sent)
+            with self._turn(attempt), self._client.unless(self._is_over):
+                self._begin(attempt)
                 attempts += 1
                 try:
-                    sent.reply = send(self._client, sent.target, self._recv_window)
+                    attempt.reply = send(self._client, attempt.request, self._recv_window)
                 except RateLimitedError as refused:
                     if refused.http_status != _TOO_MANY or attempts == ATTEMPTS or not self._can_wait():
                         raise
@@ -267,10 +267,10 @@ class Sending:
                 else:
                     return
                 finally:
-                    sent.connections.append(self._client.heard_on)
+                    attempt.connections.append(self._client.heard_on)
 
     @contextmanager
-    def _turn(self, sent: Sent) -> Iterator[None]:
+    def _turn(self, attempt: Attempt) -> Iterator[None]:
         """Where the host has asked for a pause, let one request try it alone when that is over, the others after it."""
         if not self._client.held_for:
             yield
@@ -281,7 +281,7 @@ class Sending:
                 if self._can_wait():
                     wait = self._client.held_for
                     self._waited += wait
-                    self._news.put(f"{self._where(sent.target)}: 429, waiting {wait:.0f} s as the exchange asks.")
+                    self._news.put(f"{self._where(attempt.request)}: 429, waiting {wait:.0f} s as the exchange asks.")
                     self._over.wait(wait + 0.01)
             else:
                 gate.close()
@@ -296,16 +296,16 @@ class Sending:
     def _is_over(self) -> bool:
         return self.stopped or time.monotonic() > self._last_moment
 
-    def _begin(self, sent: Sent) -> None:
+    def _begin(self, attempt: Attempt) -> None:
         """Take note that a request goes out now, unless none may any more."""
         if time.monotonic() > self._last_moment:
             raise NotSentError(
-                f"{self._where(sent.target)}: not sent, since the time for sending was over; orders untouched. "
+                f"{self._where(attempt.request)}: not sent, since the time for sending was over; orders untouched. "
                 "Cancel again."
             )
-        if self.stopped or not sent.goes(otherwise=True):
+        if self.stopped or not attempt.goes(otherwise=True):
             raise Stopped
-        sent.at, sent.stamp = time.monotonic(), self._client.now()
+        attempt.at, attempt.stamp = time.monotonic(), self._client.now()
 
     def _correct_clock(self) -> None:
         """Measure the clock once, however many workers found it wrong."""
@@ -318,15 +318,15 @@ class Sending:
                     f"This machine's clock is {_behind(offset)} the exchange's{last}; corrected, sending once more."
                 )
 
-    def _where(self, target: Target) -> str:
-        return f"{target.symbol} on {self._client.profile} ({self._client.host})"
+    def _where(self, request: CancelRequest) -> str:
+        return f"{request.symbol} on {self._client.profile} ({self._client.host})"
 
 
 def _behind(offset: float) -> str:
     return f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
 
 
-def send(client: SpotClient, target: Target, recv_window: str | None) -> list[Any]:
+def send(client: SpotClient, request: CancelRequest, recv_window: str | None) -> list[Any]:
     """Send one cancel, once.
 
     Returns
@@ -339,6 +339,6 @@ def send(client: SpotClient, target: Target, recv_window: str | None) -> list[An
     NbextError
         As `SpotClient.request`.
     """
-    if target.path == "/api/v3/openOrders":
-        return client.cancel_open_orders(target.symbol, recv_window=recv_window)
-    return client.cancel(target.path, target.params, recv_window=recv_window)
+    if request.path == "/api/v3/openOrders":
+        return client.cancel_open_orders(request.symbol, recv_window=recv_window)
+    return client.cancel(request.path, request.params, recv_window=recv_window)

@@ -8,10 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
-from nbext.cancel.reconciliation import Limits, Settlement, settle
+from nbext.cancel.reconciliation import Latency, Reconciliation, reconcile
 from nbext.cancel.recording import named
-from nbext.cancel.selection import Target
-from nbext.cancel.sending import Sent
+from nbext.cancel.selection import CancelRequest
+from nbext.cancel.sending import Attempt
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log
 from nbext.orders import Row
@@ -60,7 +60,7 @@ def raw_answer(intent_id: str) -> str:
     return answer.decode("utf-8", "replace")
 
 
-def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> DataFrame:
+def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> DataFrame:
     """Find the outcome of requests that have none recorded, and record it.
 
     Each is reconciled by one kernel only, whichever claims it first, and only with the API key that sent it.
@@ -87,7 +87,7 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
                 break
             if not entry.is_damaged and journal.claim(entry.intent.id, me, now):
                 found = True
-                said = _settle(journal, entry, min(_SECONDS_EACH, left), say)
+                said = _reconcile(journal, entry, min(_SECONDS_EACH, left), say)
                 say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
@@ -99,7 +99,7 @@ def settle_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> Dat
     return cancel_log()
 
 
-def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str], None]) -> str:
+def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[str], None]) -> str:
     try:
         client = _client_of(entry)
         if client is not None:
@@ -114,16 +114,16 @@ def _settle(journal: Journal, entry: Entry, seconds: float, say: Callable[[str],
         client.measure_clock_offset()
     except NbextError as error:
         return f"not reconciled, {error}"
-    search = Settlement(
+    search = Reconciliation(
         client,
-        _as_sent(entry, client),
+        _as_attempt(entry, client),
         entry.intent.params.get("recvWindow"),
-        Limits(),
+        Latency(),
         until=entry.intent.deadline if entry.left_at is None else None,
     )
-    settle([search], seconds=seconds, say=say)
+    reconcile([search], seconds=seconds, say=say)
     rows = search.rows()
-    if not search.settled:
+    if not search.is_reconciled:
         return f"not reconciled within {seconds:.0f} s; {messages.outcomes(rows)}"
     outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
     # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.
@@ -167,15 +167,15 @@ def _client_of(entry: Entry) -> SpotClient | None:
     return client
 
 
-def _as_sent(entry: Entry, client: SpotClient) -> Sent:
+def _as_attempt(entry: Entry, client: SpotClient) -> Attempt:
     """Return the request as if this process had sent it; the client's clock has just been measured."""
     intent = entry.intent
     seen: Sequence[Row] = [Row(order, None, "unknown") for order in intent.seen]
     symbol = intent.params.get("symbol", "")
     stamp = entry.left_at or intent.sent_at
     ago = (client.now() - stamp) / 1000
-    target = Target(symbol, intent.path, dict(intent.params), seen or None)
-    return Sent(target, at=time.monotonic() - ago, stamp=stamp)
+    request = CancelRequest(symbol, intent.path, dict(intent.params), seen or None)
+    return Attempt(request, at=time.monotonic() - ago, stamp=stamp)
 
 
 def _unknown(entry: Entry) -> list[Mapping[str, object]]:

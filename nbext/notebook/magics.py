@@ -91,7 +91,7 @@ class NBExt(Magics):
         with _shown_frames():
             job = cancel.Job(
                 args.symbols,
-                everything=args.all,
+                all_symbols=args.all,
                 client=session.client_for(args.profile),
                 side=args.side,
                 type=args.type,
@@ -182,7 +182,7 @@ class NBExt(Magics):
         if args.last is not None and args.last < 1:
             raise UsageError("--last takes a number from 1 on.")
         if args.reconcile:
-            return unfinished.settle_open(say=_say)
+            return unfinished.reconcile_open(say=_say)
         last = unfinished.LAST if args.last is None else args.last
         if said := unfinished.shown_of(last):
             print(said)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from nbext.cancel.job import Confirm
-    from nbext.cancel.selection import Look
+    from nbext.cancel.selection import OpenOrders
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
@@ -274,7 +274,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             picture = panel_view.picture(self._rows, self._just_gone, self._client)
             self.picture.value = picture if self.ladder.value else ""
 
-    def _show(self, seen: Look, wanted: Sequence[str]) -> None:
+    def _show(self, seen: OpenOrders, wanted: Sequence[str]) -> None:
         known = dict.fromkeys([*self.symbol.options, *map(printable, seen.symbols())])
         if tuple(known) != self.symbol.options:
             self.symbol.options = tuple(known)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nbext.cancel import job
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
 
-    Setting = float | str | list[Any] | Limits | Callable[[int, int], None]
+    Setting = float | str | list[Any] | Latency | Callable[[int, int], None]
 
 PATH = "/api/v3/openOrders"
 ENDED = {
@@ -36,11 +36,11 @@ class Quick:
         self.said: list[str] = []
         settings: dict[str, Any] = {
             "recv_window": 500,
-            "settle_seconds": 6.0,
-            "delays": Limits(engine=0.7, lag=0.2),
+            "reconcile": 6.0,
+            "latency": Latency(engine=0.7, lag=0.2),
             **changes,
         }
-        if not {"orders", "everything"} & settings.keys():
+        if not {"orders", "all_symbols"} & settings.keys():
             symbols = symbols or ("BTCUSDT",)
         self.job = job.Job(symbols, client=client, say=self.said.append, **settings)
         if seen:

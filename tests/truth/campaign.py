@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import pickle
@@ -27,7 +26,7 @@ import pandas as pd
 import nbext
 from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
 
@@ -53,7 +52,7 @@ QUANTITY = {"BTCUSDT": "0.05", "ETHUSDT": "0.5", "BNBUSDT": "2"}
 RECV_WINDOW = 600
 ANSWER_SECONDS = 0.4
 ENGINE, LAG = 0.2, 0.25
-SETTLE_SECONDS = 2.0
+RECONCILE_SECONDS = 2.0
 BEYOND = 1.5
 GRACE = 62.0
 KILLS, MOST_KILLS, CHILDREN = 0.1, 10, 0.12
@@ -61,8 +60,6 @@ KILLS, MOST_KILLS, CHILDREN = 0.1, 10, 0.12
 WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders", "one order", "concat", "guard")
 CHILD_WAYS = ("all", "all", "all, seen", "all, seen", "fork", "magic")
 OTHERS = ("none", "none", "beyond", "down", "no key")
-# What Job calls the seconds that it may take for finding out.
-_RECONCILE = next(name for name in inspect.signature(cancel.Job).parameters if name in {"settle_seconds", "reconcile"})
 
 
 @dataclass
@@ -422,8 +419,8 @@ class Campaign:
             "say": trouble.say(this.told.said),
             "progress": trouble.progress,
             "recv_window": RECV_WINDOW,
-            _RECONCILE: 2 * SETTLE_SECONDS if slow else 0.3 if this.hasty else SETTLE_SECONDS,
-            "delays": Limits(engine=this.engine_allowed, lag=this.lag_allowed),
+            "reconcile": 2 * RECONCILE_SECONDS if slow else 0.3 if this.hasty else RECONCILE_SECONDS,
+            "latency": Latency(engine=this.engine_allowed, lag=this.lag_allowed),
             "max_wait": chance.choice([1.5, 3.5]),
             "exact": this.exact,
         }
@@ -442,7 +439,7 @@ class Campaign:
             this.symbols = list(job.symbols)
             return lambda: job.run(check=check)
         if this.way == "everything":
-            job = cancel.Job(everything=True, **settings)
+            job = cancel.Job(all_symbols=True, **settings)
             return lambda: job.run(check=check)
         this.symbols = list(symbols)
         if this.way == "filter":
@@ -601,7 +598,7 @@ class Campaign:
             "secret": this.exchange.secret_key,
             "timeout": ANSWER_SECONDS,
             "recv_window": RECV_WINDOW,
-            "patience": {_RECONCILE: SETTLE_SECONDS},
+            "patience": {"reconcile": RECONCILE_SECONDS},
             "limits": {"engine": this.engine_allowed, "lag": this.lag_allowed},
             "way": this.plan.way,
             "symbols": symbols,

@@ -22,7 +22,7 @@ from typing import Any
 import nbext
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
-from nbext.cancel.reconciliation import Limits
+from nbext.cancel.reconciliation import Latency
 from nbext.errors import NbextError
 from nbext.frames import build
 from nbext.notebook import magics
@@ -38,9 +38,9 @@ def play(job: dict[str, Any]) -> list[Told]:
     os.environ.update(job["environment"])
     if job["way"] == "settle":
         told = Told()
-        settle = getattr(unfinished, "reconcile_open", None) or unfinished.settle_open
-        Limits.__init__.__defaults__ = (job["limits"]["engine"], job["limits"]["lag"])
-        settle(say=told.said.append, seconds=300.0)
+        reconcile = unfinished.reconcile_open
+        Latency.__init__.__defaults__ = (job["limits"]["engine"], job["limits"]["lag"])
+        reconcile(say=told.said.append, seconds=300.0)
         return [told]
     if job["way"] == "magic":
         return [_by_magic(job)]
@@ -59,7 +59,7 @@ def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -
             client=client,
             say=told.said.append,
             recv_window=job["recv_window"],
-            delays=Limits(**job["limits"]),
+            latency=Latency(**job["limits"]),
             **job["patience"],
         )
         if job["way"] == "all, seen":
@@ -105,7 +105,7 @@ def _by_magic(job: dict[str, Any]) -> Told:
 
     told, spoken = Told(began=time.time()), io.StringIO()
     defaults: dict[str, Any] = cancel.Job.__init__.__kwdefaults__ or {}
-    defaults |= {"delays": Limits(**job["limits"]), **job["patience"]}
+    defaults |= {"latency": Latency(**job["limits"]), **job["patience"]}
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbext")
     with contextlib.redirect_stdout(spoken):
