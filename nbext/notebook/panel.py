@@ -17,7 +17,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
-from ipywidgets import HTML, Button, Checkbox, Combobox, HBox, IntProgress, Layout, SelectMultiple, Text, VBox
 
 from nbext import messages, session
 from nbext.cancel import job as cancel
@@ -26,6 +25,7 @@ from nbext.errors import NbextError
 from nbext.frames.html import as_html
 from nbext.notebook import panel_view
 from nbext.notebook.clicks import Arming, Trigger
+from nbext.notebook.panel_view import PanelView
 from nbext.notebook.workers import workers
 from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from ipywidgets import Button
     from pandas import DataFrame
 
     from nbext.cancel.job import Confirm
     from nbext.cancel.selection import OpenOrders
-    from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
 ARMED = 5.0
@@ -46,10 +46,10 @@ ARMED = 5.0
 ARMED_LIVE = 60.0
 """The same where the number of orders has to be typed."""
 
-_CALLS, _LINES = 5, 8
+_CALLS = 5
 
 
-class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
+class CancelPanel(PanelView):
     """Open orders, and buttons that cancel them.
 
     Parameters
@@ -105,15 +105,14 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self._surveyed = False
         self._fresh_from = 0.0
         self._read_at = ""
-        self._rows: list[Row] = []
         self._just_gone: DataFrame | None = None
         self._easel = threading.Lock()
-        self._drawing = False
         self._stop = threading.Event()
         self._disarmed = threading.Event()
-        self._build(symbol)
-        super().__init__(self._children(), layout=Layout(width="100%"))
-        self.add_class("nbext-panel")
+        super().__init__(symbol)
+        self._show_exchange(self._client)
+        self._label()
+        self._listen()
         if (shell := get_ipython()) is not None:
             shell.events.register("pre_run_cell", self._cell_begins)
             shell.events.register("post_run_cell", self._cell_ends)
@@ -122,33 +121,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self.refresh()
         self._begin(self._show_calls)
 
-    def _build(self, symbol: str) -> None:
-        self.badge = HTML(layout=Layout(width="auto"))
-        self._show_badge()
-        wide = {"description_width": "initial"}
-        self.symbol = Combobox(
-            value=symbol,
-            description="Symbol",
-            placeholder="all that have open orders",
-            continuous_update=False,
-            style=wide,
-            layout=Layout(width="19em"),
-        )
-        self.refresh_button = Button(description="Refresh", tooltip="Read again what is open")
-        self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
-        self.ladder = panel_view.ladder_switch()
-        self.reading = HTML(layout=Layout(width="auto"))
-        self.table = panel_view.orders_table()
-        self._has_rows_to_click = not isinstance(self.table, HTML)
-        self.orders = SelectMultiple(
-            description="Select", rows=1, style=wide, layout=Layout(width="auto"), tooltip="Orders to cancel"
-        )
-        self.cancel_selected = Button(layout=Layout(width="auto"))
-        self.cancel_all = Button(layout=Layout(width="auto"))
-        self.number = Text(description="Number of orders", style=wide, layout=Layout(width="16em", display="none"))
-        self.progress = IntProgress(description="Requests", style=wide, layout=Layout(display="none"))
-        self.message, self.result, self.picture, self.calls = (HTML(layout=Layout(width="auto")) for _ in range(4))
-        self.refresh_button.on_click(lambda _: self._read_anew())
+    def _listen(self) -> None:
+        """Connect the widgets with what they do."""
+        self.refresh_button.on_click(lambda _: self._read_again())
         for button in self._buttons:
             button.on_click(lambda clicked: self._watched(self._take_click, clicked))
         self.symbol.observe(self._symbol_changed, "value")
@@ -157,36 +132,10 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         self.orders.observe(self._orders_selected, "value")
         if self._has_rows_to_click:
             self.table.observe(self._rows_clicked, "selected_rows")
-        self._label()
 
     @property
     def _buttons(self) -> tuple[Button, Button]:
         return self.cancel_selected, self.cancel_all
-
-    def _children(self) -> list[Any]:
-        wraps = Layout(flex_flow="row wrap", align_items="center")
-        return [
-            self.badge,
-            HBox([self.symbol, self.refresh_button, self.auto_refresh, self.ladder], layout=wraps),
-            self.reading,
-            self.table,
-            self.orders,
-            HBox([self.cancel_selected, self.cancel_all, self.number], layout=wraps),
-            self.progress,
-            self.message,
-            self.result,
-            self.picture,
-            self.calls,
-            *panel_view.key_guards(),
-        ]
-
-    def _show_badge(self) -> None:
-        """Say which exchange it is now: a local one may have ended."""
-        kind, word, meaning = panel_view.exchange(self._client)
-        where = f"{escape(self._client.profile)}, {escape(self._client.host)}"
-        self.badge.value = (
-            f'{panel_view.STYLE}<div class="nbext-badge nbext-{kind}"><b>{word}</b>{meaning} &nbsp;[{where}]</div>'
-        )
 
     def __repr__(self) -> str:
         return f"<CancelPanel {messages.subject(self._symbols)} {messages.place(self._client)}>"
@@ -235,7 +184,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
             self._under_way.add(symbol)
         self._begin(self._read, symbol)
 
-    def _read_anew(self) -> None:
+    def _read_again(self) -> None:
         self._just_gone = None
         self.refresh()
 
@@ -244,7 +193,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         if not self._is_open:
             return False
         began = time.monotonic()
-        self._show_badge()
+        self._show_exchange(self._client)
         try:
             wanted = _symbols_of(symbol)
             # The first look goes over all symbols, so that there is something to suggest.
@@ -286,33 +235,9 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         rows = [row for legs in units.values() for row in legs]
         if rows == self._rows and self.orders.options:
             return  # a table that stays as it was keeps its place and its sorting
-        kept = [unit for unit in self.orders.value if unit in units]
-        self._rows = rows
-        self._drawing = True
-        try:
-            self.orders.options = [(panel_view.describe(unit, legs), unit) for unit, legs in units.items()]
-            self.orders.rows = min(max(len(units), 1), _LINES)
-            self.orders.value = kept
-            self.orders.layout.display = self.table.layout.display = None if rows else "none"
-            self._fill(kept)
-        finally:
-            self._drawing = False
+        self._show_orders(rows, units)
         self._disarm_unless_meant()
         self._label()
-
-    def _fill(self, kept: Sequence[panel_view.Unit]) -> None:
-        cells = [panel_view.cells(row) for row in self._rows]
-        if not self._has_rows_to_click:
-            self.table.value = panel_view.table_html(cells, "Open orders") if cells else ""
-            return
-        import pandas as pd
-
-        frame = pd.DataFrame(cells, columns=list(panel_view.COLUMNS.values()), dtype="str")
-        self.table.update(frame, selected_rows=[])  # a selection beyond the last row would raise
-        self.table.selected_rows = self._places(kept)
-
-    def _places(self, units: Sequence[panel_view.Unit]) -> list[int]:
-        return [place for place, row in enumerate(self._rows) if panel_view.unit_of(row) in units]
 
     def _rows_clicked(self, change: Mapping[str, Any]) -> None:
         """Take over what the mouse chose; a click on one leg of a list means the list."""
@@ -338,10 +263,6 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
                 self._disarm_unless_meant()
                 self._label()
 
-    def _mark_rows(self) -> None:
-        if self._has_rows_to_click:
-            self.table.selected_rows = self._places(self.orders.value)
-
     def _symbol_changed(self, change: Mapping[str, Any]) -> None:
         spelled = "".join(self._symbols)
         if spelled and spelled != change["new"]:
@@ -350,7 +271,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
         with self._state:
             self._disarm()
             self._label()
-        self._read_anew()
+        self._read_again()
 
     def _auto_refresh_changed(self, change: Mapping[str, Any]) -> None:
         self._stop.set()
@@ -397,7 +318,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
 
     def _arm(self, button: Button) -> None:
         self._disarm()
-        self._show_badge()
+        self._show_exchange(self._client)
         everything, symbols, chosen = button is self.cancel_all, self._symbols, self.orders.value
         rows = [
             row
@@ -410,7 +331,7 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
                 orders=None if everything else [row.order for row in rows],
                 client=self._client,
                 say=self._say,
-                progress=self._progressed,
+                progress=self._show_progress,
             )
         except NbextError as error:
             self._tell("error", f"{type(error).__name__}: {error}")
@@ -507,13 +428,6 @@ class CancelPanel(VBox):  # type: ignore[misc] # ipywidgets has no types
     def _say(self, line: str) -> None:
         self._said.append(line)
         self._tell("info", *self._said)
-
-    def _progressed(self, done: int, total: int) -> None:
-        self.progress.max, self.progress.value = total, done
-        self.progress.description = f"Requests {done} of {total}"
-
-    def _tell(self, kind: str, *lines: str) -> None:
-        self.message.value = panel_view.note(kind, *lines, alert=kind in {"armed", "error"})
 
     def _show_calls(self) -> None:
         """Show the last calls of the journal."""

@@ -10,7 +10,19 @@ from importlib import resources
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipywidgets import HTML, Checkbox, Layout, Widget
+from ipywidgets import (
+    HTML,
+    Button,
+    Checkbox,
+    Combobox,
+    HBox,
+    IntProgress,
+    Layout,
+    SelectMultiple,
+    Text,
+    VBox,
+    Widget,
+)
 
 from nbext import messages, profiles
 from nbext.cancel import job as cancel
@@ -35,7 +47,7 @@ _LOCAL = ("local", "LOCAL", "practice exchange in this kernel, no real money")
 _LIVE = ("live", "LIVE", "real orders, real money")
 _STOPPED = ("live", "STOPPED", "this practice exchange has ended: whatever answers in its place counts as LIVE")
 
-COLUMNS = {
+_COLUMNS = {
     "list": "list",
     "symbol": "symbol",
     "orderId": "order",
@@ -55,10 +67,12 @@ _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
 _MOST_DRAWN = 200
 """So many orders a symbol may have open; drawing them takes seconds."""
+_LINES = 8
+"""The most lines of the list that are shown without scrolling."""
 _FEW = 3
 """So many orders that were chosen are named one by one."""
 
-STYLE = f"<style>{resources.files(__package__).joinpath('panel.css').read_text('utf-8')}</style>"
+_STYLE = f"<style>{resources.files(__package__).joinpath('panel.css').read_text('utf-8')}</style>"
 
 
 class Unit(NamedTuple):
@@ -67,6 +81,100 @@ class Unit(NamedTuple):
     symbol: str
     is_list: bool
     number: int | str
+
+
+class PanelView(VBox):  # type: ignore[misc] # ipywidgets has no types
+    """The widgets of a panel, and how they show things; what they do is for the panel to say."""
+
+    def __init__(self, symbol: str) -> None:
+        self._rows: list[Row] = []
+        self._drawing = False
+        wide = {"description_width": "initial"}
+        self.badge = HTML(layout=Layout(width="auto"))
+        self.symbol = Combobox(
+            value=symbol,
+            description="Symbol",
+            placeholder="all that have open orders",
+            continuous_update=False,
+            style=wide,
+            layout=Layout(width="19em"),
+        )
+        self.refresh_button = Button(description="Refresh", tooltip="Read the open orders again")
+        self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
+        self.ladder = _ladder_switch()
+        self.reading = HTML(layout=Layout(width="auto"))
+        self.table = _orders_table()
+        self._has_rows_to_click = not isinstance(self.table, HTML)
+        self.orders = SelectMultiple(
+            description="Select", rows=1, style=wide, layout=Layout(width="auto"), tooltip="Orders to cancel"
+        )
+        self.cancel_selected = Button(layout=Layout(width="auto"))
+        self.cancel_all = Button(layout=Layout(width="auto"))
+        self.number = Text(description="Number of orders", style=wide, layout=Layout(width="16em", display="none"))
+        self.progress = IntProgress(description="Requests", style=wide, layout=Layout(display="none"))
+        self.message, self.result, self.picture, self.calls = (HTML(layout=Layout(width="auto")) for _ in range(4))
+        wraps = Layout(flex_flow="row wrap", align_items="center")
+        children = [
+            self.badge,
+            HBox([self.symbol, self.refresh_button, self.auto_refresh, self.ladder], layout=wraps),
+            self.reading,
+            self.table,
+            self.orders,
+            HBox([self.cancel_selected, self.cancel_all, self.number], layout=wraps),
+            self.progress,
+            self.message,
+            self.result,
+            self.picture,
+            self.calls,
+            *_key_guards(),
+        ]
+        super().__init__(children, layout=Layout(width="100%"))
+        self.add_class("nbext-panel")
+
+    def _show_exchange(self, client: SpotClient) -> None:
+        """Show which exchange it is now: a local one may have ended."""
+        kind, word, meaning = exchange(client)
+        where = f"{escape(client.profile)}, {escape(client.host)}"
+        self.badge.value = f'{_STYLE}<div class="nbext-badge nbext-{kind}"><b>{word}</b>{meaning} &nbsp;[{where}]</div>'
+
+    def _show_orders(self, rows: list[Row], units: Mapping[Unit, Sequence[Row]]) -> None:
+        """Show open orders in the table and in the list; those still there stay selected."""
+        kept = [unit for unit in self.orders.value if unit in units]
+        self._rows = rows
+        self._drawing = True
+        try:
+            self.orders.options = [(_describe(unit, legs), unit) for unit, legs in units.items()]
+            self.orders.rows = min(max(len(units), 1), _LINES)
+            self.orders.value = kept
+            self.orders.layout.display = self.table.layout.display = None if rows else "none"
+            self._fill_table(kept)
+        finally:
+            self._drawing = False
+
+    def _fill_table(self, kept: Sequence[Unit]) -> None:
+        cells = [_cells(row) for row in self._rows]
+        if not self._has_rows_to_click:
+            self.table.value = _table_html(cells, "Open orders") if cells else ""
+            return
+        import pandas as pd
+
+        frame = pd.DataFrame(cells, columns=list(_COLUMNS.values()), dtype="str")
+        self.table.update(frame, selected_rows=[])  # a selection beyond the last row would raise
+        self.table.selected_rows = self._places(kept)
+
+    def _places(self, units: Sequence[Unit]) -> list[int]:
+        return [place for place, row in enumerate(self._rows) if unit_of(row) in units]
+
+    def _mark_rows(self) -> None:
+        if self._has_rows_to_click:
+            self.table.selected_rows = self._places(self.orders.value)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        self.progress.max, self.progress.value = total, done
+        self.progress.description = f"Requests {done} of {total}"
+
+    def _tell(self, kind: str, *lines: str) -> None:
+        self.message.value = note(kind, *lines, alert=kind in {"armed", "error"})
 
 
 def exchange(client: SpotClient) -> tuple[str, str, str]:
@@ -106,13 +214,13 @@ def _kind(row: Row) -> str:
     return "" if list_id is None else f"{_text((row.order_list or {}).get('contingencyType', 'list'))} {list_id}"
 
 
-def cells(row: Row) -> dict[str, str]:
+def _cells(row: Row) -> dict[str, str]:
     """Write an order in the columns of the table."""
-    texts = {name: _text(row.order.get(name)) for name in COLUMNS} | {"list": _kind(row)}
-    return {title: _amount(name, texts[name]) if name in _AMOUNTS else texts[name] for name, title in COLUMNS.items()}
+    texts = {name: _text(row.order.get(name)) for name in _COLUMNS} | {"list": _kind(row)}
+    return {title: _amount(name, texts[name]) if name in _AMOUNTS else texts[name] for name, title in _COLUMNS.items()}
 
 
-def describe(unit: Unit, legs: Sequence[Row]) -> str:
+def _describe(unit: Unit, legs: Sequence[Row]) -> str:
     """Describe what goes as one in a line, for a list without columns."""
     orders = " + ".join(_sentence(row) for row in legs)
     what = f"{_kind(legs[0])}: {orders}" if unit.is_list else f"{orders} (order {unit.number})"
@@ -120,7 +228,7 @@ def describe(unit: Unit, legs: Sequence[Row]) -> str:
 
 
 def _sentence(row: Row) -> str:
-    cell = cells(row)
+    cell = _cells(row)
     said = f"{cell['side']} {cell['quantity']} {cell['type']}"
     said += f" at {cell['price']}" if cell["price"] else ""
     said += f" stop {cell['stop price']}" if cell["stop price"] else ""
@@ -162,7 +270,7 @@ def scrolling(table: str) -> str:
     return f'<div class="nbext-scroll" tabindex="0">{table}</div>'
 
 
-def table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
+def _table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
     """Write a table that needs no script; values are escaped."""
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in cells[0])
     rows = "".join(
@@ -173,7 +281,7 @@ def table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
     )
 
 
-def orders_table() -> Any:  # noqa: ANN401 - a widget
+def _orders_table() -> Any:  # noqa: ANN401 - a widget
     """Make a table whose rows can be clicked, or where anywidget is missing, one to look at."""
     if importlib.util.find_spec("anywidget") is None:
         return HTML(layout=Layout(width="100%"))
@@ -181,7 +289,7 @@ def orders_table() -> Any:  # noqa: ANN401 - a widget
     from itables.widget import ITable
 
     return ITable(
-        pd.DataFrame(columns=list(COLUMNS.values()), dtype="str"),
+        pd.DataFrame(columns=list(_COLUMNS.values()), dtype="str"),
         select="multi",
         maxBytes=0,  # rows left out for their size could not be selected
         paging=False,
@@ -208,7 +316,7 @@ def parts(widget: Any) -> list[Any]:  # noqa: ANN401 - a widget
     return list(found.values())
 
 
-def key_guards() -> list[Any]:
+def _key_guards() -> list[Any]:
     """Keep the notebook's shortcuts away from the list: arrows move in it, and no letter cuts a cell."""
     return [] if importlib.util.find_spec("anywidget") is None else [_key_guard()()]
 
@@ -223,7 +331,7 @@ def _key_guard() -> Any:  # noqa: ANN401 - a class of widgets
     return KeyGuard
 
 
-def ladder_switch() -> Checkbox:
+def _ladder_switch() -> Checkbox:
     """Make the box that shows the ladder; a dead one that says why where matplotlib is missing."""
     missing = importlib.util.find_spec("matplotlib") is None
     return Checkbox(
@@ -262,4 +370,4 @@ def calls_html(calls: DataFrame) -> str:
         }
         for call in calls.iloc[::-1].astype(object).where(calls.notna(), None).to_dict("records")
     ]
-    return table_html(rows, "Last calls, from the journal") if rows else ""
+    return _table_html(rows, "Last calls, from the journal") if rows else ""
