@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.api import cancel_all, cancel_log, cancel_orders, guard, open_orders
+    from nbext.api import cancel_all, cancel_log, cancel_orders, guard, ladder, open_orders
     from nbext.exchange import LocalExchange
-    from nbext.frames.ladder import ladder
     from nbext.profiles import local
     from nbext.session import connect
     from nbext.spot.client import SpotClient
@@ -71,7 +70,7 @@ _ELSEWHERE = {
     "cancel_orders": "nbext.api",
     "connect": "nbext.session",
     "guard": "nbext.api",
-    "ladder": "nbext.frames.ladder",
+    "ladder": "nbext.api",
     "last": "nbext.session",
     "local": "nbext.profiles",
     "open_orders": "nbext.api",

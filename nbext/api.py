@@ -1,6 +1,6 @@
 """The public functions: what `import nbext` offers, with their signatures spelled out and documented.
 
-`nbext` re-exports them, and `connect`, `local` and `ladder` from where they are.
+`nbext` re-exports them, and `connect` and `local` from where they are.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 from nbext import session
 from nbext.cancel import job
+from nbext.errors import NbextError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
     from decimal import Decimal
 
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from nbext.cancel.guard import Guard
     from nbext.cancel.job import Ask
+    from nbext.frames.ladder import Price
     from nbext.spot.client import SpotClient
 
 
@@ -289,6 +293,56 @@ def open_orders(
         Reading failed. No orders were changed.
     """
     return job.open_orders(*symbols, client=client, profile=profile, exact=exact)
+
+
+def ladder(
+    *frames: DataFrame, last: Price | Mapping[str, Price] | None = None, client: SpotClient | None = None
+) -> Figure:
+    """Draw the orders of one or more frames as a ladder of prices, beside the last price.
+
+    The highest price is on top, buys extend to the left, sells to the right, the legs of a list are joined, and what
+    was canceled is struck through.
+
+    Parameters
+    ----------
+    *frames : DataFrame
+        Frames that nbext made, such as those of `open_orders` and `cancel_all`, or rows of them. An order that is in
+        several is drawn as the last one has it: ``ladder(before, canceled)`` shows what was open, with what was
+        canceled struck through.
+    last : Decimal, float, str or Mapping, optional
+        The last price, or last prices by symbol. By default the exchange that the frame is from is asked
+        (``GET /api/v3/ticker/price``, weight 4 at most); if it does not answer, the line is left out.
+    client : SpotClient, optional
+        Whom to ask for the last price. By default the one this process keeps for the frame's profile.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Shown by a notebook as it is, without pyplot.
+
+    Raises
+    ------
+    ConfigurationError
+        matplotlib is missing (install ``nbext[plot]``); a frame is not one of ours, or from another exchange than the
+        rest; or `last` is not a price.
+    """
+    from nbext.frames import ladder as drawing
+
+    frame = drawing.merged(*frames)
+    return drawing.draw(frame, _last_prices(frame, client) if last is None else last)
+
+
+def _last_prices(frame: DataFrame, client: SpotClient | None) -> Mapping[str, Decimal]:
+    """Ask the exchange that a frame is from; without an answer, a picture lacks that line only."""
+    from nbext.cancel import reads
+    from nbext.frames import ladder as drawing
+
+    profile, host = drawing.origin(frame)
+    try:
+        client = client or session.client_for(str(profile))
+    except NbextError:
+        return {}
+    return reads.last_prices(client, drawing.symbols_of(frame)) if client.host == host else {}
 
 
 def _ask() -> Ask | None:

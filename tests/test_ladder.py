@@ -11,7 +11,7 @@ import pytest
 
 import nbext
 from nbext.frames import build
-from nbext.frames.ladder import ladder, png
+from nbext.frames.ladder import png
 from nbext.orders import Row
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nbext.exchange import LocalExchange
 
+ladder = nbext.ladder
 STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
@@ -157,8 +158,8 @@ def test_frames_of_others_are_refused() -> None:
 def test_without_matplotlib_the_error_names_the_extra() -> None:
     """Where matplotlib is missing, one sentence says what to install."""
     code = (
-        "import sys\nsys.modules['matplotlib'] = None\nfrom nbext import ConfigurationError\n"
-        "from nbext.frames import build\nfrom nbext.frames.ladder import ladder\n"
+        "import sys\nsys.modules['matplotlib'] = None\nfrom nbext import ConfigurationError, ladder\n"
+        "from nbext.frames import build\n"
         "try: ladder(build.frame([]))\nexcept ConfigurationError as e: print(e)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

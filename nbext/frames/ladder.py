@@ -1,16 +1,13 @@
-"""Orders as a picture: a ladder of prices with the last price across it."""
+"""Orders as a picture: a ladder of prices, with the last price among them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from nbext import session
-from nbext.cancel.reads import read
-from nbext.errors import ConfigurationError, NbextError
+from nbext.errors import ConfigurationError
 from nbext.frames import columns
 from nbext.orders import FINAL
 
@@ -21,54 +18,69 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from nbext.spot.client import SpotClient
-
     Price = Decimal | float | str
 
-# Told apart without colour, too: buys go to the left, sells to the right.
+# Distinct without color, too: buys extend to the left, sells to the right.
 _SIDES = {"BUY": ("#1a7f37", -1), "SELL": ("#cf222e", 1)}
 _OTHER = "#57606a", 1
-_MOST_WAIT = 2.0
-"""Seconds that a picture waits for its last price, where the exchange asks to."""
 _WIDTH, _RUNG = 10.5, 0.26
 """Inches: of the picture, and from one price to the next."""
 _STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
 _INK, _PALE, _BLUE = "#1f2328", "#57606a", "#0550ae"
 _TEXT: dict[str, Any] = {"family": "DejaVu Sans", "fontsize": 8.5, "color": _INK, "parse_math": False}
 _HEAD: dict[str, Any] = {**_TEXT, "fontsize": 9.5}
-"""Given to each text, as nothing of a picture may hang on the reader's settings: a panel draws on a thread of its own,
-where matplotlib's settings, which are global, cannot be changed for a while."""
+"""Set on each text, since no picture may depend on the user's settings: a panel draws on a thread of its own, where
+matplotlib's settings, which are global, cannot be changed for a while."""
 
 
-def ladder(
-    *frames: DataFrame, last: Price | Mapping[str, Price] | None = None, client: SpotClient | None = None
-) -> Figure:
-    """Draw the orders of a frame as a price ladder beside the last price.
-
-    The highest price is on top, buys go to the left, sells to the right, the legs of a list are joined, and what was
-    canceled is struck through.
-
-    Parameters
-    ----------
-    *frames : DataFrame
-        Of ours, such as `open_orders` and `cancel_all` give, or rows of one. An order that is in several is drawn as
-        the last one has it: ``ladder(before, canceled)`` shows what was open, with what is gone struck through.
-    last : Decimal, float, str or Mapping, optional
-        The last price, or last prices by symbol. Else the exchange that the frame is from is asked
-        (``GET /api/v3/ticker/price``, weight 4 at most); where it does not answer, the line is left out.
-    client : SpotClient, optional
-        Whom to ask for the last price; else the one that is kept for the frame's profile.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Shown by a notebook as it is, without pyplot.
+def merged(*frames: DataFrame) -> DataFrame:
+    """Return the orders of one or more frames in one frame, each order as the last frame has it.
 
     Raises
     ------
     ConfigurationError
-        matplotlib is missing, which the extra ``nbext[plot]`` brings; a frame is not one of ours, or of another
-        exchange than the rest; or `last` is no price.
+        A frame is not one of ours, or the frames are from different exchanges.
+    """
+    if not frames or not all(map(columns.is_ours, frames)):
+        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
+    if len(set(map(origin, frames))) > 1:
+        raise ConfigurationError("these frames are of different exchanges. Draw one exchange at a time.")
+    filled = [frame for frame in frames if len(frame)]
+    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
+        return (filled or frames)[-1]
+    import pandas as pd
+
+    together = pd.concat(filled, ignore_index=True)
+    together = together[together["orderId"].isna() | ~together.duplicated(["symbol", "orderId"], keep="last")]
+    together.attrs = dict(filled[-1].attrs)
+    return together
+
+
+def origin(frame: DataFrame) -> tuple[object, object]:
+    """Return the profile and the host that a frame is from, None where it does not say."""
+    made: Any = frame.attrs.get("nbext")
+    return (made.get("profile"), made.get("host")) if isinstance(made, dict) else (None, None)
+
+
+def symbols_of(frame: DataFrame) -> list[str]:
+    """Return the symbols of a frame in the order first met."""
+    return list(dict.fromkeys(frame["symbol"].dropna()))
+
+
+def draw(frame: DataFrame, last: Price | Mapping[str, Price]) -> Figure:
+    """Draw the orders of a frame as a ladder of prices.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `merged` returns it.
+    last : Decimal, float, str or Mapping
+        The last price, or last prices by symbol; a symbol without one is drawn without that line.
+
+    Raises
+    ------
+    ConfigurationError
+        matplotlib is missing, or `last` is not a price.
     """
     try:
         from matplotlib.figure import Figure
@@ -76,13 +88,6 @@ def ladder(
         raise ConfigurationError(
             'ladder draws with matplotlib, which is not installed. Install it with: pip install "nbext[plot]"'
         ) from None
-    if not frames or not all(map(columns.is_ours, frames)):
-        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
-    if len({_origin(frame) for frame in frames}) > 1:
-        raise ConfigurationError("these frames are of different exchanges. Draw one exchange at a time.")
-    frame = _merged(frames)
-    symbols = list(dict.fromkeys(frame["symbol"].dropna()))
-    prices = _given(last, symbols) if last is not None else _asked(frame, symbols, client)
 
     class Picture(Figure):
         """A figure that a notebook shows without pyplot, which would show it a second time."""
@@ -90,6 +95,8 @@ def ladder(
         def _repr_png_(self) -> bytes:
             return png(self)
 
+    symbols = symbols_of(frame)
+    prices = _prices(last, symbols)
     rungs = [_Rungs(frame[frame["symbol"] == symbol], prices.get(symbol)) for symbol in symbols]
     heights = [len(each.prices) + len(each.unpriced) + 2 for each in rungs] or [3]
     figure = Picture(figsize=(_WIDTH, _RUNG * sum(heights) + 0.6), layout="constrained", facecolor="white")
@@ -194,26 +201,8 @@ def _words(order: Mapping[str, str]) -> Iterator[str]:
         yield f"[{order['list']}]"
 
 
-def _origin(frame: DataFrame) -> tuple[object, object]:
-    made: Any = frame.attrs.get("nbext")
-    return (made.get("profile"), made.get("host")) if isinstance(made, dict) else (None, None)
-
-
-def _merged(frames: Sequence[DataFrame]) -> DataFrame:
-    """Put frames into one, each order as the last one has it."""
-    filled = [frame for frame in frames if len(frame)]
-    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
-        return (filled or frames)[-1]
-    import pandas as pd
-
-    merged = pd.concat(filled, ignore_index=True)
-    merged = merged[merged["orderId"].isna() | ~merged.duplicated(["symbol", "orderId"], keep="last")]
-    merged.attrs = dict(filled[-1].attrs)
-    return merged
-
-
-def _given(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[str, Decimal]:
-    """Read the last prices that the caller gave: one for all, or by symbol."""
+def _prices(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[str, Decimal]:
+    """Check the last prices, given as one or by symbol."""
     if not isinstance(last, Mapping):
         if len(symbols) > 1:
             raise ConfigurationError(f"one last price cannot be that of {', '.join(symbols)}. Give a dict by symbol.")
@@ -223,23 +212,6 @@ def _given(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[st
         if price is None or price <= 0:
             raise ConfigurationError(f"{last[symbol]!r} is no price of {symbol}. Give a number, such as 61000.")
     return {symbol: price for symbol, price in prices.items() if price is not None}
-
-
-def _asked(frame: DataFrame, symbols: Sequence[str], client: SpotClient | None) -> dict[str, Decimal]:
-    """Ask the exchange that the frame is from; a picture without that line is still one."""
-    profile, host = _origin(frame)
-    if not symbols or host is None:
-        return {}
-    try:
-        client = client or session.client_for(str(profile))
-        if client.host != host:
-            return {}
-        names = json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
-        tickers: Any = read(client, "/api/v3/ticker/price", {"symbols": names}, signed=False, max_wait=_MOST_WAIT)
-        prices = {ticker["symbol"]: _decimal(ticker["price"]) for ticker in tickers}
-    except (NbextError, LookupError, TypeError):
-        return {}
-    return {symbol: price for symbol, price in prices.items() if price is not None and price > 0}
 
 
 def _decimal(text: str) -> Decimal | None:

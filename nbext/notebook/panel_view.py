@@ -26,6 +26,7 @@ from ipywidgets import (
 
 from nbext import messages, profiles
 from nbext.cancel import job as cancel
+from nbext.cancel.reads import last_prices
 from nbext.cancel.selection import list_of
 from nbext.frames import ladder
 from nbext.orders import FINAL, OUTCOMES
@@ -352,7 +353,8 @@ def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> 
     if len(rows) > _MOST_DRAWN:
         return note("info", f"{len(rows)} orders are too many for a ladder: name a symbol.")
     opened = cancel.frame_of(rows, client, call="open_orders")
-    figure = ladder.ladder(opened, *([] if gone is None else [gone]), client=client)
+    orders = ladder.merged(opened, *([] if gone is None else [gone]))
+    figure = ladder.draw(orders, last_prices(client, ladder.symbols_of(orders)))
     said = escape(f"Ladder of prices. {figure.get_suptitle()}")
     drawn = base64.b64encode(ladder.png(figure)).decode()
     return f'<img class="nbext-picture" alt="{said}" src="data:image/png;base64,{drawn}">'
