@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nbext import session
-from nbext.cancel import job
+from nbext.cancel import job, selection
 from nbext.errors import NbextError
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from nbext.cancel.consent import Ask
     from nbext.cancel.guard import Guard
-    from nbext.cancel.job import Ask
     from nbext.frames.ladder import Price
     from nbext.spot.client import SpotClient
 
@@ -183,7 +183,7 @@ def cancel_orders(
     return job.perform(
         job.Job(
             client=chosen,
-            orders=job.orders_of(frame, chosen),
+            orders=selection.orders_of(frame, chosen),
             side=side,
             type=type,
             prefix=prefix,

@@ -9,6 +9,7 @@
         RateLimitedError     it refuses for now: wait ``retry_after`` seconds
       IncompleteError        all is known, and not everything asked for is canceled
       OutcomeUnknownError    it was sent, and what became of it is not known
+    Interrupted              a KeyboardInterrupt, not an NbextError: Ctrl-C after something was sent
 
 Every message is one line that ends with what to do next. None holds a secret key, a signature or a signed URL.
 """
@@ -129,3 +130,25 @@ class OutcomeUnknownError(_PartialError):
     failures : dict of str to NbextError
         What went wrong, by symbol.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted a call that had begun to send.
+
+    A `KeyboardInterrupt`, so that it ends even a loop that handles `NbextError`.
+
+    Attributes
+    ----------
+    frame : DataFrame or None
+        What is known of each order so far.
+    failures : dict of str to NbextError
+        What was not sent, or is not known, by symbol.
+    """
+
+    def __init__(self, message: str, *, frame: DataFrame | None, failures: Mapping[str, NbextError]) -> None:
+        super().__init__(printable(message))
+        self.frame = frame
+        self.failures = dict(failures)
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Interrupted: {self}"]

@@ -343,7 +343,7 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
 SCRIPT = """
 import sys, nbext
 from nbext.cancel import job as cancel
-from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Latency
 client = nbext.connect(base_url=sys.argv[1])
 job = cancel.Job(sys.argv[2].split(","), client=client, say=lambda line: print(line, flush=True))
 print("begin", flush=True)

@@ -17,7 +17,7 @@ import nbext
 from nbext import session
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
-from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Latency, orders_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +166,7 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
     if way == "everything":
         return cancel.Job(all_symbols=True, **kept).run()
     if way == "orders":
-        return cancel.Job(orders=cancel.orders_of(nbext.open_orders("BTCUSDT", client=client), client), **kept).run()
+        return cancel.Job(orders=orders_of(nbext.open_orders("BTCUSDT", client=client), client), **kept).run()
     job = cancel.Job(["BTCUSDT"], **kept)
     if way == "agreed":
         job.obtain_consent(lambda preview, _: str(len(preview)))

@@ -11,8 +11,8 @@ from support.reconciling import PATH, Quick
 from support.server import answer
 
 import nbext
-from nbext.cancel.reconciliation import Latency
-from nbext.cancel.selection import Filter, OpenOrders, look, one_by_one
+from nbext.cancel.reads import OpenOrders, look
+from nbext.cancel.selection import Filter, Latency, one_by_one
 from nbext.exchange import Dialect, LocalExchange
 from nbext.notebook.panel import CancelPanel
 

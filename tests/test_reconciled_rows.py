@@ -9,8 +9,9 @@ import pytest
 from support.reconciling import PATH, Quick, require_truth
 
 import nbext
-from nbext.cancel.reconciliation import Latency, Reconciliation
-from nbext.cancel.selection import CancelRequest, look
+from nbext.cancel.reads import look
+from nbext.cancel.reconciliation import Reconciliation
+from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
 from nbext.exchange import Dialect, LocalExchange
 from nbext.orders import as_reported, from_reports

@@ -11,8 +11,7 @@ import pytest
 from support.reconciling import PATH, Quick, executed
 
 import nbext
-from nbext.cancel.reconciliation import Latency
-from nbext.cancel.selection import by_symbol
+from nbext.cancel.selection import Latency, by_symbol
 from nbext.cancel.sending import Sending
 from nbext.exchange import LocalExchange
 

@@ -19,6 +19,7 @@ from support.server import Request, answer
 import nbext
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
+from nbext.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,7 +147,7 @@ def test_an_alarm_ends_the_call_in_good_order(serve: Callable[..., PlainServer],
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     if error is KeyboardInterrupt:
-        assert isinstance(caught.value, cancel.Interrupted)
+        assert isinstance(caught.value, Interrupted)
         assert caught.value.frame is nbext.last
     require_the_way_out(slow, caught.value)
     assert len(slow.requests) < len(SYMBOLS)
@@ -200,7 +201,7 @@ def test_what_is_still_connecting_when_the_call_is_left_never_goes_out() -> None
         before = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
         try:
-            with pytest.raises(cancel.Interrupted) as interrupted:
+            with pytest.raises(Interrupted) as interrupted:
                 cancel.Job(["BTCUSDT"], client=client).run()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -265,11 +266,11 @@ LINE_BY_LINE = """
 import json, sys, threading
 import nbext
 from nbext import session
-from nbext.cancel import call, job, reconciliation, recording, sending, unfinished
+from nbext.cancel import call, job, reconciliation, recording, report, searches, sending, unfinished
 from nbext.frames import build
 
 url, at = sys.argv[1], int(sys.argv[2])
-ours = {module.__file__ for module in (job, call, sending)}
+ours = {module.__file__ for module in (job, call, sending, searches, report)}
 lines = 0
 
 def trace(frame, event, argument):

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nbext import messages
 from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import ConfigurationError, NbextError, OutcomeUnknownError
 from nbext.orders import legs_without_report
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
     from nbext.cancel.reconciliation import Reconciliation
     from nbext.cancel.recording import Recorder
+    from nbext.cancel.selection import Options, Selection
     from nbext.cancel.sending import Attempt, Sending
     from nbext.orders import Row
+    from nbext.spot.client import SpotClient
 
 
 class Voice:
-    """A callback that speaks to the user, until it fails: after that it is not called again, and nothing else fails.
+    """A callback that speaks to the user until it fails. After that it is not called again, and nothing else fails.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ class Voice:
         self.failed = False
 
     def __call__(self, line: str) -> None:
-        """Say a line; whatever the callback raises comes out, once."""
+        """Say a line. Whatever the callback raises comes out, once."""
         if self.failed:
             return
         try:
@@ -54,16 +57,20 @@ class Call:
     Attributes
     ----------
     id : str
-    began : float
-        Monotonic time.
+    client : SpotClient
+    selection : Selection
+    options : Options
+    say : callable
     requested : list of str
         The symbols that it is about.
     sending : Sending
     recorder : Recorder
     vanished : list of Attempt
-        Given orders that were not open any more, so that there was nothing to send.
+        Given orders that were no longer open, so that there was nothing to send.
+    began : float
+        Monotonic time.
     results : list of Attempt
-        What came of each request, once all are over.
+        The outcome of each request, once all are over.
     searches : list of Reconciliation or None
         The search for what the answers did not tell, for each of `results`.
     rows : list of Row
@@ -71,8 +78,8 @@ class Call:
         The requests whose orders are all known, and the others, each with its rows, for the journal.
     failures : dict of str to NbextError
         What went wrong, by symbol.
-    only_read : bool
-        Whether some cancel was refused, and only reads say that nothing was open.
+    only_read : set of str
+        The symbols on which a cancel was refused, and only reads say that nothing was open.
     recorded, told : bool
         Whether the journal, and the user, have been told.
     table : DataFrame or None
@@ -81,6 +88,10 @@ class Call:
     """
 
     id: str
+    client: SpotClient
+    selection: Selection
+    options: Options
+    say: Callable[[str], None]
     requested: list[str]
     sending: Sending
     recorder: Recorder
@@ -92,11 +103,27 @@ class Call:
     known: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
     unknown: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
     failures: dict[str, NbextError] = field(default_factory=dict)
-    only_read: bool = False
+    only_read: set[str] = field(default_factory=set)
     recorded: bool = False
     told: bool = False
     table: DataFrame | None = None
     no_table: Exception | None = None
+
+    @property
+    def subject(self) -> str:
+        """The symbols, in words."""
+        return self.selection.subject
+
+    @property
+    def place(self) -> str:
+        """Profile and host, in words."""
+        return messages.place(self.client)
+
+    @property
+    def lost(self) -> list[str]:
+        """The symbols on which an answer got lost."""
+        lost = (each.request.symbol for each in self.results if isinstance(each.error, OutcomeUnknownError))
+        return list(dict.fromkeys(lost))
 
     def end_sending(self) -> None:
         """Take what came of each request; nothing more is sent from now on."""

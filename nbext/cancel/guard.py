@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.cancel.job import Ask, Confirm, Job
+    from nbext.cancel.consent import Ask, Confirm
+    from nbext.cancel.job import Job
 
 
 class Guard:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import NbextError, RateLimitedError, RejectedError
-from nbext.orders import plain, with_keys
+from nbext.orders import from_open_orders, plain, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
 MAX_WAIT = 10.0
@@ -128,3 +130,91 @@ def last_prices(client: SpotClient, symbols: Sequence[str]) -> dict[str, Decimal
     except (NbextError, LookupError, TypeError, ValueError, InvalidOperation):
         return {}
     return {symbol: price for symbol, price in prices.items() if price.is_finite() and price > 0}
+
+
+@dataclass(slots=True)
+class OpenOrders:
+    """What was open when it was looked at.
+
+    Attributes
+    ----------
+    orders : list of Mapping
+        ``GET /api/v3/openOrders``.
+    order_lists : list of Mapping
+        ``GET /api/v3/openOrderList``, asked for only where an order belongs to a list.
+    taken : float
+        Monotonic time at which the look began.
+    dragged : int
+        How many of the orders are here only because a list is canceled as a whole.
+    """
+
+    orders: list[Mapping[str, Any]]
+    order_lists: list[Mapping[str, Any]]
+    taken: float = field(default_factory=time.monotonic)
+    dragged: int = 0
+
+    def rows(self, *, dry_run: bool = False) -> list[Row]:
+        """Make rows of all that was open."""
+        return from_open_orders(self.orders, self.order_lists, dry_run=dry_run)
+
+    def symbols(self) -> list[str]:
+        """Name the symbols on which something was open, in the order met."""
+        return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
+
+    def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
+        """Keep the orders that are wanted, and the other orders of their lists: a list is canceled as a whole."""
+        live = {list_of(entry) for entry in self.order_lists} - {None}
+        chosen = {id(order) for order in self.orders if wanted(order)}
+        lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
+        kept = [order for order in self.orders if id(order) in chosen or list_of(order) in lists]
+        return OpenOrders(kept, self.order_lists, self.taken, len(kept) - len(chosen))
+
+    def placed(self) -> dict[int, int]:
+        """Say of each list when it was placed at the latest: the legs of a list are placed together.
+
+        An order that waited for another one may show the time of its release in place of that of its placing, which
+        the docs do not tell apart. Either is later than the first of all times that its list shows.
+        """
+        times: dict[int, int] = {}
+        for entry in (*self.orders, *self.order_lists):
+            for name in ("time", "transactionTime"):
+                if (list_id := list_of(entry)) is not None and type(told := entry.get(name)) is int and told > 0:
+                    times[list_id] = min(told, times.get(list_id, told))
+        return times
+
+
+def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], None] | None = None) -> OpenOrders:
+    """Read what is open, on all symbols when none is named.
+
+    Weight 6 for each symbol, 80 for all; 6 more where an order belongs to a list.
+
+    Parameters
+    ----------
+    client : SpotClient
+    symbols : sequence of str
+    say : callable, optional
+        Takes lines worth reading.
+
+    Raises
+    ------
+    NotSentError, RejectedError, RateLimitedError
+        It could not be read. The orders are untouched.
+    """
+    taken = time.monotonic()
+    orders: list[Mapping[str, Any]] = []
+    for params in [{"symbol": symbol} for symbol in symbols] or [{}]:
+        orders += read_list(client, "/api/v3/openOrders", params, say=say)
+    if not all(isinstance(order.get("symbol"), str) for order in orders):
+        raise RejectedError(
+            f"{client.host} lists an open order without its symbol, so that it cannot be canceled; nothing was sent. "
+            "Name the symbols.",
+            http_status=200,
+        )
+    in_a_list = any(list_of(order) is not None for order in orders)
+    return OpenOrders(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
+
+
+def list_of(order: Mapping[str, Any]) -> int | None:
+    """Give the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
+    list_id = order.get("orderListId")
+    return list_id if type(list_id) is int and list_id >= 0 else None

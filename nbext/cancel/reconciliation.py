@@ -43,6 +43,7 @@ from nbext.spot.answers import of_the_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from nbext.cancel.selection import Latency
     from nbext.cancel.sending import Attempt
     from nbext.spot.client import SpotClient
 
@@ -65,25 +66,6 @@ _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 # With these it refuses the key (API docs, "Error codes"), which time does not heal.
 _OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """What is known about an exchange's delays, in seconds.
-
-    Attributes
-    ----------
-    engine : float, default 10
-        For so long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound;
-        this is when the exchange itself stops waiting.
-    lag : float, default 2
-        By so much a read may lag behind the engine. The docs promise no bound; this is the allowance that is made.
-        Where reads lag further, an order may be said to have been open at a moment when it was not any more, and the
-        quantities of an order that has ended may be too small.
-    """
-
-    engine: float = 10.0
-    lag: float = 2.0
 
 
 def is_unseen(error: NbextError | None) -> bool:

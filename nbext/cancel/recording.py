@@ -13,8 +13,7 @@ from nbext.errors import NbextError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.cancel.reconciliation import Latency
-    from nbext.cancel.selection import CancelRequest
+    from nbext.cancel.selection import CancelRequest, Latency
     from nbext.cancel.sending import Attempt
     from nbext.orders import Row
     from nbext.spot.client import SpotClient

@@ -1,24 +1,34 @@
-"""What is open, and which of it is meant: the step before anything is canceled."""
+"""What is open, which of it is meant, and how it is to be canceled: the step before anything is canceled."""
 
 from __future__ import annotations
 
 import re
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from nbext.cancel.reads import read_list
+from nbext import messages, session
+from nbext.cancel.reads import OpenOrders, list_of, look
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.orders import from_open_orders, identity
+from nbext.orders import FINAL, Row, identity
+from nbext.spot.parameters import parse_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nbext.orders import Row
+    from pandas import DataFrame
+
     from nbext.spot.client import SpotClient
 
 CANCEL_ALL = "/api/v3/openOrders"
+LOOK_SECONDS = 15.0
+"""Reading what is open takes at most this long, all symbols together."""
+MAX_WAIT = 10.0
+RECONCILE_SECONDS = 20.0
+_OLDEST_PANDAS = 3
+_CLOCK_SAMPLES = 3
 
 _SIDES = ("BUY", "SELL")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -43,91 +53,6 @@ class CancelRequest:
     path: str
     params: Mapping[str, Any]
     seen: Sequence[Row] | None = None
-
-
-@dataclass(slots=True)
-class OpenOrders:
-    """What was open when it was looked at.
-
-    Attributes
-    ----------
-    orders : list of Mapping
-        ``GET /api/v3/openOrders``.
-    order_lists : list of Mapping
-        ``GET /api/v3/openOrderList``, asked for only where an order belongs to a list.
-    taken : float
-        Monotonic time at which the look began.
-    """
-
-    orders: list[Mapping[str, Any]]
-    order_lists: list[Mapping[str, Any]]
-    taken: float = field(default_factory=time.monotonic)
-
-    def rows(self, *, dry_run: bool = False) -> list[Row]:
-        """Make rows of all that was open."""
-        return from_open_orders(self.orders, self.order_lists, dry_run=dry_run)
-
-    def symbols(self) -> list[str]:
-        """Name the symbols on which something was open, in the order met."""
-        return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
-
-    def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
-        """Keep the orders that are wanted, and the other orders of their lists: a list is canceled as a whole."""
-        live = {list_of(entry) for entry in self.order_lists} - {None}
-        chosen = {id(order) for order in self.orders if wanted(order)}
-        lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
-        kept = [order for order in self.orders if id(order) in chosen or list_of(order) in lists]
-        return OpenOrders(kept, self.order_lists, self.taken)
-
-    def placed(self) -> dict[int, int]:
-        """Say of each list when it was placed at the latest: the legs of a list are placed together.
-
-        An order that waited for another one may show the time of its release in place of that of its placing, which
-        the docs do not tell apart. Either is later than the first of all times that its list shows.
-        """
-        times: dict[int, int] = {}
-        for entry in (*self.orders, *self.order_lists):
-            for name in ("time", "transactionTime"):
-                if (list_id := list_of(entry)) is not None and type(told := entry.get(name)) is int and told > 0:
-                    times[list_id] = min(told, times.get(list_id, told))
-        return times
-
-
-def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], None] | None = None) -> OpenOrders:
-    """Read what is open, on all symbols when none is named.
-
-    Weight 6 for each symbol, 80 for all; 6 more where an order belongs to a list.
-
-    Parameters
-    ----------
-    client : SpotClient
-    symbols : sequence of str
-    say : callable, optional
-        Takes lines worth reading.
-
-    Raises
-    ------
-    NotSentError, RejectedError, RateLimitedError
-        It could not be read. The orders are untouched.
-    """
-    taken = time.monotonic()
-    orders: list[Mapping[str, Any]] = []
-    for params in [{"symbol": symbol} for symbol in symbols] or [{}]:
-        orders += read_list(client, "/api/v3/openOrders", params, say=say)
-    if not all(isinstance(order.get("symbol"), str) for order in orders):
-        raise RejectedError(
-            f"{client.host} lists an open order without its symbol, so that it cannot be canceled; nothing was sent. "
-            "Name the symbols.",
-            http_status=200,
-        )
-    in_a_list = any(list_of(order) is not None for order in orders)
-    return OpenOrders(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
-
-
-def list_of(order: Mapping[str, Any]) -> int | None:
-    """Give the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
-    list_id = order.get("orderListId")
-    return list_id if type(list_id) is int and list_id >= 0 else None
 
 
 def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelRequest]:
@@ -267,3 +192,230 @@ def _parse_age(age: str | timedelta | None) -> timedelta | None:
     if isinstance(age, str) and (parts := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*", age)):
         return timedelta(seconds=float(parts[1]) * _UNITS[parts[2]])
     raise ConfigurationError(f"{age!r} is no age; nothing was sent. Give one like 90s, 15m, 2h or 1d.")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What is known about an exchange's delays, in seconds.
+
+    Attributes
+    ----------
+    engine : float, default 10
+        For so long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound;
+        this is when the exchange itself stops waiting.
+    lag : float, default 2
+        By so much a read may lag behind the engine. The docs promise no bound; this is the allowance that is made.
+        Where reads lag further, an order may be said to have been open at a moment when it was not any more, and the
+        quantities of an order that has ended may be too small.
+    """
+
+    engine: float = 10.0
+    lag: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to cancel, validated.
+
+    Attributes
+    ----------
+    recv_window : str or None
+        Milliseconds; None for the exchange's default.
+    exact, max_wait, reconcile
+        As in `nbext.cancel_all`.
+    latency : Latency
+    """
+
+    recv_window: str | None = None
+    exact: bool = False
+    max_wait: float = MAX_WAIT
+    reconcile: float = RECONCILE_SECONDS
+    latency: Latency = Latency()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which orders are meant, validated.
+
+    Attributes
+    ----------
+    symbols : list of str
+        As the exchange spells them; empty for all.
+    filter : Filter
+    orders : Mapping or None
+        Only these, each by its symbol, id and client order id.
+    """
+
+    symbols: list[str]
+    filter: Filter
+    orders: Mapping[tuple[str, int, str], Mapping[str, Any]] | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        symbols: Sequence[str],
+        *,
+        all_symbols: bool,
+        orders: Sequence[Mapping[str, Any]] | None,
+        side: str | None,
+        type: str | None,  # noqa: A002 - the wire's word
+        prefix: str | None,
+        older_than: str | timedelta | None,
+    ) -> Self:
+        """Check what the caller gave.
+
+        Raises
+        ------
+        ConfigurationError
+            It is ambiguous or invalid. Nothing was sent.
+        """
+        if all_symbols and symbols:
+            raise ConfigurationError("symbols were named, and all as well; nothing was sent. Give one of them.")
+        if not all_symbols and not symbols and orders is None:
+            raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
+        refuse_old_pandas()
+        named = parse_symbols(symbols)
+        which = parse_filter(side, type, prefix, older_than)
+        if orders is None:
+            return cls(named, which)
+        by_identity = {_identity(order): order for order in orders}
+        return cls(list(dict.fromkeys(symbol for symbol, _, _ in by_identity)), which, by_identity)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether not all open orders of the symbols are meant, but some."""
+        return self.orders is not None or bool(self.filter)
+
+    @property
+    def subject(self) -> str:
+        """The symbols, in words."""
+        return messages.subject(self.symbols)
+
+    @property
+    def nothing(self) -> str:
+        """That nothing of this selection is open, in words."""
+        return "nothing open matches" if self.chooses else "nothing is listed as open"
+
+    @property
+    def matching(self) -> str:
+        """The filter, in words that go behind a number of orders."""
+        return f" matching {self.filter}" if self.filter else ""
+
+    def means(self, order: Mapping[str, Any], now: float, placed: Mapping[int, int]) -> bool:
+        """Return whether an open order, as a query shows it, is meant.
+
+        Parameters
+        ----------
+        now : float
+            The exchange's time in milliseconds.
+        placed : Mapping
+            When each list was placed.
+        """
+        if self.orders is not None:
+            named = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
+            if not all(isinstance(part, (str, int)) for part in named) or named not in self.orders:
+                return False
+        list_id = list_of(order)
+        return self.filter.matches(order, now, None if list_id is None else placed.get(list_id))
+
+    def read(self, client: SpotClient, say: Callable[[str], None]) -> OpenOrders:
+        """Read what is open and meant."""
+        if self.orders is not None and not self.orders:
+            return OpenOrders([], [])
+        with client.until(time.monotonic() + LOOK_SECONDS):
+            if self.filter.older_than is not None:
+                # Ages are computed by the exchange's clock, and this machine's may have been set since it was measured.
+                client.measure_clock_offset(samples=_CLOCK_SAMPLES)
+            seen = look(client, self.symbols, say=say)
+        placed = seen.placed() if self.filter.older_than is not None else {}
+        return seen.only(lambda order: self.means(order, client.now(), placed)) if self.chooses else seen
+
+    def read_again_if_empty(
+        self, seen: OpenOrders, client: SpotClient, say: Callable[[str], None], *, lag: float
+    ) -> OpenOrders:
+        """Read again where nothing was open: the first read may have lagged behind what had just been placed."""
+        if seen.orders or self.orders is not None:
+            return seen
+        time.sleep(max(0.0, seen.taken + lag - time.monotonic()))
+        return self.read(client, say)
+
+    def requests(self, seen: OpenOrders | None) -> list[CancelRequest]:
+        """Return what to send, given what was seen open; None where nobody looked."""
+        return one_by_one(seen) if self.chooses and seen is not None else by_symbol(self.symbols, seen)
+
+    def vanished(self, seen: OpenOrders | None) -> list[CancelRequest]:
+        """Return the given orders that are no longer open: there is nothing to send, but something to tell."""
+        if not self.orders or seen is None:
+            return []
+        still = {_identity(row.order) for row in seen.rows()}
+        return [
+            CancelRequest(order["symbol"], "", {}, [Row(order, None, "unknown")])
+            for identity, order in self.orders.items()
+            if identity not in still
+        ]
+
+
+def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:
+    return order["symbol"], order["orderId"], order["origClientOrderId"]
+
+
+def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
+    """Read from a frame which orders to cancel: those that it does not show as ended.
+
+    A frame of ours says what profile and host it is of. Where that got lost, as in ``pd.concat``, every order of it has
+    to be one that this process showed, of this profile and host and no other.
+
+    Raises
+    ------
+    ConfigurationError
+        The frame is not one of ours, or was made for another profile or host. Nothing was sent.
+    """
+    refuse_old_pandas()
+    from nbext.frames import build
+
+    here = client.profile, client.host
+    orders = build.orders_of(frame)
+    if orders is None:
+        raise ConfigurationError(
+            f"cancel_orders takes rows of a frame that nbext made, not {_described(frame)}; nothing was sent. "
+            "Pass rows of %open_orders, as in df[df['price'] > 65000]."
+        )
+    places = {session.shown_at(order) for order in orders}
+    made = getattr(frame, "attrs", {}).get("nbext")
+    if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and build.is_frame(cast("DataFrame", frame)):
+        places = {(str(made.get("profile")), str(made.get("host")))}
+    if None in places:
+        raise ConfigurationError(
+            "not every row of this frame names an order that nbext showed in this kernel; nothing was sent. "
+            "Pass rows of %open_orders with their symbol, orderId and origClientOrderId."
+        )
+    strange = sorted(place for place in places if place and place != here)
+    if strange:
+        where = " and ".join("several exchanges" if at == session.SEVERAL else f"{at[0]} ({at[1]})" for at in strange)
+        raise ConfigurationError(
+            f"this frame has orders of {where}, and the call goes to {here[0]} ({here[1]}); nothing was sent. "
+            "Name the profile that the frame is of, and pass orders of one exchange at a time."
+        )
+    live = [order for order in orders if order.pop("outcome") not in FINAL]
+    return list({(order["symbol"], order["orderId"]): order for order in live}.values())
+
+
+def _described(thing: object) -> str:
+    kind = type(thing).__name__
+    return f"a {kind} without the columns that name an order" if kind in {"DataFrame", "Series"} else f"{kind}"
+
+
+def refuse_old_pandas() -> None:
+    """Refuse a pandas that is loaded and too old: Colab has one before anything is installed.
+
+    Raises
+    ------
+    ConfigurationError
+        It is.
+    """
+    version = str(getattr(sys.modules.get("pandas"), "__version__", ""))
+    if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < _OLDEST_PANDAS:
+        raise ConfigurationError(
+            f"this kernel has pandas {version} loaded, and nbext needs 3 or newer; nothing was sent. "
+            "Restart the kernel, after pip install -U pandas where needed."
+        )

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
-from nbext.cancel.reconciliation import Latency, Reconciliation, reconcile
+from nbext.cancel.reconciliation import Reconciliation, reconcile
 from nbext.cancel.recording import named
-from nbext.cancel.selection import CancelRequest
+from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log

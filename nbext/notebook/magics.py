@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.cancel.job import Ask, Confirm, Job
+    from nbext.cancel.consent import Ask, Confirm
+    from nbext.cancel.job import Job
     from nbext.notebook.panel import CancelPanel
     from nbext.spot.client import SpotClient
 

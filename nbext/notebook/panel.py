@@ -20,7 +20,7 @@ from IPython.core.getipython import get_ipython
 
 from nbext import messages, session
 from nbext.cancel import job as cancel
-from nbext.cancel import selection, unfinished
+from nbext.cancel import reads, unfinished
 from nbext.errors import NbextError
 from nbext.frames.html import as_html
 from nbext.notebook import panel_view
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ipywidgets import Button
     from pandas import DataFrame
 
-    from nbext.cancel.job import Confirm
-    from nbext.cancel.selection import OpenOrders
+    from nbext.cancel.consent import Confirm
+    from nbext.cancel.reads import OpenOrders
     from nbext.spot.client import SpotClient
 
 ARMED = 5.0
@@ -197,7 +197,7 @@ class CancelPanel(PanelView):
         try:
             wanted = _symbols_of(symbol)
             # The first look goes over all symbols, so that there is something to suggest.
-            seen = selection.look(self._client, wanted if self._surveyed else ())
+            seen = reads.look(self._client, wanted if self._surveyed else ())
             self._surveyed = True
         except NbextError as error:
             stale = f" The table is as of {self._read_at}." if self._read_at else ""

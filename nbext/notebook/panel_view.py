@@ -25,9 +25,8 @@ from ipywidgets import (
 )
 
 from nbext import messages, profiles
-from nbext.cancel import job as cancel
-from nbext.cancel.reads import last_prices
-from nbext.cancel.selection import list_of
+from nbext.cancel import report
+from nbext.cancel.reads import last_prices, list_of
 from nbext.frames import ladder
 from nbext.orders import FINAL, OUTCOMES
 from nbext.untrusted import printable
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from nbext.cancel.job import Job
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
@@ -249,7 +249,7 @@ def _text(value: object) -> str:
     return "" if value is None else printable(str(value))
 
 
-def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: cancel.Job, client: SpotClient, how: str) -> str:
+def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: Job, client: SpotClient, how: str) -> str:
     """Say what a second click would cancel: the orders chosen, by their labels, or all."""
     what = messages.count(len(rows), "open order") + (messages.kinds(rows) if rows else "") + messages.traded(rows)
     if labels is None:
@@ -352,7 +352,7 @@ def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> 
     """Draw open orders as a ladder, and among them what has just gone."""
     if len(rows) > _MOST_DRAWN:
         return note("info", f"{len(rows)} orders are too many for a ladder: name a symbol.")
-    opened = cancel.frame_of(rows, client, call="open_orders")
+    opened = report.frame_of(rows, client, call="open_orders")
     orders = ladder.merged(opened, *([] if gone is None else [gone]))
     figure = ladder.draw(orders, last_prices(client, ladder.symbols_of(orders)))
     said = escape(f"Ladder of prices. {figure.get_suptitle()}")

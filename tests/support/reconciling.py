@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nbext.cancel import job
-from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ import pandas as pd
 import nbext
 from nbext import session
 from nbext.cancel import job as cancel
-from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Latency, orders_of
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
 
@@ -435,7 +435,7 @@ class Campaign:
             chosen = chosen.head(1) if this.way == "one order" else chosen
             this.seen = {judge.identity(row) for row in rows_of(chosen)}
             this.symbols = list(dict.fromkeys(symbol for symbol, _ in this.seen))
-            job = cancel.Job(orders=cancel.orders_of(chosen, client), **settings)
+            job = cancel.Job(orders=orders_of(chosen, client), **settings)
             this.symbols = list(job.symbols)
             return lambda: job.run(check=check)
         if this.way == "everything":

@@ -22,7 +22,7 @@ from typing import Any
 import nbext
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
-from nbext.cancel.reconciliation import Latency
+from nbext.cancel.selection import Latency
 from nbext.errors import NbextError
 from nbext.frames import build
 from nbext.notebook import magics

@@ -1,0 +1,293 @@
+"""What a call tells: the journal and the user first, then the frame, or the error that says what may be believed."""
+
+from __future__ import annotations
+
+import _thread
+import importlib
+import os
+import secrets
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nbext import messages, session
+from nbext.cancel.reads import OpenOrders, look
+from nbext.cancel.reconciliation import is_unseen
+from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
+from nbext.orders import FINAL, Row, from_reports, identity, unique
+from nbext.signals import from_a_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pandas import DataFrame
+
+    from nbext.cancel.call import Call
+    from nbext.cancel.reconciliation import Reconciliation
+    from nbext.cancel.sending import Attempt
+    from nbext.spot.client import SpotClient
+
+
+def conclude(call: Call) -> None:
+    """Record the outcomes and say them, and only then build the frame: nothing can take the word away."""
+    if not call.recorded:
+        _assess(call)
+        if call.no_key:
+            call.recorder.conclude((each, ()) for each in call.results)
+        else:
+            call.recorder.conclude(call.known, call.unknown)
+        call.recorded = True
+    if not call.told and not call.no_key:
+        if call.rows or not call.failures:
+            call.say(_word(call))
+        call.recorder.report(call.say)
+        call.told = True
+    if call.table is None and not call.no_key:
+        _build(call)
+
+
+def ending(call: Call, cause: BaseException | None) -> DataFrame | BaseException:
+    """Return what the call ends with: its frame, or the error that says what may be believed."""
+    if call.no_key is not None:
+        return call.no_key
+    told = " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
+    if isinstance(cause, KeyboardInterrupt):
+        told = told or "all that was sent is known, and nothing more was."
+        return Interrupted(f"{call.subject} {call.place}: {told}", frame=call.table, failures=call.failures)
+    if cause is not None:
+        cause.add_note(f"nbext: {_word(call)} {told}".rstrip())
+        return cause
+    try:
+        _raise_unless_done(call, told)
+    except NbextError as error:
+        return error
+    if call.table is None:
+        return _without_table(call)
+    return call.table
+
+
+def check(call: Call) -> None:
+    """Read again, and name the symbols on which there is something new."""
+    ended = {identity(row.order) for row in call.rows if row.outcome in FINAL}  # a read may lag
+    now = look(call.client, call.requested, say=call.say) if call.requested else OpenOrders([], [])
+    left = now.only(lambda order: identity(order) not in ended)
+    said = "nothing is listed as open"
+    if left.orders:
+        fresh = messages.count(len(left.orders), "order")
+        said = f"{fresh} open now{messages.kinds(left.rows())}, on {messages.subject(left.symbols())}"
+    call.say(f"{call.subject}: read again, {said} {call.place}")
+
+
+def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **facts: object) -> DataFrame:
+    """Build the frame of orders that were read through a client.
+
+    Parameters
+    ----------
+    **facts
+        What else its ``attrs["nbext"]`` says.
+    """
+    from nbext.frames import build
+
+    session.note_shown((row.order for row in rows), client)
+    return build.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
+
+
+def keep(
+    rows: Sequence[Row],
+    client: SpotClient,
+    *,
+    call: str,
+    requested: Sequence[str],
+    began: float,
+    exact: bool,
+    **facts: object,
+) -> DataFrame:
+    """Build the frame of a call, and keep it as the last one."""
+    session.symbols_met.update(requested, (met for row in rows if isinstance(met := row.order.get("symbol"), str)))
+    session.last = table = frame_of(
+        rows,
+        client,
+        exact=exact,
+        **{
+            "call": call,
+            "call_id": secrets.token_hex(8),
+            "requested": list(requested),
+            "elapsed": round(time.monotonic() - began, 3),
+            "complete": True,
+            "legs_without_report": 0,
+            **facts,
+        },
+    )
+    return table
+
+
+def _word(call: Call) -> str:
+    """Return the outcomes, summed up; in bare numbers where their fields hold what nobody foresaw."""
+    try:
+        return _summary(call)
+    except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+        return f"{call.subject}: {counted(call.rows)} {call.place}"
+
+
+def _summary(call: Call) -> str:
+    rows, nothing = call.rows, call.selection.nothing
+    said = messages.outcomes(rows) if rows or not call.selection.chooses else f"{nothing}; nothing was canceled"
+    if call.only_read:
+        refused = f"a cancel on {', '.join(sorted(call.only_read))} was refused, "
+        said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
+    found = {str(row.order.get("symbol")) for row in rows}
+    if shown := [symbol for symbol in call.lost if symbol in found]:
+        which = "an answer was" if len(call.results) == 1 else f"answers on {', '.join(shown)} were"
+        said += f"; {which} lost, so this is what the exchange's own records show"
+    if unknown := [symbol for symbol in call.lost if symbol not in found]:
+        said = f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
+    return f"{call.subject}: {said} {call.place}"
+
+
+def _assess(call: Call) -> None:
+    """Gather the rows, what went wrong, and which requests are known to their end."""
+    call.rows, call.known, call.unknown, call.failures = [], [], [], {}
+    for attempt, search in zip(call.results, call.searches, strict=True):
+        found = _found(attempt, search)
+        is_lost = _is_lost(attempt, search)
+        if attempt.error is not None and (is_lost or not isinstance(attempt.error, OutcomeUnknownError)):
+            call.failures.setdefault(attempt.request.symbol, attempt.error)
+        is_known = not is_lost and all(row.outcome != "unknown" for row in found)
+        (call.known if is_known else call.unknown).append((attempt, found))
+        call.rows += found
+    call.rows = unique(call.rows)
+
+
+def _build(call: Call) -> None:
+    """Build the frame, and keep it as the last one; if that fails, name each order with its outcome instead."""
+    try:
+        _load_frames()
+        call.table = keep(
+            call.rows,
+            call.client,
+            call="cancel_all" if call.selection.orders is None else "cancel_orders",
+            requested=call.requested,
+            began=call.began,
+            exact=call.options.exact,
+            **call.facts,
+        )
+    except Exception as error:  # a broken pandas, a lack of memory, a value that nobody foresaw
+        if from_a_signal(error) is not None:
+            raise
+        session.last = None  # another call's frame would be taken for this one's
+        call.no_table = error
+        for line in messages.each(call.rows):
+            call.say(f"{call.subject}: {line} {call.place}")
+        return
+    if said := messages.inexact(call.table.attrs["nbext"]["inexact"]):
+        call.say(f"{call.subject}: {said} {call.place}")
+
+
+def _without_table(call: Call) -> NbextError:
+    reason = call.no_table
+    error = NbextError(
+        f"{_word(call)}. Only the table is missing: it cannot be built "
+        f"({type(reason).__name__}: {_first_line(reason)}). %cancel_log shows the outcomes; restart the kernel, "
+        "or reinstall pandas, to get tables again."
+    )
+    error.__cause__ = reason
+    return error
+
+
+def _raise_unless_done(call: Call, told: str) -> None:
+    """Raise what the user may believe, when that is not simply that all is done."""
+    rows, failures = call.rows, call.failures
+    where = f"{call.subject} {call.place}"
+    unknown = sum(row.outcome == "unknown" for row in rows)
+    still_open = sum(row.outcome == "open" for row in rows)
+    lost = any(isinstance(failure, OutcomeUnknownError) for failure in failures.values())
+    refused = _refused_in_one(call.results)
+    if lost or (unknown and not is_unseen(refused)):
+        not_known = f"{where}: what became of {messages.count(unknown, 'order')} is not known. "
+        raise OutcomeUnknownError(
+            told if lost else f"{told} {not_known}Look with %open_orders before anything else.".lstrip(),
+            frame=call.table,
+            failures=failures,
+        )
+    if refused is not None:
+        refused.frame = call.table
+        raise refused
+    if failures or still_open:
+        left = f"{where}: {messages.count(still_open, 'order')} still open{messages.as_of(rows)}. Cancel again."
+        raise IncompleteError(f"{told} {left}".lstrip() if still_open else told, frame=call.table, failures=failures)
+
+
+def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
+    """Give what is known of one request's orders: as answered, or else as found out."""
+    rows = from_reports(attempt.reply or (), attempt.request.seen or ())
+    return rows if search is None else unique(rows + search.rows())
+
+
+def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
+    """Whether an answer got lost, and what became of the orders is not all known."""
+    return isinstance(attempt.error, OutcomeUnknownError) and not (search is not None and search.proven)
+
+
+def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
+    """Give the error of a call for one symbol of which every request was refused, or not sent."""
+    errors = [attempt.error for attempt in results]
+    if len({attempt.request.symbol for attempt in results}) != 1 or len({type(error) for error in errors}) != 1:
+        return None
+    return None if isinstance(errors[0], OutcomeUnknownError) else errors[0]
+
+
+_loading: list[_thread.LockType] = []
+_FORK_SECONDS = 5.0  # no longer, lest the import wait for what the forking thread holds
+
+
+def _load_frames() -> None:
+    """Import pandas on a thread of its own: an interrupt in the middle of it would spoil it for the whole process."""
+    loading = _loading[:1]
+    if not loading:
+        if "nbext.frames.build" in sys.modules:
+            return
+        loading = [_thread.allocate_lock()]
+        loading[0].acquire()
+        try:
+            _thread.start_new_thread(_import_frames, (loading[0],))
+        except RuntimeError:  # there is none left
+            return
+        _loading[:] = loading
+    with loading[0]:
+        pass
+
+
+def _await_frames() -> None:
+    """Let a fork wait while pandas is being imported: a child that is forked meanwhile would wait for it for ever."""
+    for loading in _loading[:]:
+        if loading.acquire(timeout=_FORK_SECONDS):
+            loading.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_await_frames, after_in_child=_loading.clear)
+
+
+def _import_frames(at_work: _thread.LockType) -> None:
+    try:
+        # It wants to hear of forks, and had better not begin to while one waits (see above).
+        importlib.import_module("concurrent.futures.thread")
+        with suppress(Exception):  # whoever needs it meets the same error again, and can tell of it
+            importlib.import_module("nbext.frames.build")
+    finally:
+        _loading.clear()
+        at_work.release()
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """Count the orders by outcome; in bare numbers where their fields hold what nobody foresaw."""
+    try:
+        return messages.outcomes(rows)
+    except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+        outcomes = [row.outcome for row in rows]
+        return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
