@@ -39,8 +39,7 @@ class Guard:
         self._pid = os.getpid()
 
     def __enter__(self) -> Self:
-        if self._job.must_ask(yes=self._yes, confirm=self._confirm):
-            self._job.obtain_consent(self._ask, before_cell=True)
+        self._job.agree(self._ask, yes=self._yes, confirm=self._confirm, before_cell=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -68,8 +68,7 @@ def perform(
     """
     if dry_run:
         return job.rehearse()
-    if job.must_ask(yes=yes, confirm=confirm):
-        job.obtain_consent(ask)
+    job.agree(ask, yes=yes, confirm=confirm)
     return job.run(check=check)
 
 
@@ -156,6 +155,11 @@ class Job:
         return report.keep(
             rows, self._client, call="dry_run", requested=self.symbols, began=began, exact=self._options.exact
         )
+
+    def agree(self, ask: Ask | None, *, yes: bool, confirm: Confirm = "live", before_cell: bool = False) -> None:
+        """Obtain consent, where it has to be asked for."""
+        if self.must_ask(yes=yes, confirm=confirm):
+            self.obtain_consent(ask, before_cell=before_cell)
 
     def obtain_consent(
         self, ask: Ask | None, *, before_cell: bool = False, preview_seconds: float = consent.PREVIEW_SECONDS

@@ -105,11 +105,8 @@ class NBExt(Magics):
             )
             if cell is not None:
                 return self._after_cell(cell, job, args)
-            if args.dry_run:
-                return job.rehearse()
-            if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
-                job.obtain_consent(ask)
-            return job.run(check=args.check)
+            confirm = cast("Confirm", self.confirm)
+            return cancel.perform(job, dry_run=args.dry_run, yes=args.yes, check=args.check, ask=ask, confirm=confirm)
 
     @whole_options
     @magic_arguments()
@@ -223,8 +220,7 @@ class NBExt(Magics):
         client = session.client_for(args.profile)
         jobs = [cancel.Job([symbol], client=client, prefix=args.prefix) for symbol in args.symbols]
         for job in jobs:
-            if job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
-                job.obtain_consent(ask, before_cell=True)
+            job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
         for job in jobs:
             guard.set_at_exit(job.symbols[0], job, args.prefix or "")
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id begins with {args.prefix}"
@@ -269,8 +265,8 @@ class NBExt(Magics):
         """Run the cell, then cancel whatever became of it."""
         __tracebackhide__ = True
         code = cells.compile_cell(self.shell, cell)
-        if not args.dry_run and job.must_ask(yes=args.yes, confirm=cast("Confirm", self.confirm)):
-            job.obtain_consent(ask, before_cell=True)
+        if not args.dry_run:
+            job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
         failure: BaseException | None = None
         mine = os.getpid()
         try:
