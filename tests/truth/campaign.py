@@ -431,7 +431,7 @@ class Campaign:
             looks = symbols[:2] if this.way == "concat" else [None]
             frames = [cancel.open_orders(*filter(None, [symbol]), client=client) for symbol in looks]
             frame = pd.concat(frames, ignore_index=True) if this.way == "concat" else frames[0]
-            chosen = frame[[chance.random() < 0.7 for _ in range(len(frame))]]
+            chosen = frame.iloc[[number for number in range(len(frame)) if chance.random() < 0.7]]
             chosen = chosen.head(1) if this.way == "one order" else chosen
             this.seen = {judge.identity(row) for row in rows_of(chosen)}
             this.symbols = list(dict.fromkeys(symbol for symbol, _ in this.seen))
