@@ -102,7 +102,7 @@ def test_a_guard_with_a_prefix_takes_only_those_orders(kernel: Kernel) -> None:
         keys = {"BINANCE_API_KEY": exchange.api_key, "BINANCE_API_SECRET": exchange.secret_key}
         kernel.run(f"import os; os.environ.update({ {'NBEXT_BASE_URL': exchange.url, **keys} })")
         said = kernel.run("%load_ext nbext\n%nbext_guard BTCUSDT --prefix run7- --yes")
-        assert "Open orders whose client order id begins with run7- are canceled when" in said
+        assert "Open orders whose client order id starts with run7- are canceled when" in said
         assert exchange.requests("DELETE") == []
         kernel.restart()
         assert [order["clientOrderId"] for order in exchange.open_orders("BTCUSDT")] == ["mine-1"]

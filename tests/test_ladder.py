@@ -139,7 +139,7 @@ def test_odd_orders_have_their_place() -> None:
 @pytest.mark.parametrize("last", [0, -1, "many", float("nan"), {"BTCUSDT": "inf"}])
 def test_a_last_price_has_to_be_one(last: Any) -> None:  # noqa: ANN401 - what is refused
     """A last price that is none is refused in one sentence."""
-    with pytest.raises(nbext.ConfigurationError, match="is no price of BTCUSDT"):
+    with pytest.raises(nbext.ConfigurationError, match="is not a price of BTCUSDT"):
         ladder(build.frame([order("1")]), last=last)
 
 

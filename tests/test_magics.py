@@ -214,7 +214,7 @@ def test_commas_separate_symbols(shell: Shell, sample: PlainServer, typed: str) 
     nbext.cancel_all(typed, yes=True)
     assert sorted(deletes(sample)) == ["BTCUSDT", "BTCUSDT", "ETHUSDT", "ETHUSDT"]
     shell.run(f"%nbext_guard {typed} -y\n%nbext_guard --off")
-    assert "Not guarded any more: BTCUSDT, ETHUSDT." in shell.out
+    assert "Guard removed: BTCUSDT, ETHUSDT." in shell.out
     shell.fails("%cancel_all , -y")
     assert "name a symbol" in one_line(shell)
 
@@ -399,11 +399,11 @@ def test_one_symbol_that_fails_does_not_hide_the_others(
 
 
 def test_a_wrong_setting_does_not_keep_the_extension_from_loading() -> None:
-    """A bad value in the configuration is said, and the default taken."""
+    """A bad value in the configuration is reported, and the default used."""
     shell = Shell()
     shell.ip.config.NBExt.confirm = "sometimes"
     shell.run("%load_ext nbext")
-    assert "back at its default" in shell.out
+    assert "reset to its default" in shell.out
     assert shell.run("get_ipython().magics_manager.registry['NBExt'].confirm") == "live"
     shell.run("%unload_ext nbext")
     shell.close()

@@ -244,7 +244,7 @@ def test_while_it_works_clicks_are_dropped(exchange: LocalExchange, panel: Cance
     for _ in range(5):
         clock.now += 1
         panel.cancel_all.click()
-    assert "still at work" in text(panel.message)
+    assert "still busy" in text(panel.message)
     panel.wait()
     assert len(deletes(exchange)) == 1
     assert not panel.cancel_all.disabled
@@ -271,16 +271,16 @@ def test_clicks_around_a_cell_are_dropped(
     panel.cancel_all.click()
     clock.now += 1
     shell.run_cell("panel.cancel_all.click()")
-    assert "dropped: it came while a cell was running" in text(panel.message)
+    assert "ignored: it came while a cell was running" in text(panel.message)
     panel.message.value = ""
     clock.now += 0.2
     panel.cancel_all.click()
-    assert "dropped: it came while a cell was running" in text(panel.message)
+    assert "ignored: it came while a cell was running" in text(panel.message)
     clock.now += 0.2
     panel.cancel_all.click()
     assert panel.cancel_all.description.startswith("Click again")
     shell.run_cell("1/1")
-    assert "counts no more" in text(panel.message)
+    assert "confirmation was reset" in text(panel.message)
     assert panel.cancel_all.description == "Cancel all on BTCUSDT"
     panel.close()
     shell.run_cell("1")

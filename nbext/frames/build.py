@@ -1,14 +1,14 @@
 """Reports in, one DataFrame out: one row per order, the same columns and dtypes whatever the exchange sent.
 
-The rules, by which every field of every report can be named again:
+The rules, by which every field of every report can be traced:
 
 - The 24 columns of `COLUMNS` are always there, in this order; then the documented conditional fields that occur; then
-  fields that nobody has documented yet, roughly in the order met.
-- An order in a list has the list's fields beside its own. A list's field that says something else than the order's own
-  field of that name stands in ``list.NAME``; what its ``orders`` entry for the leg says otherwise than the report, in
+  undocumented fields, roughly in the order met.
+- An order in a list has the list's fields beside its own. A list's field that differs from the order's own field of
+  that name is in ``list.NAME``; where the list's ``orders`` entry for the leg differs from the report, it is in
   ``list.orders.NAME``.
-- A value that its column cannot hold (a price that is no number, an id beyond 64 bits) is missing there and stands as
-  sent in ``wire.NAME``; so does a field that is named like nbext's own column, ``outcome``.
+- A value that its column cannot hold (a price that is not a number, an id beyond 64 bits) is missing there, and is in
+  ``wire.NAME`` as sent; so is a field that is named like nbext's own column, ``outcome``.
 - ``-1`` as a time, and a negative ``cummulativeQuoteQty``, mean "not known" to the exchange and are missing.
 - A zero as ``price``, ``stopPrice``, ``origQuoteOrderQty`` or ``icebergQty`` means that an order has none, and is
   missing, so that no comparison of prices finds an order at market. Other zeros are amounts.
@@ -131,7 +131,7 @@ def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any
 
 
 def is_frame(table: pd.DataFrame) -> bool:
-    """Whether a DataFrame has all of `COLUMNS`, each in its dtype."""
+    """Return whether a DataFrame has all of `COLUMNS`, each in its dtype."""
     wanted = {"id": "Int64", "text": "str", "time": "datetime64[ms, UTC]"}
     dtypes = {name: str(dtype) for name, dtype in table.dtypes.items()}
     return all(
@@ -153,13 +153,13 @@ _NAMING: dict[str, type] = {
 
 
 def orders_of(table: object) -> list[dict[str, Any]] | None:
-    """Read the orders of a frame, or of one row of it, whatever became of its dtypes.
+    """Return the orders of a frame, or of one row of it, whatever has happened to its dtypes.
 
     Returns
     -------
     list of dict or None
         Symbol, ids, side, type, status and outcome of each row, None where a value is missing or is not of its kind;
-        None when this is no frame and no row of one, or has not all of the columns that name an order.
+        None if this is neither a frame nor a row of one, or lacks a column that names an order.
     """
     if isinstance(table, pd.Series):
         table = table.to_frame().T
@@ -180,13 +180,13 @@ def _plain(value: object, kind: type) -> object:
         return value
     if kind is int and hasattr(value, "__index__") and not isinstance(value, bool | np.bool_):
         return int(value)
-    if kind is int and isinstance(value, float) and value.is_integer():  # what an id becomes beside missing ones
+    if kind is int and isinstance(value, float) and value.is_integer():  # what an id becomes next to missing ones
         return int(value)
     return None
 
 
 _NONE = type(None)
-_ABSENT: Any = object()  # beside null, which is a value
+_ABSENT: Any = object()  # distinct from null, which is a value
 _NO_FIELDS: Mapping[str, Any] = {}
 _AT_A_TIME = 500
 
@@ -194,7 +194,7 @@ _AT_A_TIME = 500
 def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Sort what was sent by column, None where there is nothing: an order's own fields, and under them its list's."""
     columns: dict[str, list[Any]] = {}
-    # So many orders stay in the processor's cache while they are gone through once for each column.
+    # This many orders stay in the processor's cache while they are read once per column.
     for start in range(0, len(rows), _AT_A_TIME):
         for name, values in _some_by_column(rows[start : start + _AT_A_TIME]).items():
             column = columns.setdefault(name, [])
@@ -206,7 +206,7 @@ def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Sort what was sent by column; a column that none of these orders has is not there."""
+    """Sort what was sent by column; a column that none of these orders has is left out."""
     orders: Sequence[Mapping[str, Any]] = [row.order for row in rows]
     lists, legs = _of_lists(rows)
     sources: dict[str, list[tuple[Sequence[Mapping[str, Any]], str, str]]] = {}
@@ -244,7 +244,7 @@ def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _of_lists(rows: Sequence[Row]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Give, row by row, the fields of the list, and those of its entry for the leg; nothing where there is no list."""
+    """Return, row by row, the fields of the list and of its entry for the leg; empty for single orders."""
     lists: list[Mapping[str, Any]] = []
     legs: list[Mapping[str, Any]] = []
     order_list, shared, named = None, _NO_FIELDS, []
@@ -286,7 +286,7 @@ class _Built:
 
 
 def _split(values: list[Any], fit: Callable[[list[Any]], bool]) -> tuple[list[Any], frozenset[int]]:
-    """Take out the values that a column cannot hold, and remember where they stood."""
+    """Separate the values that a column cannot hold, and return where they were."""
     if fit(values):
         return values, frozenset()
     unfit = frozenset(i for i, value in enumerate(values) if not fit([value]))
@@ -316,7 +316,7 @@ def _are_flags(values: list[Any]) -> bool:
 
 
 def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
-    """Give 64-bit integers, where one is missing, and where one did not fit."""
+    """Return 64-bit integers, which are missing, and which did not fit."""
     sent = values
     values, unfit = _split(sent, _are_int64)
     if unfit:
@@ -331,7 +331,7 @@ def _ids(values: list[Any]) -> _Built:
     return _Built(pd.arrays.IntegerArray(data, missing), unfit)
 
 
-_TEXT = pd.StringDtype(na_value=np.nan)  # "str", without looking for what that names each time
+_TEXT = pd.StringDtype(na_value=np.nan)  # "str", without looking it up each time
 
 
 def _texts(values: list[Any]) -> _Built:
@@ -347,7 +347,7 @@ def _flags(values: list[Any]) -> _Built:
 
 _NOT_A_TIME = np.iinfo(np.int64).min
 # The exchange sends milliseconds, or microseconds where asked: 13 and 16 digits since 2017 (API docs, "General API
-# information"). Nothing between, so the size tells the unit. The year 10000 bounds what a clock can show.
+# information"). Nothing in between, so the size tells the unit. The year 10000 bounds what a clock can show.
 _FIRST_MICROSECOND = 10**14
 _LAST_MILLISECOND = 253_402_300_799_999
 
@@ -367,7 +367,7 @@ def _times(values: list[Any]) -> _Built:
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _NUMBERS = re.compile(rf"(?:{_NUMBER.pattern},)*+", re.ASCII)
 _ABSURD = 10**30
-# A double carries any decimal of 15 digits there and back (C's DBL_DIG).
+# A double round-trips any decimal of 15 digits (C's DBL_DIG).
 _SURELY_EXACT = 15
 
 
@@ -394,14 +394,14 @@ def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
         known = {text: number if number or text in rounded else None for text, number in known.items()}
     array = np.array(list(map(known.get, texts)), object if exact else np.float64)
     return _Built(
-        pd.Series(array, dtype=object) if exact else array,  # said, or pandas would try what it might be
+        pd.Series(array, dtype=object) if exact else array,  # explicit, or pandas would infer it
         frozenset(unfit),
         sum(text in rounded for text in texts) if rounded else 0,
     )
 
 
 def _distinct_texts(values: list[Any]) -> list[str] | None:
-    """Give each text once; None where anything else is among them."""
+    """Return each text once, or None if anything else is among them."""
     try:
         distinct = set(values)
     except TypeError:
@@ -416,14 +416,14 @@ def _are_numbers(texts: list[str]) -> bool:
 
 
 def _number_text(value: object) -> str:
-    """Read a JSON number where the exchange documents text; anything else becomes what is no number."""
+    """Return the text of a JSON number where the exchange documents text; anything else becomes empty."""
     if type(value) is int or type(value) is float:
         return format(Decimal(repr(value)), "f") if abs(value) < _ABSURD else ""
     return ""
 
 
 def _is_rounded(text: str, number: float) -> bool:
-    """Whether a float is not quite the exchange's number."""
+    """Return whether a float differs from the exchange's number."""
     if len(text.rstrip("0")) <= _SURELY_EXACT + ("." in text):
         return False
     return Decimal(repr(number)) != Decimal(text)
@@ -438,10 +438,10 @@ _BUILDERS: dict[Kind, Callable[[list[Any]], _Built]] = {
 
 
 def _undocumented(values: list[Any]) -> Any:  # noqa: ANN401 - whatever array fits
-    """Give a field that nobody has documented the narrowest dtype that holds all its values as they were sent."""
+    """Return an undocumented field in the narrowest dtype that holds all its values as sent."""
     for fit, build in ((_are_int64, _ids), (_are_texts, _texts), (_are_flags, _flags)):
         if any(value is not None for value in values) and fit(values):
             return build(values).column
     array = np.empty(len(values), object)
     array[:] = values
-    return pd.Series(array, dtype=object)  # said, or pandas would try what it might be
+    return pd.Series(array, dtype=object)  # explicit, or pandas would infer it

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SIDES = {"BUY": ("#1a7f37", -1), "SELL": ("#cf222e", 1)}
 _OTHER = "#57606a", 1
 _WIDTH, _RUNG = 10.5, 0.26
-"""Inches: of the picture, and from one price to the next."""
+"""Width of the picture, and distance from one price to the next, in inches."""
 _STROKE = "\N{COMBINING LONG STROKE OVERLAY}"
 _INK, _PALE, _BLUE = "#1f2328", "#57606a", "#0550ae"
 _TEXT: dict[str, Any] = {"family": "DejaVu Sans", "fontsize": 8.5, "color": _INK, "parse_math": False}
@@ -42,9 +42,9 @@ def merged(*frames: DataFrame) -> DataFrame:
         A frame is not one of ours, or the frames are from different exchanges.
     """
     if not frames or not all(map(columns.is_ours, frames)):
-        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Take %open_orders.")
+        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Use %open_orders.")
     if len(set(map(origin, frames))) > 1:
-        raise ConfigurationError("these frames are of different exchanges. Draw one exchange at a time.")
+        raise ConfigurationError("these frames are from different exchanges. Draw one exchange at a time.")
     filled = [frame for frame in frames if len(frame)]
     if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
         return (filled or frames)[-1]
@@ -110,7 +110,7 @@ def draw(frame: DataFrame, last: Price | Mapping[str, Price]) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Draw a picture for a screen."""
+    """Return a picture for a screen."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
@@ -119,7 +119,7 @@ def png(figure: Figure) -> bytes:
 class _Rungs:
     """The orders on one symbol, and the last price, from the highest price to the lowest.
 
-    Orders stand at equal distances, so that none hides another.
+    Orders are drawn at equal distances, so that none hides another.
     """
 
     def __init__(self, frame: DataFrame, last: Decimal | None) -> None:
@@ -205,12 +205,12 @@ def _prices(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[s
     """Check the last prices, given as one or by symbol."""
     if not isinstance(last, Mapping):
         if len(symbols) > 1:
-            raise ConfigurationError(f"one last price cannot be that of {', '.join(symbols)}. Give a dict by symbol.")
+            raise ConfigurationError(f"one last price for {', '.join(symbols)}. Give a dict by symbol.")
         last = dict.fromkeys(symbols, last)
     prices = {symbol: _decimal(str(price)) for symbol, price in last.items()}
     for symbol, price in prices.items():
         if price is None or price <= 0:
-            raise ConfigurationError(f"{last[symbol]!r} is no price of {symbol}. Give a number, such as 61000.")
+            raise ConfigurationError(f"{last[symbol]!r} is not a price of {symbol}. Give a number, such as 61000.")
     return {symbol: price for symbol, price in prices.items() if price is not None}
 
 

@@ -1,1 +1,1 @@
-"""The faces: magics, panel, completion, and how frames are shown."""
+"""What users meet: magics, panel, completion, and how frames are shown."""

@@ -1,4 +1,4 @@
-"""Two clicks, and what lies between them: what may fire, and what must be dropped."""
+"""Two-step confirmation: which clicks arm, which fire, and which are dropped."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DOUBLE_CLICK = 0.7
-"""Seconds within which a second click belongs to a double click, and fires nothing."""
+"""Seconds within which a second click counts as a double click, and does not fire."""
 AFTER_CELL = 0.3
-"""Seconds after a cell's end in which clicks that queued up meanwhile are handled."""
+"""Seconds after the end of a cell in which clicks that queued up meanwhile arrive."""
 
 Verdict = Literal["arm", "again", "fire", "after cell", "after firing"]
 
@@ -26,9 +26,9 @@ class Arming:
     meant : object
         What a second click would do; a click that means anything else arms that instead.
     lasts : float
-        Seconds until it counts no more.
+        Seconds until it expires.
     at : float
-        When that was.
+        When it was armed.
     """
 
     meant: object
@@ -37,12 +37,12 @@ class Arming:
 
 
 class Trigger:
-    """Tells clicks that arm from clicks that fire. Each firing takes a fresh arming.
+    """Distinguishes clicks that arm from clicks that fire. Each firing needs a new arming.
 
     Parameters
     ----------
     clock : callable, optional
-        Gives seconds.
+        Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,15 +52,15 @@ class Trigger:
         self.armed: Arming | None = None
 
     def click(self, meant: object) -> Verdict:
-        """Say what a click comes to.
+        """Return what a click does.
 
-        The first click of a double click arms, the second one begins the waiting anew, and so do all that follow as
-        fast: only a pause fires.
+        The first click of a double click arms, the second one restarts the wait, and so do all that follow as fast:
+        only a click after a pause fires.
 
         Returns
         -------
         {"arm", "again", "fire", "after cell", "after firing"}
-            Arm; wait anew; fire; or drop it, since it came while a cell was running, or with the click that fired.
+            Arm; wait again; fire; or drop it, since it came while a cell was running, or with the click that fired.
         """
         now, armed = self._clock(), self.armed
         if now - self._fired < DOUBLE_CLICK:
@@ -76,15 +76,15 @@ class Trigger:
         return "fire"
 
     def arm(self, meant: object, lasts: float) -> Arming:
-        """Let the next click fire, unless it comes too early or too late."""
+        """Let the next click fire, unless it is too early or too late."""
         self.armed = Arming(meant, lasts, self._clock())
         return self.armed
 
     def cell_begins(self) -> None:
-        """Take note that the kernel runs a cell: clicks queue up now."""
+        """Note that the kernel runs a cell: clicks queue up now."""
         self._cell_runs = True
 
     def cell_ends(self) -> None:
-        """Take note that the cell has ended: what has queued up comes next."""
+        """Note that the cell has ended: queued clicks come next."""
         self._cell_runs = False
         self._cell_ended = self._clock()

@@ -1,4 +1,4 @@
-"""What Tab offers on the line of a magic of ours: options, their values, profiles, and symbols seen before.
+"""What Tab offers on a line of our magics: options, their values, profiles, and symbols seen before.
 
 Everything is read from what this process already has; Tab sends nothing.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _IDENTIFIER = "nbext"
-# IPython's own token ends at the last ``-``; in assignments, loops and behind other magics the line says more.
+# IPython's own token ends at the last ``-``, and takes no assignment, loop or other magic before ours.
 _LINE = re.compile(r"^(?:.*[\s=])?%%?(?P<name>\w+)\s+(?P<before>(?:.*\s)?)(?P<fragment>\S*)$")
 _CURSOR = "\N{REPLACEMENT CHARACTER}"
 _SYMBOL = re.compile(r"\w[\w.-]*")
@@ -40,7 +40,7 @@ _VALUES = {"side": ("BUY", "SELL"), "type": _TYPES, "older_than": ("90s", "15m",
 
 
 def register(shell: InteractiveShell) -> None:
-    """Have the magics of ours completed in this shell."""
+    """Complete our magics in this shell."""
     unregister(shell)
 
     @context_matcher(identifier=_IDENTIFIER, priority=100)
@@ -51,13 +51,13 @@ def register(shell: InteractiveShell) -> None:
 
 
 def unregister(shell: InteractiveShell) -> None:
-    """Complete as before."""
+    """Undo `register`."""
     matchers = _matchers(shell)
     matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", None) != _IDENTIFIER]
 
 
 def complete(shell: InteractiveShell, line: str) -> SimpleMatcherResult:
-    """Say what may come next on a line.
+    """Return what may come next on a line.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def complete(shell: InteractiveShell, line: str) -> SimpleMatcherResult:
     Returns
     -------
     dict
-        As IPython's matchers give it. Where the line is not one of ours, or ends in a variable, there is nothing, and
-        others may have their say.
+        As IPython's matchers return it. On a line that is not ours, or that ends in a variable, it is empty and does
+        not suppress other matchers.
     """
     found = _LINE.search(line)
     parser = _parser(shell, found["name"]) if found else None
@@ -108,7 +108,7 @@ def _matchers(shell: InteractiveShell) -> list[Any]:
 
 
 def _parser(shell: InteractiveShell, name: str) -> ArgumentParser | None:
-    """Find the parser of a magic, if it is one of ours."""
+    """Return the parser of a magic, if it is one of ours."""
     magic: Any = shell.magics_manager.magics["line"].get(name)
     if (getattr(magic, "__module__", None) or "").partition(".")[0] != "nbext":
         return None
@@ -117,17 +117,17 @@ def _parser(shell: InteractiveShell, name: str) -> ArgumentParser | None:
 
 
 def _options(parser: ArgumentParser) -> dict[str, Action]:
-    """Give the options by how they are written."""
+    """Return the options by how they are written."""
     return {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - no other way
 
 
 def _names(parser: ArgumentParser) -> set[str]:
-    """Name the arguments that are no options."""
+    """Return the names of the positional arguments."""
     return {action.dest for action in parser._actions if not action.option_strings}  # noqa: SLF001 - no other way
 
 
 def _left(options: dict[str, Action], words: Iterable[str]) -> list[str]:
-    """Name the options that are not on the line yet."""
+    """Return the options that are not on the line yet."""
     given = {options[word.partition("=")[0]].dest for word in words if word.partition("=")[0] in options}
     return [name for name, action in options.items() if action.dest not in given]
 
@@ -148,19 +148,19 @@ def _positionals(shell: InteractiveShell, parser: ArgumentParser, words: list[st
 def _profiles() -> list[str]:
     try:
         return profiles.names()
-    except ConfigurationError:  # profiles.toml cannot be read: said when a profile is used, not at a Tab
+    except ConfigurationError:  # profiles.toml cannot be read: reported when a profile is used, not on Tab
         return ["local", "testnet", "demo", "live"]
 
 
 def _symbols_met() -> set[str]:
-    """Give the symbols that calls have met, in loops and functions, too; none where nothing has been called."""
+    """Return the symbols that calls have met, in loops and functions, too."""
     called = sys.modules.get("nbext.session")
     met: set[str] = called.symbols_met if called else set()
     return {symbol for symbol in met if _SYMBOL.fullmatch(symbol)}
 
 
 def _symbols_typed(shell: InteractiveShell) -> Iterator[str]:
-    """Find the symbols on the lines of this session."""
+    """Yield the symbols on the lines of this session."""
     for cell in shell.history_manager.input_hist_raw if shell.history_manager else ():
         for line in cell.splitlines():
             found = _LINE.search(line.strip().rstrip(";"))

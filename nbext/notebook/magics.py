@@ -1,4 +1,4 @@
-"""The magics: parse a line, make the call, give back the frame."""
+"""The magics: parse a line, make the call, return the frame."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 _MANY = 3
-"""From so many requests on there is a bar."""
+"""Show a progress bar from this many requests on."""
 _STEPS = 10
-"""So often it moves."""
+"""The number of times it moves."""
 
 
 @magics_class
@@ -57,22 +57,22 @@ class NBExt(Magics):
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; {name} takes a variable")
-    @argument("--all", action="store_true", help="every symbol that has open orders, in place of naming them")
+    @argument("--all", action="store_true", help="every symbol that has open orders, instead of naming them")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
-    @argument("--recv-window", metavar="MS", help="milliseconds for which the request is good, at most 60000")
+    @argument("--recv-window", metavar="MS", help="how long the request stays valid, in ms; at most 60000")
     @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
-    @argument("-n", "--dry-run", action="store_true", help="show what would go; sends no DELETE; beats --yes")
+    @argument("-n", "--dry-run", action="store_true", help="preview only: nothing is sent; overrides --yes")
     @argument("-y", "--yes", action="store_true", help="do not ask")
-    @argument("--check", action="store_true", help="read again afterwards, and say what is open then")
-    @argument("--side", metavar="BUY|SELL", help="only orders of this side; a list goes as a whole")
-    @argument("--type", metavar="T", help="only orders of this type, like LIMIT")
-    @argument("--prefix", metavar="P", help="only orders whose client order id begins so")
-    @argument("--older-than", metavar="AGE", help="only orders placed so long ago, like 90s, 15m, 2h or 1d")
+    @argument("--check", action="store_true", help="read again afterwards and say what is still open")
+    @argument("--side", metavar="BUY|SELL", help="only orders of this side; lists are canceled as a whole")
+    @argument("--type", metavar="T", help="only orders of this type, such as LIMIT")
+    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
+    @argument("--older-than", metavar="AGE", help="only orders at least this old: 90s, 15m, 2h, 1d")
     @line_cell_magic
     def cancel_all(self, line: str, cell: str | None = None) -> DataFrame:
         """Cancel every open order on the symbols, and return a DataFrame with one row per order.
 
-        As a cell magic, run the cell first and cancel then, also when the cell raised or was interrupted.
+        As a cell magic, run the cell first, then cancel, even if the cell raises or is interrupted.
 
         Examples::
 
@@ -129,7 +129,7 @@ class NBExt(Magics):
 
     @whole_options
     @magic_arguments()
-    @argument("profile", nargs="?", metavar="PROFILE", help="the profile to use from now on")
+    @argument("profile", nargs="?", metavar="PROFILE", help="the profile to switch to")
     @line_magic
     def nbext(self, line: str) -> None:
         """Show the profile in use, or switch to another.
@@ -152,12 +152,12 @@ class NBExt(Magics):
         print(f"clock offset  {_clock(client)}")
         print(f"used weight   {'unknown' if client.used_weight is None else client.used_weight}")
         if client.held_for:
-            print(f"waiting       {client.held_for:.0f} s, since the exchange asked to")
+            print(f"waiting       {client.held_for:.0f} s, as the exchange asked")
 
     @whole_options
     @magic_arguments()
-    @argument("--last", metavar="N", type=int, help="the last N requests; 1000 unless given")
-    @argument("--raw", metavar="ID", help="the answer to one request, as it came")
+    @argument("--last", metavar="N", type=int, help="the last N requests; by default 1000")
+    @argument("--raw", metavar="ID", help="the raw answer to one request")
     @argument("--reconcile", action="store_true", help="finish cancels without a recorded outcome")
     @line_magic
     def cancel_log(self, line: str) -> DataFrame | None:
@@ -178,7 +178,7 @@ class NBExt(Magics):
             print(printable(unfinished.raw_answer(args.raw), lines=True))
             return None
         if args.last is not None and args.last < 1:
-            raise UsageError("--last takes a number from 1 on.")
+            raise UsageError("--last takes a number, at least 1.")
         if args.reconcile:
             return unfinished.reconcile_open(say=_say)
         last = unfinished.LAST if args.last is None else args.last
@@ -190,14 +190,14 @@ class NBExt(Magics):
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
-    @argument("--prefix", metavar="P", help="only orders whose client order id begins so")
+    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
     @argument("-y", "--yes", action="store_true", help="do not ask")
-    @argument("--off", action="store_true", help="take the guard away, of the symbols or of all")
+    @argument("--off", action="store_true", help="remove the guard from these symbols, or from all")
     @line_magic
     def nbext_guard(self, line: str) -> None:
         """Cancel the open orders on the symbols when this kernel is shut down or restarted.
 
-        Best effort: a kernel that is killed (SIGTERM, SIGKILL, a machine that goes down) cancels nothing.
+        Best effort: a kernel that is killed (SIGTERM, SIGKILL, power loss) cancels nothing.
 
         Examples::
 
@@ -212,7 +212,7 @@ class NBExt(Magics):
 
         if args.off:
             names = [name for symbol in args.symbols or [None] for name in guard.unset_at_exit(symbol)]
-            print(f"Not guarded any more: {', '.join(names) or 'nothing was'}.")
+            print(f"Guard removed: {', '.join(names)}." if names else "There was no guard to remove.")
             return
         if not args.symbols:
             held = ", ".join(guard.guarded()) or "nothing"
@@ -223,10 +223,10 @@ class NBExt(Magics):
             job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
         for job in jobs:
             guard.set_at_exit(job.symbols[0], job, args.prefix or "")
-        which = "Open orders" if args.prefix is None else f"Open orders whose client order id begins with {args.prefix}"
+        which = "Open orders" if args.prefix is None else f"Open orders whose client order id starts with {args.prefix}"
         print(
             f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. {which} are "
-            "canceled when this kernel is shut down or restarted, as best it can: not on SIGTERM or SIGKILL."
+            "canceled when this kernel is shut down or restarted (best effort: not on SIGTERM or SIGKILL)."
         )
 
     @whole_options
@@ -246,7 +246,7 @@ class NBExt(Magics):
         """
         args = parse(self.cancel_panel, line)
         if type(self.shell).__name__ == "TerminalInteractiveShell":
-            raise UsageError("%cancel_panel needs a notebook. Here, take %open_orders and %cancel_all.")
+            raise UsageError("%cancel_panel needs a notebook. Here, use %open_orders and %cancel_all.")
         from nbext.notebook.panel import CancelPanel  # loads ipywidgets, which no other magic needs
 
         if args.symbol in self._panels:  # a cell that is run again shows its new panel only
@@ -262,7 +262,7 @@ class NBExt(Magics):
             self._panels.popitem()[1].close()
 
     def _after_cell(self, cell: str, job: Job, args: Namespace) -> DataFrame:
-        """Run the cell, then cancel whatever became of it."""
+        """Run the cell, then cancel, however the cell ended."""
         __tracebackhide__ = True
         code = cells.compile_cell(self.shell, cell)
         if not args.dry_run:
@@ -274,7 +274,7 @@ class NBExt(Magics):
         except BaseException as error:  # noqa: BLE001 - an interrupt or sys.exit() leaves orders behind just as well
             failure = error
         if os.getpid() != mine:  # a child that the cell has forked
-            raise failure or UsageError("A forked child came to the end of the cell; it sends nothing. End it inside.")
+            raise failure or UsageError("A forked child left the cell; it sends nothing. End it in the cell.")
         try:
             frame = job.rehearse() if args.dry_run else job.run(check=args.check)
         except (NbextError, KeyboardInterrupt) as error:
@@ -290,7 +290,7 @@ def _say(line: str) -> None:
 
 
 def _progress_bar() -> Callable[[int, int], None]:
-    """Make a bar for calls with several requests; it shows in notebooks, terminals and papermill alike."""
+    """Return a progress bar for calls with several requests, for notebooks, terminals and papermill alike."""
     bars: list[ProgressBar] = []
 
     def show(done: int, total: int) -> None:
@@ -306,13 +306,13 @@ def _progress_bar() -> Callable[[int, int], None]:
 
 
 def ask(preview: DataFrame, question: str) -> str | None:
-    """Show a preview and read a line from whoever sits at the shell.
+    """Show a preview and prompt the user.
 
     Returns
     -------
     str or None
-        What was typed; empty where that was interrupted. None where nobody can answer: the shell has no standard
-        input, or it has ended.
+        What was typed; empty after an interrupt. None if this shell cannot prompt: it has no standard input, or that
+        has ended.
     """
     display(preview)
     try:
@@ -324,7 +324,7 @@ def ask(preview: DataFrame, question: str) -> str | None:
 
 
 def ask_if_possible() -> Ask | None:
-    """Give `ask` where there is an IPython shell to ask in."""
+    """Return `ask` if there is an IPython shell to ask in."""
     return ask if get_ipython() is not None else None
 
 
@@ -335,9 +335,9 @@ def load(shell: InteractiveShell) -> None:
     try:
         magics = NBExt(shell)
     except TraitError as error:
-        # %config keeps a bad value after refusing it, and would refuse to load for ever.
+        # %config keeps a bad value after refusing it; without this, nbext would never load again.
         shell.config.pop("NBExt", None)
-        print(f"nbext: a setting was not understood and is back at its default: {error}", file=sys.stderr)
+        print(f"nbext: invalid setting, reset to its default: {error}", file=sys.stderr)
         magics = NBExt(shell)
     shell.register_magics(magics)
     formatters.register(shell)
@@ -345,7 +345,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take everything back that `load` put into the shell, and close the connections."""
+    """Undo `load`, and close the connections."""
     from nbext.notebook import completion, formatters
 
     manager = shell.magics_manager
@@ -376,11 +376,11 @@ def _shown_frames() -> Iterator[None]:
 
 
 def _show(frame: DataFrame) -> None:
-    """Display a frame beside an error, which a display that fails must not take the place of."""
+    """Display a frame before an error; a display that fails must not replace the error."""
     try:
         display(frame)
     except Exception as error:  # noqa: BLE001 - whatever a formatter does
-        print(f"The table cannot be shown ({type(error).__name__}); nbext.last has it.")
+        print(f"The table cannot be shown ({type(error).__name__}); it is in nbext.last.")
 
 
 def _clock(client: SpotClient) -> str:

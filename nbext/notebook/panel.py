@@ -1,8 +1,8 @@
-"""The panel: what is open on one exchange, and two buttons that cancel it, each of which wants a second click.
+"""The panel: what is open on one exchange, and two buttons that cancel it, each confirmed by a second click.
 
-A panel talks to one exchange for as long as it lives, the one that its badge names. Requests run on threads of their
-own, so that the kernel stays free; every trait that they set reaches the browser all the same. Nothing is printed,
-since output of a click shows nowhere.
+A panel talks to one exchange for all its life, the one that its badge names. Requests run on threads of their own, so
+that the kernel stays free; the traits that they set still reach the browser. Nothing is printed, since the output of a
+click shows nowhere.
 """
 
 from __future__ import annotations
@@ -55,23 +55,23 @@ class CancelPanel(PanelView):
     Parameters
     ----------
     symbol : str, optional
-        The symbol to begin with; none means all that have open orders.
+        The symbol to start with; by default all that have open orders.
     profile : str, optional
         As in `nbext.connect`; not together with `client`.
     client : SpotClient, optional
     confirm : callable, optional
-        Says when the number of orders has to be typed: ``"live"``, ``"always"`` or ``"never"``, as `NBExt.confirm`.
+        Returns when the number of orders has to be typed: ``"live"``, ``"always"`` or ``"never"``, as `NBExt.confirm`.
     clock : callable, optional
-        Gives seconds, to tell how far apart clicks are.
+        Returns seconds, to measure the time between clicks.
 
     Attributes
     ----------
     badge, symbol, refresh_button, auto_refresh, ladder, reading, table, orders, cancel_selected, cancel_all, number,
     progress, message, result, picture, calls : Widget
     frame : DataFrame or None
-        What the last cancel gave.
+        The result of the last cancel.
     error : NbextError or None
-        What it raised.
+        Its error.
 
     Raises
     ------
@@ -100,7 +100,7 @@ class CancelPanel(PanelView):
         self.error: NbextError | None = None
         self._state = threading.RLock()
         self._working = threading.Lock()
-        self._begun: set[Future[None]] = set()
+        self._started: set[Future[None]] = set()
         self._under_way: set[str] = set()
         self._surveyed = False
         self._fresh_from = 0.0
@@ -119,7 +119,7 @@ class CancelPanel(PanelView):
         atexit.register(self.close)
         self._is_open = True
         self.refresh()
-        self._begin(self._show_calls)
+        self._start(self._show_calls)
 
     def _listen(self) -> None:
         """Connect the widgets with what they do."""
@@ -128,7 +128,7 @@ class CancelPanel(PanelView):
             button.on_click(lambda clicked: self._watched(self._take_click, clicked))
         self.symbol.observe(self._symbol_changed, "value")
         self.auto_refresh.observe(self._auto_refresh_changed, "value")
-        self.ladder.observe(lambda _: self._begin(self._draw), "value")
+        self.ladder.observe(lambda _: self._start(self._draw), "value")
         self.orders.observe(self._orders_selected, "value")
         if self._has_rows_to_click:
             self.table.observe(self._rows_clicked, "selected_rows")
@@ -149,8 +149,8 @@ class CancelPanel(PanelView):
         return bundle
 
     def close(self) -> None:
-        """Take the panel away, with every widget that it is made of: it begins nothing more, and ends what was sent."""
-        if not self._is_open:  # the collector of garbage closes widgets, too, also those that were never made
+        """Close the panel and every widget in it: it starts nothing more, and finishes what was sent."""
+        if not self._is_open:  # the garbage collector closes widgets, too, even half-made ones
             return
         self._is_open = False
         atexit.unregister(self.close)
@@ -166,30 +166,30 @@ class CancelPanel(PanelView):
             part.close()
 
     def wait(self, seconds: float = 60.0) -> None:
-        """Wait until what was begun is done."""
+        """Wait until all that was started is done."""
         end = time.monotonic() + seconds
-        while self._begun:  # what is done may have begun something else
-            if wait(list(self._begun), max(0.0, end - time.monotonic())).not_done:
-                raise TimeoutError("the panel is still at work")
-            self._begun = {begun for begun in self._begun if not begun.done()}
+        while self._started:  # work that is done may have started more
+            if wait(list(self._started), max(0.0, end - time.monotonic())).not_done:
+                raise TimeoutError("the panel is still busy")
+            self._started = {each for each in self._started if not each.done()}
 
     # What is open.
 
     def refresh(self) -> None:
-        """Read again what is open, unless that is under way."""
+        """Read again what is open, unless a read is under way."""
         symbol = self.symbol.value
         with self._state:
             if symbol in self._under_way:
                 return
             self._under_way.add(symbol)
-        self._begin(self._read, symbol)
+        self._start(self._read, symbol)
 
     def _read_again(self) -> None:
         self._just_gone = None
         self.refresh()
 
     def _read(self, symbol: str) -> bool:
-        """Read and show what is open; whether that went well."""
+        """Read and show what is open, and return whether that succeeded."""
         if not self._is_open:
             return False
         began = time.monotonic()
@@ -215,7 +215,7 @@ class CancelPanel(PanelView):
         return True
 
     def _draw(self) -> None:
-        """Draw what is open, and what the last cancel took away."""
+        """Draw what is open, and what the last cancel ended."""
         if not self.ladder.value or not self._is_open:
             self.picture.value = ""
             return
@@ -234,13 +234,13 @@ class CancelPanel(PanelView):
         units = panel_view.units(rows)
         rows = [row for legs in units.values() for row in legs]
         if rows == self._rows and self.orders.options:
-            return  # a table that stays as it was keeps its place and its sorting
+            return  # an unchanged table keeps its place and its sorting
         self._show_orders(rows, units)
         self._disarm_unless_meant()
         self._label()
 
     def _rows_clicked(self, change: Mapping[str, Any]) -> None:
-        """Take over what the mouse chose; a click on one leg of a list means the list."""
+        """Select what was clicked; a click on one leg of a list means the list."""
         with self._state:
             if self._drawing:
                 return
@@ -277,12 +277,12 @@ class CancelPanel(PanelView):
         self._stop.set()
         if change["new"] and self._is_open:
             self._stop = threading.Event()
-            workers.begin(partial(self._watched, self._keep_reading, self._stop))
+            workers.start(partial(self._watched, self._keep_reading, self._stop))
         else:
             self.auto_refresh.description = "Auto-refresh"
 
     def _keep_reading(self, stop: threading.Event) -> None:
-        """Read again and again, with a small share of the weight that the exchange grants; an error ends it."""
+        """Read repeatedly, within a small share of the request weight; an error ends it."""
         while True:
             pause = panel_view.pause(self._client, everything=not self.symbol.value, price=self.ladder.value)
             self.auto_refresh.description = f"Auto-refresh, every {pause:.0f} s"
@@ -299,12 +299,12 @@ class CancelPanel(PanelView):
             if not self._is_open:
                 return
             if self._working.locked():
-                self._tell("info", *self._said, "A click was dropped: the panel is still at work.")
+                self._tell("info", *self._said, "Click ignored: the panel is still busy.")
                 return
             job, typed = self._job, self.number.value
             verdict = self._trigger.click(self._meant(button))
             if verdict == "after cell":
-                self._tell("info", "This click was dropped: it came while a cell was running. Click again.")
+                self._tell("info", "Click ignored: it came while a cell was running. Click again.")
             elif verdict == "arm":
                 self._arm(button)
             elif verdict == "again" and self._trigger.armed is not None:
@@ -351,7 +351,7 @@ class CancelPanel(PanelView):
     def _expire_later(self, armed: Arming) -> None:
         self._disarmed.set()
         self._disarmed = threading.Event()
-        workers.begin(partial(self._watched, self._expire, armed, self._disarmed))
+        workers.start(partial(self._watched, self._expire, armed, self._disarmed))
 
     def _expire(self, armed: Arming, disarmed: threading.Event) -> None:
         if disarmed.wait(armed.lasts):
@@ -359,7 +359,7 @@ class CancelPanel(PanelView):
         with self._state:
             if self._trigger.armed is armed:
                 self._disarm()
-                self._tell("info", "Nothing was canceled: no second click came in time.")
+                self._tell("info", "Timed out; nothing was canceled.")
 
     def _disarm(self) -> None:
         with self._state:
@@ -379,7 +379,7 @@ class CancelPanel(PanelView):
             self._disarm()
 
     def _label(self) -> None:
-        """Say on the buttons what they cancel, and open only those that have something to cancel."""
+        """Label the buttons with what they cancel, and disable those without anything to cancel."""
         symbol, chosen = messages.subject(self._symbols), len(self.orders.value)
         if self._job is None:
             self.cancel_selected.description = f"Cancel selected ({chosen})" if chosen else "Cancel selected"
@@ -390,7 +390,7 @@ class CancelPanel(PanelView):
 
     @property
     def _symbols(self) -> list[str]:
-        """The symbol that is named, as the exchange spells it; none for all, or where it is none at all."""
+        """The symbol that is named, as the exchange spells it; empty for all symbols and for bad ones."""
         with suppress(NbextError):
             return _symbols_of(self.symbol.value)
         return []
@@ -403,7 +403,7 @@ class CancelPanel(PanelView):
         self.progress.value = 0
         self.progress.layout.display = None
         self._tell("info", "Canceling ...")
-        self._begin(self._cancel, job, typed)
+        self._start(self._cancel, job, typed)
 
     def _cancel(self, job: cancel.Job, typed: str) -> None:
         self.frame, self.error = None, None
@@ -414,7 +414,7 @@ class CancelPanel(PanelView):
             self.frame, self.error = error.frame, error
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
-            self._fresh_from = time.monotonic()  # a look from before says nothing any more
+            self._fresh_from = time.monotonic()  # an earlier read is outdated
             self._just_gone = panel_view.ended(self.frame)
             self.result.value = "" if self.frame is None else panel_view.scrolling(as_html(self.frame))
             self.progress.layout.display = "none"
@@ -423,7 +423,7 @@ class CancelPanel(PanelView):
                 self._label()
         self._show_calls()
         if not self._read(self.symbol.value):
-            self._draw()  # what has gone is known all the same
+            self._draw()  # what was canceled is known anyway
 
     def _say(self, line: str) -> None:
         self._said.append(line)
@@ -442,22 +442,22 @@ class CancelPanel(PanelView):
         self._trigger.cell_begins()
         if self._job is not None:
             self._disarm()
-            self._tell("info", "A cell was run, so the first click counts no more. Nothing was canceled.")
+            self._tell("info", "You ran a cell, so the confirmation was reset. Nothing was canceled.")
 
     def _cell_ends(self, _: object) -> None:
         self._trigger.cell_ends()
 
-    def _begin(self, work: Callable[..., object], *args: object) -> None:
+    def _start(self, work: Callable[..., object], *args: object) -> None:
         if self._is_open:
-            begun = {begun for begun in self._begun if not begun.done()}
-            self._begun = begun | {workers.begin(partial(self._watched, work, *args))}
+            running = {each for each in self._started if not each.done()}
+            self._started = running | {workers.start(partial(self._watched, work, *args))}
 
     def _watched(self, work: Callable[..., object], *args: object) -> None:
-        """Show what nobody foresaw, too: the errors of clicks and threads are seen nowhere else."""
+        """Show unexpected errors, too: those of clicks and threads show nowhere else."""
         try:
             work(*args)
         except Exception as error:  # noqa: BLE001 - its text may hold anything, so only its name is shown
-            self._tell("error", f"{type(error).__name__}, which nbext did not foresee. Look before anything else.")
+            self._tell("error", f"Unexpected error ({type(error).__name__}). Check %open_orders first.")
 
 
 def _symbols_of(text: str) -> list[str]:

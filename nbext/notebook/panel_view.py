@@ -1,4 +1,4 @@
-"""What the panel is written with: which exchange, what goes as one, and how an order reads."""
+"""What a panel looks like: its widgets, and the words and tables in them."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ _COLUMNS = {
 _AMOUNTS = {"price", "stopPrice", "origQty", "executedQty"}
 _NONE_AT_ZERO = {"price", "stopPrice"}
 
-# Request weight of a look, and what auto-refresh may use of the 6000 that an address has in a minute.
+# Request weight of a read, and what auto-refresh may use of the 6000 that an address has per minute.
 _WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
 _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
 _MOST_DRAWN = 200
-"""So many orders a symbol may have open; drawing them takes seconds."""
+"""The most orders drawn, as many as a symbol may have open; drawing them takes seconds."""
 _LINES = 8
 """The most lines of the list that are shown without scrolling."""
 _FEW = 3
-"""So many orders that were chosen are named one by one."""
+"""The most selected orders that are named one by one."""
 
 _STYLE = f"<style>{resources.files(__package__).joinpath('panel.css').read_text('utf-8')}</style>"
 
@@ -85,7 +85,7 @@ class Unit(NamedTuple):
 
 
 class PanelView(VBox):  # type: ignore[misc] # ipywidgets has no types
-    """The widgets of a panel, and how they show things; what they do is for the panel to say."""
+    """The widgets of a panel, and how they show things. What they do is up to the panel."""
 
     def __init__(self, symbol: str) -> None:
         self._rows: list[Row] = []
@@ -179,14 +179,14 @@ class PanelView(VBox):  # type: ignore[misc] # ipywidgets has no types
 
 
 def exchange(client: SpotClient) -> tuple[str, str, str]:
-    """Say which exchange it is, in a word and in some."""
+    """Return which exchange it is: its style, its name, and what that means."""
     if profiles.is_live(client.base_url):
         return _STOPPED if client.profile == profiles.DEFAULT else _LIVE
     return _PRACTICE.get(profiles.PRACTICE_HOSTS.get(client.host, ""), _LOCAL)
 
 
 def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float:
-    """Say how long to wait before reading again, so as to use a small share of what the exchange grants."""
+    """Return how long to wait before the next read, to use a small share of the request weight."""
     if (client.used_weight or 0) > _WEIGHT_BUSY:
         return _SLOWEST
     weight = (_WEIGHT_ALL if everything else _WEIGHT_SYMBOL) + _WEIGHT_LISTS + price * _WEIGHT_PRICE
@@ -194,7 +194,7 @@ def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float
 
 
 def unit_of(row: Row) -> Unit:
-    """Name what goes when this order goes."""
+    """Return what is canceled together with this order."""
     symbol, number, list_id = _text(row.order.get("symbol")), row.order.get("orderId"), list_of(row.order)
     if list_id is not None:
         return Unit(symbol, True, list_id)
@@ -202,7 +202,7 @@ def unit_of(row: Row) -> Unit:
 
 
 def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
-    """Gather the orders that go as one, in the order first met."""
+    """Group the orders that are canceled as one, in the order first met."""
     found: dict[Unit, list[Row]] = {}
     for row in rows:
         found.setdefault(unit_of(row), []).append(row)
@@ -210,19 +210,19 @@ def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
 
 
 def _kind(row: Row) -> str:
-    """Name the order list that an order belongs to; empty for a single one."""
+    """Return the order list that an order belongs to; empty for a single one."""
     list_id = list_of(row.order)
     return "" if list_id is None else f"{_text((row.order_list or {}).get('contingencyType', 'list'))} {list_id}"
 
 
 def _cells(row: Row) -> dict[str, str]:
-    """Write an order in the columns of the table."""
+    """Return an order's text by column of the table."""
     texts = {name: _text(row.order.get(name)) for name in _COLUMNS} | {"list": _kind(row)}
     return {title: _amount(name, texts[name]) if name in _AMOUNTS else texts[name] for name, title in _COLUMNS.items()}
 
 
 def _describe(unit: Unit, legs: Sequence[Row]) -> str:
-    """Describe what goes as one in a line, for a list without columns."""
+    """Return what is canceled as one in a line, for a list without columns."""
     orders = " + ".join(_sentence(row) for row in legs)
     what = f"{_kind(legs[0])}: {orders}" if unit.is_list else f"{orders} (order {unit.number})"
     return f"{unit.symbol} {what}"
@@ -238,19 +238,19 @@ def _sentence(row: Row) -> str:
 
 
 def _amount(name: str, text: str) -> str:
-    """Write an amount with its digits and no more; empty where zero is the exchange's word for none."""
+    """Return an amount without trailing zeros; empty where zero means that there is none."""
     if name in _NONE_AT_ZERO and not text.strip("0."):
         return ""
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _text(value: object) -> str:
-    """Write what an exchange sent, whatever it is, so that it stays text."""
+    """Return what an exchange sent, whatever it is, as printable text."""
     return "" if value is None else printable(str(value))
 
 
 def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: Job, client: SpotClient, how: str) -> str:
-    """Say what a second click would cancel: the orders chosen, by their labels, or all."""
+    """Return what a second click would cancel: the selected orders, by their labels, or all."""
     what = messages.count(len(rows), "open order") + (messages.kinds(rows) if rows else "") + messages.traded(rows)
     if labels is None:
         what = f"all that is open, as last read {what},"
@@ -261,18 +261,18 @@ def invitation(rows: Sequence[Row], labels: Sequence[str] | None, job: Job, clie
 
 
 def note(kind: str, *lines: str, alert: bool = False) -> str:
-    """Write lines with a mark beside them, for a screen reader to read out."""
+    """Return lines as a note that screen readers announce."""
     said = "<br>".join(escape(printable(line)) for line in lines)
     return f'<div class="nbext-note nbext-{kind}" role="{"alert" if alert else "status"}">{said}</div>'
 
 
 def scrolling(table: str) -> str:
-    """Let a wide table scroll by itself, also with the keyboard."""
+    """Let a wide table scroll on its own, with the keyboard, too."""
     return f'<div class="nbext-scroll" tabindex="0">{table}</div>'
 
 
 def _table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
-    """Write a table that needs no script; values are escaped."""
+    """Return a table that needs no script; values are escaped."""
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in cells[0])
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(printable(text))}</td>' for text in cell.values())}</tr>" for cell in cells
@@ -283,7 +283,7 @@ def _table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
 
 
 def _orders_table() -> Any:  # noqa: ANN401 - a widget
-    """Make a table whose rows can be clicked, or where anywidget is missing, one to look at."""
+    """Return a table whose rows can be clicked; without anywidget, one that cannot."""
     if importlib.util.find_spec("anywidget") is None:
         return HTML(layout=Layout(width="100%"))
     import pandas as pd
@@ -305,7 +305,7 @@ def _orders_table() -> Any:  # noqa: ANN401 - a widget
 
 
 def parts(widget: Any) -> list[Any]:  # noqa: ANN401 - a widget
-    """Find the widgets that a widget is made of: its children, and their layouts and styles."""
+    """Return the widgets that a widget is made of: its children, and their layouts and styles."""
     found: dict[int, Any] = {}
     queue = [widget]
     while queue:
@@ -318,7 +318,7 @@ def parts(widget: Any) -> list[Any]:  # noqa: ANN401 - a widget
 
 
 def _key_guards() -> list[Any]:
-    """Keep the notebook's shortcuts away from the list: arrows move in it, and no letter cuts a cell."""
+    """Return what keeps the notebook's shortcuts from the list: arrows move in it, and no letter cuts a cell."""
     return [] if importlib.util.find_spec("anywidget") is None else [_key_guard()()]
 
 
@@ -333,7 +333,7 @@ def _key_guard() -> Any:  # noqa: ANN401 - a class of widgets
 
 
 def _ladder_switch() -> Checkbox:
-    """Make the box that shows the ladder; a dead one that says why where matplotlib is missing."""
+    """Return the checkbox for the ladder; without matplotlib it is disabled and says why."""
     missing = importlib.util.find_spec("matplotlib") is None
     return Checkbox(
         description="Ladder (needs nbext[plot])" if missing else "Ladder",
@@ -344,14 +344,14 @@ def _ladder_switch() -> Checkbox:
 
 
 def ended(frame: DataFrame | None) -> DataFrame | None:
-    """Take the orders that have ended: that is final, whatever is read later or was read before."""
+    """Return the orders that have ended, which is final, whatever other reads say."""
     return None if frame is None else frame[frame["outcome"].isin(FINAL)]
 
 
 def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> str:
-    """Draw open orders as a ladder, and among them what has just gone."""
+    """Draw open orders as a ladder, and among them what has just ended."""
     if len(rows) > _MOST_DRAWN:
-        return note("info", f"{len(rows)} orders are too many for a ladder: name a symbol.")
+        return note("info", f"{len(rows)} orders are too many for a ladder. Name a symbol.")
     opened = report.frame_of(rows, client, call="open_orders")
     orders = ladder.merged(opened, *([] if gone is None else [gone]))
     figure = ladder.draw(orders, last_prices(client, ladder.symbols_of(orders)))
@@ -361,7 +361,7 @@ def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> 
 
 
 def calls_html(calls: DataFrame) -> str:
-    """Show calls of the journal, the latest first."""
+    """Return the calls of the journal as a table, the latest first."""
     rows = [
         {
             "sent": f"{call['sentAt']:%Y-%m-%d %H:%M:%S} UTC",

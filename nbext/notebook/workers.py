@@ -1,7 +1,7 @@
-"""Threads that take one piece of work after another.
+"""A pool of threads that start on demand and end when idle.
 
-A kernel opens a socket for each thread that touches a widget, and closes it only some seconds after the thread's end.
-Threads that are used again keep those few, however often somebody clicks.
+A kernel opens a socket for each thread that touches a widget, and closes it only seconds after the thread has ended.
+Reusing threads keeps the sockets few, however often the user clicks.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 IDLE = 5.0
-"""Seconds after which a thread without work ends."""
+"""Seconds after which an idle thread ends."""
 
 
 class Workers:
-    """As many threads as there is work at a time. None of them holds up the end of the process."""
+    """As many daemon threads as there are pieces of work at a time."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin without a thread, as in a forked child, which has none of its parent's."""
+        """Start without threads, as in a forked child, which has none of its parent's."""
         self._lock = threading.Lock()
-        self._free = 0  # threads that wait and that no work is on its way to
+        self._free = 0  # threads that wait, less the pieces of work on their way
         self._work: SimpleQueue[tuple[Future[None], Callable[[], object]]] = SimpleQueue()
 
-    def begin(self, work: Callable[[], object]) -> Future[None]:
-        """Have something done on a thread that is free, or on a new one."""
+    def start(self, work: Callable[[], object]) -> Future[None]:
+        """Run something on a free thread, or on a new one."""
         done: Future[None] = Future()
         with self._lock:
             if self._free:
@@ -58,7 +58,7 @@ class Workers:
                 done.set_exception(error)
             else:
                 done.set_result(None)
-            del done, work  # or a thread without work would keep alive what the last one was for
+            del done, work  # or an idle thread would keep the objects of its last work alive
             with self._lock:
                 self._free += 1
 

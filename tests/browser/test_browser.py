@@ -151,7 +151,7 @@ def test_clicks_while_a_cell_runs(notebook: Notebook) -> None:
         button(notebook, "Cancel all").click()
         notebook.page.wait_for_timeout(400)
     notebook.page.evaluate("() => window.cell.then(() => true)")
-    expect(notebook.panel).to_contain_text("This click was dropped: it came while a cell was running")
+    expect(notebook.panel).to_contain_text("Click ignored: it came while a cell was running")
     notebook.screenshot("dropped")
     assert notebook.value(DELETES) == 0
     expect(button(notebook, "Cancel all on BTCUSDT")).to_be_enabled()
