@@ -30,6 +30,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 _SETTINGS = "BINANCE_", "NBEXT_", "IPYTHON", "JUPYTER", "MPL"
 _PORT = re.compile(r"127\.0\.0\.1:\d+")
 """The exchange takes a port that is free; what is stored names one and the same."""
+_MOMENT = re.compile(r"as of \d\d:\d\d:\d\d")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 """Names a widget of a kernel that is gone; a reader would see an error in place of the text beside it."""
 
@@ -40,7 +41,7 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     Returns
     -------
     NotebookNode
-        With its outputs, and without what changes from run to run and says nothing: timings, ports, the version of
+        With its outputs, and without what changes from run to run and says nothing: times, ports, the version of
         Python, and widgets, which live in a kernel only.
     """
     notebook: NotebookNode = _FORMAT.read(path, as_version=4)
@@ -61,7 +62,8 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = _FORMAT.from_dict(json.loads(_PORT.sub("127.0.0.1:8080", json.dumps(cell.outputs))))
+            text = _MOMENT.sub("as of 12:03:07", _PORT.sub("127.0.0.1:8080", json.dumps(cell.outputs)))
+            cell.outputs = _FORMAT.from_dict(json.loads(text))
             for output in cell.outputs:
                 output.get("data", {}).pop(_WIDGET, None)
     return notebook

@@ -266,3 +266,16 @@ def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:
     assert (entry.left_at, entry.http_status, entry.has_answer) == (5, 504, True)
     assert journal.count_open() == 0
     journal.close()
+
+
+def test_a_request_is_under_way_until_its_call_ends(path: Path) -> None:
+    """Before its deadline a request is waited for; a call that gave up, or a deadline that passed, ends that."""
+    journal = Journal(path)
+    ends = time.time_ns() // 1_000_000 + 60_000
+    for name in ("waited for", "given up"):
+        journal.intend([Intent(name, "b", 1, ends, "live", "h", "DELETE", PATH, {"symbol": "BTCUSDT"})])
+    journal.intend([Intent("killed", "b", 1, 2, "live", "h", "DELETE", PATH, {"symbol": "BTCUSDT"})])
+    assert nbext.cancel_log()["state"].tolist() == ["under way", "under way", "not concluded"]
+    journal.conclude_all([Conclusion("given up", None, None, [], "lost", left_at=1, is_final=False)])
+    assert nbext.cancel_log()["state"].tolist() == ["under way", "not concluded", "not concluded"]
+    journal.close()

@@ -58,7 +58,8 @@ def _state(entry: Entry, now: int) -> str:
         return "damaged"
     if entry.concluded_at is not None:
         return "concluded"
-    return "under way" if now <= entry.intent.deadline else "not concluded"
+    is_waited_for = entry.left_at is None and now <= entry.intent.deadline  # the end of a call records when it left
+    return "under way" if is_waited_for else "not concluded"
 
 
 def _times(milliseconds: list[int]) -> Any:  # noqa: ANN401 - an index of times
