@@ -32,7 +32,7 @@ unfinished_reported = False
 """Whether the user has been told of earlier cancels without a recorded outcome, which happens once."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
-# A fact about each client, for as long as it lives. It outlives a reset, lest `yes` be enough after one.
+# A fact about each client, for as long as it lives. It outlives a reset, so that `yes` is still not enough after one.
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 _journals: dict[str, Journal] = {}
 # On which profile and host each order was shown, by symbol, id and client order id; the latest last.
@@ -98,7 +98,7 @@ def _open(endpoint: profiles.Endpoint) -> SpotClient:
 
 
 def client_for(profile: str | None = None) -> SpotClient:
-    """Give the client that this process keeps for a profile, with its connection and its measured clock.
+    """Return the client that this process keeps for a profile, with its connection and its measured clock.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def client_for(profile: str | None = None) -> SpotClient:
 
 
 def given(client: SpotClient | None, profile: str | None) -> SpotClient:
-    """Take the client that was given, or the one that is kept for the profile.
+    """Return the client that was given, or the one that is kept for the profile.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def given(client: SpotClient | None, profile: str | None) -> SpotClient:
 
 
 def always_asks(client: SpotClient) -> bool:
-    """Whether the profile that a client was made for wants to be asked about, whatever the caller says."""
+    """Return whether the profile that a client was made for always asks, whatever the caller says."""
     return _always_ask.get(client, False)
 
 

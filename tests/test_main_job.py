@@ -265,7 +265,7 @@ def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
     job = cancel.Job(["BTCUSDT", "BNBUSDT"], client=client, say=said.append)
     job.obtain_consent(ask, preview_seconds=0.2)
     assert asked == [13, 13]
-    assert said == ["The preview had grown old, so here is a new one."]
+    assert said == ["The preview was too old; here is a new one."]
     unseen = exchange.place("BNBUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price="300")["orderId"]
     assert len(job.run()) == 13
     assert nbext.open_orders("BNBUSDT", client=client)["orderId"].tolist() == [unseen]

@@ -67,7 +67,7 @@ def test_an_answer_lost_after_executing_is_settled(
     assert set(frame["outcome"]) == {"canceled"}
     assert frame.attrs["nbext"]["complete"] is False
     assert executed(exchange) == [True]
-    assert call.said[0].startswith("BTCUSDT: outcome unknown, checking")
+    assert call.said[0].startswith("BTCUSDT: no clear answer; checking each order")
     assert "an answer was lost" in call.said[-1]
 
 
@@ -142,7 +142,7 @@ def test_the_exchange_down_while_settling_leaves_unknown(exchange: LocalExchange
         call.run()
     assert unknown.value.frame is not None
     assert set(unknown.value.frame["outcome"]) == {"unknown"}
-    assert any("still being checked" in line and "untouched" not in line for line in call.said)
+    assert any("still checking" in line and "untouched" not in line for line in call.said)
 
 
 @pytest.mark.parametrize("skew", [-90, 90])

@@ -126,7 +126,7 @@ class Call:
         return list(dict.fromkeys(lost))
 
     def end_sending(self) -> None:
-        """Take what came of each request; nothing more is sent from now on."""
+        """Take the outcome of each request. Nothing more is sent from now on."""
         self.results = self.sending.results() + self.vanished
 
     @property

@@ -71,14 +71,14 @@ def obtain(
         Consent was not given, or there is no prompt. Nothing was canceled.
     """
     where = f"{selection.subject} {messages.place(client)}"
-    way_out = "Give --yes (yes=True) to cancel without being asked."
+    way_out = "Use --yes (yes=True) to cancel without asking."
     if session.always_asks(client):
-        way_out = f"Profile {client.profile!r} always asks: cancel where somebody can answer."
-    nobody = ConfigurationError(
-        f"{where}: this needs a yes, and nobody can be asked here; nothing was canceled. {way_out}"
+        way_out = f"Profile {client.profile!r} always asks: cancel where you can be prompted."
+    no_prompt = ConfigurationError(
+        f"{where}: confirmation needed, but this session cannot prompt; nothing was canceled. {way_out}"
     )
     if ask is None:
-        raise nobody
+        raise no_prompt
     while True:
         seen = selection.read(client, say)
         if not before_cell:
@@ -94,7 +94,7 @@ def obtain(
         question = f"{live} {what} {messages.place(client)}? Type {len(rows)} to cancel: "
         typed = ask(report.frame_of(rows, client, exact=options.exact, call="preview"), printable(question))
         if typed is None:
-            raise nobody
+            raise no_prompt
         if typed.strip() != str(len(rows)):
             raise ConfigurationError(
                 f"{where}: not confirmed; nothing was canceled. Type the number of orders, {len(rows)}, to cancel."
@@ -103,7 +103,7 @@ def obtain(
             return None
         if time.monotonic() - seen.taken <= preview_seconds:
             return seen
-        say("The preview had grown old, so here is a new one.")
+        say("The preview was too old; here is a new one.")
 
 
 def details(seen: OpenOrders, rows: Sequence[Row]) -> str:

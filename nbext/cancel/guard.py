@@ -1,4 +1,4 @@
-"""Cancel on the way out, whatever happened inside: of a ``with`` block, or of the kernel."""
+"""Cancel on the way out of a ``with`` block, or of the kernel, whatever happened inside."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Guard:
-    """Cancels a job's orders when its block ends, be it by its end, an error, an interrupt or ``sys.exit``.
+    """Cancel a job's orders when its block ends: normally, with an error, an interrupt or ``sys.exit``.
 
-    Made by `nbext.guard`. Consent is taken when the block begins. A forked child that leaves the block cancels nothing.
+    Made by `nbext.guard`. Consent is given when the block begins. A forked child that leaves the block cancels nothing.
 
     Attributes
     ----------
     frame : DataFrame or None
-        What became of each order, once the block has ended.
+        The result, once the block has ended.
     """
 
     def __init__(self, job: Job, *, yes: bool, confirm: Confirm = "live", ask: Ask | None) -> None:
@@ -44,7 +44,7 @@ class Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if os.getpid() != self._pid:
-            return  # whoever made it is still inside
+            return  # the parent is still inside
         try:
             self.frame = self._job.run()
         except BaseException as failed:
@@ -58,18 +58,18 @@ _at_exit: dict[tuple[str, str], Callable[[], None]] = {}
 
 
 def set_at_exit(symbol: str, job: Job, prefix: str = "") -> None:
-    """Cancel when this process ends in good order, as a kernel that is shut down or restarted does.
+    """Cancel when this process ends normally, as a kernel does that is shut down or restarted.
 
-    The consent has been taken by then. A process that is ended by SIGTERM or SIGKILL, or by the machine, cancels
+    Consent has been given by then. A process that is ended by SIGTERM or SIGKILL, or by the machine, cancels
     nothing.
 
     Parameters
     ----------
     symbol : str
     job : Job
-        Takes the place of what was set for the same symbol and prefix; other prefixes are guarded beside it.
+        Replaces what was set for the same symbol and prefix; other prefixes stay guarded.
     prefix : str, optional
-        Of the client order ids that it takes.
+        Of the client order ids that it cancels.
     """
     if (symbol, prefix) in _at_exit:
         atexit.unregister(_at_exit.pop((symbol, prefix)))
@@ -89,12 +89,12 @@ def set_at_exit(symbol: str, job: Job, prefix: str = "") -> None:
 
 
 def guarded() -> list[str]:
-    """Say what is guarded: symbols, and the prefix where there is one."""
+    """Return what is guarded: symbols, each with its prefix where there is one."""
     return [f"{symbol} {prefix}*" if prefix else symbol for symbol, prefix in _at_exit]
 
 
 def unset_at_exit(symbol: str | None = None) -> list[str]:
-    """Take back what `set_at_exit` set, all of it where no symbol is given; give the symbols."""
+    """Undo `set_at_exit` for a symbol, or for all where none is given; return the symbols."""
     found = [each for each in _at_exit if symbol in {None, each[0]}]
     for each in found:
         atexit.unregister(_at_exit.pop(each))

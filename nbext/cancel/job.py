@@ -151,7 +151,7 @@ class Job:
         counted = f"{messages.count(len(rows), 'order')}{self._selection.matching} would be canceled"
         said = f"{counted}{consent.details(seen, rows)}" if rows else self._selection.nothing
         where = messages.place(self._client)
-        self._say(f"{self._selection.subject}: dry run, {said}; no DELETE was sent {where}")
+        self._say(f"{self._selection.subject}: dry run, {said}; nothing was sent {where}")
         return report.keep(
             rows, self._client, call="dry_run", requested=self.symbols, began=began, exact=self._options.exact
         )

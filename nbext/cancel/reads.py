@@ -1,4 +1,4 @@
-"""Ask the exchange a question, and get over what a mere question can get over: it changes nothing, however often."""
+"""Read from the exchange, and try again where that is safe: a read changes nothing, however often."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def read(
     max_wait: float = MAX_WAIT,
     say: Callable[[str], None] | None = None,
 ) -> Any:  # noqa: ANN401 - JSON of any endpoint
-    """Ask a question until it is answered.
+    """Read until there is an answer.
 
-    It is asked again after -1021, once the exchange's clock has been measured, however long ago that was done before,
-    and after a 429, once the wait that it asks for is over.
+    Read again after -1021, once the exchange's clock has been measured (however recently that was done before), and
+    after a 429, once the wait it asks for is over.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def read(
     params : mapping, optional
     signed : bool, default True
     max_wait : float, default 10
-        Seconds that 429s may ask to wait, in all.
+        Longest total wait for rate limits (429), in seconds.
     say : callable, optional
         Takes lines worth reading.
 
@@ -89,14 +89,14 @@ def read_list(
     max_wait: float = MAX_WAIT,
     say: Callable[[str], None] | None = None,
 ) -> list[Mapping[str, Any]]:
-    """Ask a question that is answered with a list of objects: orders or order lists.
+    """Read a list of objects: orders or order lists.
 
     Each order once, with the symbol that was asked about where it does not name it, and its ids as numbers.
 
     Raises
     ------
     NotSentError, RejectedError, RateLimitedError
-        There was no such answer, or it is about something else.
+        There was no such answer, or it was about something else.
     """
     document = read(client, path, params, max_wait=max_wait, say=say)
     symbol = (params or {}).get("symbol")
@@ -158,7 +158,7 @@ class OpenOrders:
         return from_open_orders(self.orders, self.order_lists, dry_run=dry_run)
 
     def symbols(self) -> list[str]:
-        """Name the symbols on which something was open, in the order met."""
+        """Return the symbols on which something was open, in the order met."""
         return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
 
     def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
@@ -170,7 +170,7 @@ class OpenOrders:
         return OpenOrders(kept, self.order_lists, self.taken, len(kept) - len(chosen))
 
     def placed(self) -> dict[int, int]:
-        """Say of each list when it was placed at the latest: the legs of a list are placed together.
+        """Return when each list was placed, at the latest: the legs of a list are placed together.
 
         An order that waited for another one may show the time of its release in place of that of its placing, which
         the docs do not tell apart. Either is later than the first of all times that its list shows.
@@ -198,7 +198,7 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
     Raises
     ------
     NotSentError, RejectedError, RateLimitedError
-        It could not be read. The orders are untouched.
+        It could not be read. No orders were changed.
     """
     taken = time.monotonic()
     orders: list[Mapping[str, Any]] = []
@@ -215,6 +215,6 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
 
 
 def list_of(order: Mapping[str, Any]) -> int | None:
-    """Give the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
+    """Return the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
     list_id = order.get("orderListId")
     return list_id if type(list_id) is int and list_id >= 0 else None

@@ -1,4 +1,4 @@
-"""Find out what became of orders that no answer tells of.
+"""Find the outcomes of orders that no answer tells.
 
 What is believed, and why (API docs, "Data sources" and error -1007):
 
@@ -15,7 +15,7 @@ What is believed, and why (API docs, "Data sources" and error -1007):
 No document bounds how long a cancel may take inside the engine, nor how far reads lag. So ``open`` has a date, and says
 nothing of later.
 
-Outcomes are states of orders. Who brought them about, this cancel or another hand, is not said, as nobody can know.
+Outcomes are states of orders. They say what happened, not who caused it: that cannot be known.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _CANCELED = frozenset({"CANCELED", "EXPIRED"})
 _ARCHIVED = -2026
 _ARCHIVED_AFTER = 90 * 86_400_000
 _DEFAULT_RECV_WINDOW = 5000.0
-# Asking for one order costs 4, for all of a symbol 20: so few at a time are asked for singly.
+# Reading one order costs 4, all of a symbol 20: up to this many at a time are read one by one.
 _SINGLY = 5
 _MOST_SINGLY = 25
 _PAGE = 1000
@@ -69,7 +69,7 @@ _OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
 
 
 def is_unseen(error: NbextError | None) -> bool:
-    """Whether an error proves that the matching engine never saw the request, so that nothing of it can come later.
+    """Return whether an error proves that the matching engine never saw the request, so that it cannot arrive later.
 
     A refusal by the engine itself proves only that this answer was given: orders may have been canceled before it.
     """
@@ -93,7 +93,7 @@ class _Known:
 
 
 class Reconciliation:
-    """The search for what became of the orders of one cancel.
+    """The search for the outcomes of the orders of one cancel.
 
     Parameters
     ----------
@@ -169,10 +169,9 @@ class Reconciliation:
 
     @property
     def proven(self) -> bool:
-        """Whether it is known what became of each order.
+        """Whether the outcome of each order is known.
 
-        Without an earlier look, what reads do not show may have been there all the same; so nothing found proves
-        nothing.
+        Without an earlier look, what reads do not show may have been there anyway, so finding nothing proves nothing.
         """
         known = all(each.state != "unknown" for each in self._known.values())
         return known and (self._names_all if self._seen is not None else self._found_all and bool(self._known))
@@ -226,7 +225,7 @@ class Reconciliation:
             self._query(number, until)
 
     def _wanted(self) -> list[Any]:
-        """Name the orders of which a read could tell more now."""
+        """Return the orders of which a read could tell more now."""
         now = time.monotonic()
         return [
             number
@@ -242,7 +241,7 @@ class Reconciliation:
         ----------
         until : float
         adopt : bool
-            Whether orders count that nobody has seen before.
+            Whether to count orders that have not been seen before.
         """
         began = time.monotonic()
         orders = self._list("/api/v3/openOrders", {}, until)
@@ -260,7 +259,7 @@ class Reconciliation:
         return listed
 
     def _came_later(self, order: Mapping[str, Any]) -> bool:
-        """Whether an order was placed when the cancel could not work any more, and so is none of its business.
+        """Return whether an order was placed when the cancel could no longer arrive, so that it is not concerned.
 
         The legs of a list may show the time of their release in place of that of their placing.
         """
@@ -268,7 +267,7 @@ class Reconciliation:
         return order.get("orderListId", -1) == -1 and type(placed) is int and placed > self._until + _CLOCKS
 
     def _read_by_id(self, until: float) -> None:
-        """Read from the lowest id on that is wanted, as long as that finds any: whatever its times say."""
+        """Read from the lowest wanted id on, until that finds no more, whatever the times say."""
         for _ in range(_MOST_PAGES):
             wanted = self._wanted()
             if len(wanted) <= _SINGLY:
@@ -280,7 +279,7 @@ class Reconciliation:
                 return
 
     def _read_unseen(self, until: float) -> None:
-        """Look for what the cancel may have ended, nobody having looked before."""
+        """Look for what the cancel may have ended, where there was no look before."""
         began = time.monotonic()
         proven = began >= self._proven_after
         listed = self._read_open(until, adopt=True)
@@ -368,7 +367,7 @@ class Reconciliation:
 
     @property
     def _is_old(self) -> bool:
-        """Whether the orders were last seen open so long ago that they can have been archived since."""
+        """Return whether the orders were last seen open long enough ago to have been archived since."""
         return self._client.now() - self._really > _ARCHIVED_AFTER
 
     def _note_all(self, orders: Sequence[Mapping[str, Any]], began: float) -> None:
@@ -377,7 +376,7 @@ class Reconciliation:
                 self._note(order, began)
 
     def _note(self, order: Mapping[str, Any], began: float, *, proves_open: bool = False) -> None:
-        """Take over what a read that began then shows of an order, unless what is known is newer."""
+        """Note what a read that began then shows of an order, unless what is known is newer."""
         known = self._known[order.get("orderId")]
         state = outcome(order)
         if state not in FINAL and known.state in FINAL:
@@ -399,7 +398,7 @@ class Reconciliation:
             known.as_of = time.time() - (time.monotonic() - began) - self._lag
 
     def _ended_long_ago(self, order: Mapping[str, Any], began: float) -> bool:
-        """Whether an order had ended, by its own account, when the quantities that a read shows were true."""
+        """Return whether an order had ended, by its own account, when the quantities that a read shows were true."""
         updated = order.get("updateTime")
         if type(updated) is not int or self._client.clock_offset is None:
             return False
@@ -407,7 +406,7 @@ class Reconciliation:
         return updated + _CLOCKS < shown
 
     def rows(self) -> list[Row]:
-        """Give each order with its outcome as far as proven."""
+        """Return each order with its outcome, as far as proven."""
         if self._seen is None:
             return [_row(known) for known in self._known.values()]
         rows = []
@@ -432,13 +431,13 @@ def _executed(order: Mapping[str, Any]) -> Decimal:
 
 
 def _is_all_executed(order: Mapping[str, Any]) -> bool:
-    """Whether nothing was left to be executed, so that no read can have heard of too little."""
+    """Return whether nothing was left to be executed, so that no read can show too little."""
     executed, quantity = _amount(order.get("executedQty")), _amount(order.get("origQty"))
     return executed is not None and quantity is not None and executed == quantity > 0
 
 
 def _is_plausible(order: Mapping[str, Any]) -> bool:
-    """Whether the quantities can belong to the status: an order that filled has executed more than nothing."""
+    """Return whether the quantities can belong to the status: a filled order has executed something."""
     return outcome(order) != "filled" or _executed(order) > 0
 
 
@@ -451,7 +450,7 @@ def _amount(text: object) -> Decimal | None:
 
 
 def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:
-    """Give the time that halves a page, by whichever of their times the exchange has chosen its orders."""
+    """Return the time that halves a page, by whichever of their times the exchange has chosen its orders."""
     for name in ("updateTime", "time"):
         times = [told for order in page if type(told := order.get(name)) is int and first <= told <= last]
         if len(times) == len(page):
@@ -466,7 +465,7 @@ def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say:
     ----------
     reconciliations : sequence of Reconciliation
     seconds : float
-        For so long at most.
+        At most this long.
     say : callable
         Takes lines worth reading.
     """
@@ -480,10 +479,7 @@ def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say:
                 each.read(ends)
             except NbextError as error:
                 if not complained:
-                    say(
-                        f"A read came to nothing ({type(error).__name__}); "
-                        "what became of the orders is still being checked."
-                    )
+                    say(f"Read failed ({type(error).__name__}); still checking the orders.")
                 complained = True
         left = ends - time.monotonic()
         if left <= 0 or all(each.done for each in reconciliations):

@@ -1,4 +1,4 @@
-"""What a call writes into the journal: its requests before they are sent, and what came of each after."""
+"""What a call writes into the journal: its requests before they are sent, and the outcome of each afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recorder:
     latency : Latency
     last_moment : float, optional
         Monotonic time after which nothing of this call is sent any more. It bounds what a process that is killed can
-        have sent, so that what became of it can be found later.
+        have sent, so that the outcome can be found later.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Recorder:
         )
 
     def report(self, say: Callable[[str], None]) -> None:
-        """Say what was not recorded, and, once in a process, which earlier calls have no recorded outcome."""
+        """Say what was not recorded and, once per process, that earlier cancels have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
         if not session.unfinished_reported:

@@ -123,7 +123,7 @@ def keep(
 
 
 def _word(call: Call) -> str:
-    """Return the outcomes, summed up; in bare numbers where their fields hold what nobody foresaw."""
+    """Return the outcomes, summed up; in bare numbers where their fields are malformed."""
     try:
         return _summary(call)
     except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
@@ -172,7 +172,7 @@ def _build(call: Call) -> None:
             exact=call.options.exact,
             **call.facts,
         )
-    except Exception as error:  # a broken pandas, a lack of memory, a value that nobody foresaw
+    except Exception as error:  # a broken pandas, a lack of memory, an unforeseen value
         if from_a_signal(error) is not None:
             raise
         session.last = None  # another call's frame would be taken for this one's
@@ -204,9 +204,9 @@ def _raise_unless_done(call: Call, told: str) -> None:
     lost = any(isinstance(failure, OutcomeUnknownError) for failure in failures.values())
     refused = _refused_in_one(call.results)
     if lost or (unknown and not is_unseen(refused)):
-        not_known = f"{where}: what became of {messages.count(unknown, 'order')} is not known. "
+        not_known = f"{where}: the outcome of {messages.count(unknown, 'order')} is not known. "
         raise OutcomeUnknownError(
-            told if lost else f"{told} {not_known}Look with %open_orders before anything else.".lstrip(),
+            told if lost else f"{told} {not_known}Check %open_orders first.".lstrip(),
             frame=call.table,
             failures=failures,
         )
@@ -219,18 +219,18 @@ def _raise_unless_done(call: Call, told: str) -> None:
 
 
 def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
-    """Give what is known of one request's orders: as answered, or else as found out."""
+    """Return what is known of one request's orders: as answered, or else as found by reads."""
     rows = from_reports(attempt.reply or (), attempt.request.seen or ())
     return rows if search is None else unique(rows + search.rows())
 
 
 def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
-    """Whether an answer got lost, and what became of the orders is not all known."""
+    """Return whether an answer got lost, and not all outcomes are known."""
     return isinstance(attempt.error, OutcomeUnknownError) and not (search is not None and search.proven)
 
 
 def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
-    """Give the error of a call for one symbol of which every request was refused, or not sent."""
+    """Return the error of a call for one symbol of which every request was refused, or not sent."""
     errors = [attempt.error for attempt in results]
     if len({attempt.request.symbol for attempt in results}) != 1 or len({type(error) for error in errors}) != 1:
         return None
@@ -273,7 +273,7 @@ def _import_frames(at_work: _thread.LockType) -> None:
     try:
         # It wants to hear of forks, and had better not begin to while one waits (see above).
         importlib.import_module("concurrent.futures.thread")
-        with suppress(Exception):  # whoever needs it meets the same error again, and can tell of it
+        with suppress(Exception):  # the caller meets the same error again, and can report it
             importlib.import_module("nbext.frames.build")
     finally:
         _loading.clear()
@@ -281,7 +281,7 @@ def _import_frames(at_work: _thread.LockType) -> None:
 
 
 def counted(rows: Sequence[Row]) -> str:
-    """Count the orders by outcome; in bare numbers where their fields hold what nobody foresaw."""
+    """Return the number of orders by outcome; in bare numbers where their fields are malformed."""
     try:
         return messages.outcomes(rows)
     except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away

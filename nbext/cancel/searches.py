@@ -48,10 +48,10 @@ def find_out(call: Call, *, at_once: bool) -> bool:
         with call.client.until(ends):
             _disprove(call, ends)
             if call.lost:
-                call.say(f"{messages.subject(call.lost)}: outcome unknown, checking {call.place}")
+                call.say(f"{messages.subject(call.lost)}: no clear answer; checking each order {call.place}")
                 with suppress(NbextError):
                     call.client.measure_clock_offset()
-                searches = [_search(call, attempt, ended) for attempt in call.results]  # which reckon by the clock
+                searches = [_search(call, attempt, ended) for attempt in call.results]  # which use the clock
         left = ends - time.monotonic()
         reconcile([each for each in searches if each is not None], seconds=left, say=call.say)
     except KeyboardInterrupt:
@@ -110,7 +110,7 @@ def _lists_nothing(client: SpotClient, symbol: str) -> bool:
 
 
 def _is_clear(attempt: Attempt) -> bool:
-    """Whether an answer leaves nothing to find out."""
+    """Return whether an answer leaves nothing to find out."""
     return (
         attempt.error is None
         and attempt.request.seen is None
@@ -126,7 +126,7 @@ def _may_mean_nothing_open(attempt: Attempt) -> bool:
 
 
 def _is_about_orders(error: NbextError | None) -> bool:
-    """Whether a refusal says that an order is not there as asked, or not to be canceled, whatever its text."""
+    """Return whether a refusal says that an order is not there as asked, or not to be canceled, whatever its text."""
     return (
         isinstance(error, RejectedError)
         and not isinstance(error, RateLimitedError)

@@ -46,7 +46,7 @@ class CancelRequest:
     params : Mapping
         Wire parameters, without recv window, timestamp and signature.
     seen : sequence of Row or None
-        The orders that it was meant to cancel, as they were last seen open; None where nobody looked.
+        The orders that it was meant to cancel, as they were last seen open; None where there was no look.
     """
 
     symbol: str
@@ -63,7 +63,7 @@ def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelReq
     symbols : sequence of str
         Those named; none means those of `seen`.
     seen : OpenOrders or None
-        Where somebody was shown what is open, only the symbols that had something are meant.
+        Where the user was shown what is open, only the symbols that had something are meant.
     """
     if seen is not None:
         open_symbols = seen.symbols()
@@ -81,7 +81,7 @@ def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelReq
 
 
 def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
-    """Cancel the chosen orders singly, and each live order list they belong to as a whole.
+    """Cancel the chosen orders one by one, and each live order list they belong to as a whole.
 
     An order is named by its id and by its client order id: a stranger's order of the same id does not have both.
 
@@ -134,7 +134,7 @@ class Filter:
         return any(value is not None for value in (self.side, self.type, self.prefix, self.older_than))
 
     def matches(self, order: Mapping[str, Any], now: float, placed: object = None) -> bool:
-        """Say whether an open order is meant. What an order does not tell of itself never matches.
+        """Return whether an open order is meant. What an order does not tell of itself never matches.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ def parse_filter(
     prefix: str | None,
     older_than: str | timedelta | None,
 ) -> Filter:
-    """Check what somebody typed to say which orders are meant.
+    """Check the values that say which orders are meant.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def parse_filter(
         if isinstance(value, str) and not value.strip():
             raise ConfigurationError(f"{name} is blank; nothing was sent. Say which, or leave it out.")
     if side is not None and side.upper() not in _SIDES:
-        raise ConfigurationError(f"{side!r} is no side; nothing was sent. Give BUY or SELL.")
+        raise ConfigurationError(f"unknown side {side!r}; nothing was sent. Use BUY or SELL.")
     if type is not None and not re.fullmatch(r"[A-Za-z_]+", type):
-        raise ConfigurationError(f"{type!r} is no order type; nothing was sent. Give one like LIMIT.")
+        raise ConfigurationError(f"unknown order type {type!r}; nothing was sent. Use one like LIMIT.")
     return Filter(side and side.upper(), type and type.upper(), prefix, _parse_age(older_than))
 
 
@@ -191,7 +191,7 @@ def _parse_age(age: str | timedelta | None) -> timedelta | None:
         return age
     if isinstance(age, str) and (parts := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*", age)):
         return timedelta(seconds=float(parts[1]) * _UNITS[parts[2]])
-    raise ConfigurationError(f"{age!r} is no age; nothing was sent. Give one like 90s, 15m, 2h or 1d.")
+    raise ConfigurationError(f"unknown age {age!r}; nothing was sent. Use one like 90s, 15m, 2h or 1d.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +201,12 @@ class Latency:
     Attributes
     ----------
     engine : float, default 10
-        For so long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound;
-        this is when the exchange itself stops waiting.
+        How long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound; this
+        is when the exchange itself stops waiting.
     lag : float, default 2
-        By so much a read may lag behind the engine. The docs promise no bound; this is the allowance that is made.
-        Where reads lag further, an order may be said to have been open at a moment when it was not any more, and the
-        quantities of an order that has ended may be too small.
+        How far a read may lag behind the engine. The docs promise no bound; this is the allowance that is made. Where
+        reads lag further, an order may be said to have been open at a moment when it no longer was, and the quantities
+        of an order that has ended may be too small.
     """
 
     engine: float = 10.0
@@ -340,7 +340,7 @@ class Selection:
         return self.read(client, say)
 
     def requests(self, seen: OpenOrders | None) -> list[CancelRequest]:
-        """Return what to send, given what was seen open; None where nobody looked."""
+        """Return what to send, given what was seen open; None where there was no look."""
         return one_by_one(seen) if self.chooses and seen is not None else by_symbol(self.symbols, seen)
 
     def vanished(self, seen: OpenOrders | None) -> list[CancelRequest]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 WIDTH = 8
-"""So many requests are under way at most."""
+"""At most this many requests are under way."""
 
 ATTEMPTS = 5
 """A request is sent at most this many times, and always after an answer that proves that the last one was refused."""
@@ -34,7 +34,7 @@ _TOO_MANY = 429
 
 @dataclass(slots=True)
 class Attempt:
-    """What came of one target.
+    """One request on its way, and its outcome.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class Sending:
         while not all(attempt.done for attempt in self.attempts):
             while threads < min(WIDTH, len(self.attempts)):
                 threads += 1
-                # Nobody waits for them at exit, so that a second interrupt can leave them behind, as with no executor.
+                # Not waited for at exit, so that a second interrupt can leave them behind, unlike an executor's.
                 # Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
                 try:
                     _thread.start_new_thread(self._work, ())
@@ -161,7 +161,7 @@ class Sending:
         self._over.set()
 
     def wait(self) -> None:
-        """Wait, after `hold_back`, for the answers to what is under way, as long as these can come."""
+        """Wait, after `hold_back`, for the answers to what is under way, while these can come."""
         ends = time.monotonic() + self._client.connect_timeout + self._client.answer_timeout + 1.0
         while (left := ends - time.monotonic()) > 0 and any(
             not attempt.done and attempt.goes(otherwise=False) for attempt in self.attempts
@@ -169,10 +169,10 @@ class Sending:
             self._heard(left)
 
     def results(self) -> list[Attempt]:
-        """Give what came of each target.
+        """Return the outcome of each request.
 
         Where `run` was broken off, what has not begun to be sent is not sent, and what is under way counts as lost:
-        its answer may still come, and nobody will hear it.
+        its answer may still come, and will not be heard.
         """
         self.hold_back()
         self.doubt()
@@ -197,19 +197,18 @@ class Sending:
             attempt.reply = None
             attempt.error = OutcomeUnknownError(
                 f"{self._where(attempt.request)}: sent, but answers came to the wrong requests, perhaps this one too; "
-                "what became of the orders is not known. Look with %open_orders before anything else."
+                "the outcome is not known. Check %open_orders first."
             )
         return bool(doubtful)
 
     def _left(self, request: CancelRequest) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"{self._where(request)}: interrupted while it was under way; what became of the orders is not known. "
-            "Look with %open_orders before anything else."
+            f"{self._where(request)}: interrupted while under way; the outcome is not known. Check %open_orders first."
         )
 
     def _not_sent(self, request: CancelRequest) -> NotSentError:
         return NotSentError(
-            f"{self._where(request)}: not sent, since the call was interrupted; orders untouched. Cancel again."
+            f"{self._where(request)}: not sent, because the call was interrupted; no orders were changed. Cancel again."
         )
 
     def _heard(self, left: float = _SLICE) -> list[str | None]:
@@ -239,8 +238,8 @@ class Sending:
                 attempt.error = error
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like an answer, nor hang the call
                 attempt.error = OutcomeUnknownError(
-                    f"{self._where(attempt.request)}: {type(error).__name__} in nbext itself; what became of the "
-                    "orders is not known. Look with %open_orders before anything else."
+                    f"{self._where(attempt.request)}: {type(error).__name__} in nbext itself; the outcome is not "
+                    "known. Check %open_orders first."
                 )
             if attempt.at:  # else the last answer on this thread is to something else
                 attempt.http_status, attempt.answer = self._client.heard()
@@ -297,11 +296,11 @@ class Sending:
         return self.stopped or time.monotonic() > self._last_moment
 
     def _begin(self, attempt: Attempt) -> None:
-        """Take note that a request goes out now, unless none may any more."""
+        """Note that a request goes out now, unless none may any more."""
         if time.monotonic() > self._last_moment:
             raise NotSentError(
-                f"{self._where(attempt.request)}: not sent, since the time for sending was over; orders untouched. "
-                "Cancel again."
+                f"{self._where(attempt.request)}: not sent, because the time for sending was over; no orders were "
+                "changed. Cancel again."
             )
         if self.stopped or not attempt.goes(otherwise=True):
             raise Stopped

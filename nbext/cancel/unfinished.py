@@ -47,7 +47,7 @@ def shown_of(last: int | None) -> str:
 
 
 def raw_answer(intent_id: str) -> str:
-    """Give one answer as it came, secrets hidden.
+    """Return one answer as it came, secrets hidden.
 
     Raises
     ------

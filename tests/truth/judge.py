@@ -509,7 +509,7 @@ KINDS = re.compile(r"^ ?(?:as of [0-9:]{8})? ?\((?P<kinds>[^)]*)\)(?P<rest>.*)$"
 KIND = re.compile(r"^(\d+) (single|[A-Za-z]+ lists?)$")
 TRADED = re.compile(r"([0-9.?]+) of ([0-9.?]+)")
 CAPTION = re.compile(r"^[^:]+: \d+ orders?, ")
-PASSING = ("outcome unknown, checking", "read again", "dry run", "waiting", "Not recorded", "still being checked")
+PASSING = ("no clear answer; checking each order", "read again", "dry run", "waiting", "Not recorded", "still checking")
 
 
 def summary_counts_right(case: Case) -> Iterator[str]:
