@@ -28,7 +28,8 @@ PREVIEW_SECONDS = 60.0
 class Ask(Protocol):
     """Show a preview and return what was typed, or None where there is no prompt."""
 
-    def __call__(self, preview: DataFrame, question: str) -> str | None: ...  # noqa: D102
+    def __call__(self, preview: DataFrame, question: str) -> str | None:
+        """Ask."""
 
 
 def must_ask(client: SpotClient, *, yes: bool, confirm: Confirm) -> bool:

@@ -17,6 +17,7 @@ from nbext.cancel.call import Call, Voice
 from nbext.cancel.reads import OpenOrders, look
 from nbext.cancel.recording import Recorder
 from nbext.cancel.selection import (
+    LATENCY,
     LOOK_SECONDS,
     MAX_WAIT,
     RECONCILE_SECONDS,
@@ -114,7 +115,7 @@ class Job:
         exact: bool = False,
         max_wait: float = MAX_WAIT,
         reconcile: float = RECONCILE_SECONDS,
-        latency: Latency = Latency(),  # noqa: B008 - frozen
+        latency: Latency = LATENCY,
         say: Callable[[str], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:

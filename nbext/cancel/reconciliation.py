@@ -64,6 +64,8 @@ _PREVIEW = 90_000
 _CLOCKS = 5_000
 _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+# From here on down, codes are about orders or keys.
+_OF_ORDERS = -2000
 # With these it refuses the key (API docs, "Error codes"), which time does not heal.
 _OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
 
@@ -357,7 +359,7 @@ class Reconciliation:
         except RejectedError as refused:
             if refused.code == _ARCHIVED and self._is_old:
                 self._known[number].state, self._known[number].is_whole = "archived", True
-            elif refused.code is None or refused.code > -2000 or refused.code in _OF_KEYS:  # noqa: PLR2004 - not of the order
+            elif refused.code is None or refused.code > _OF_ORDERS or refused.code in _OF_KEYS:
                 raise
             return
         if isinstance(order, dict) and plain(order).get("orderId") == number:

@@ -213,6 +213,9 @@ class Latency:
     lag: float = 2.0
 
 
+LATENCY = Latency()
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to cancel, validated.
@@ -230,7 +233,7 @@ class Options:
     exact: bool = False
     max_wait: float = MAX_WAIT
     reconcile: float = RECONCILE_SECONDS
-    latency: Latency = Latency()
+    latency: Latency = LATENCY
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class Attempt:
         return self._decided.setdefault("goes", otherwise)
 
 
-class Stopped(Exception):  # noqa: N818 - a message between threads
-    """The reader interrupted, so what has not been sent must not be."""
+class _StoppedError(Exception):
+    """The user interrupted, so what has not been sent must not be: a message between threads."""
 
 
 class Sending:
@@ -232,7 +232,7 @@ class Sending:
                 return
             try:
                 self._cancel(attempt)
-            except Stopped:
+            except _StoppedError:
                 attempt.error = self._not_sent(attempt.request)
             except NbextError as error:
                 attempt.error = error
@@ -303,7 +303,7 @@ class Sending:
                 "changed. Cancel again."
             )
         if self.stopped or not attempt.goes(otherwise=True):
-            raise Stopped
+            raise _StoppedError
         attempt.at, attempt.stamp = time.monotonic(), self._client.now()
 
     def _correct_clock(self) -> None:

@@ -82,7 +82,8 @@ def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> 
     now = time.time_ns() // 1_000_000
     ends, after, found = time.monotonic() + seconds, 0, False
     while time.monotonic() < ends and (page := journal.overdue(now, after=after, most=_PAGE)):
-        for after, entry in page:  # noqa: B007 - the next page begins after the last one
+        for number, entry in page:
+            after = number
             if (left := ends - time.monotonic()) <= 0:
                 break
             if not entry.is_damaged and journal.claim(entry.intent.id, me, now):
