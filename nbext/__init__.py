@@ -77,7 +77,7 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever stands behind the name
+def __getattr__(name: str) -> Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module 'nbext' has no attribute {name!r}")
     return getattr(importlib.import_module(_ELSEWHERE[name]), name)

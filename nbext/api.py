@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 def cancel_all(
     *symbols: str,
-    all: bool = False,  # noqa: A002 - reads as what it does
+    all: bool = False,
     client: SpotClient | None = None,
     profile: str | None = None,
     side: str | None = None,
-    type: str | None = None,  # noqa: A002 - the wire's word
+    type: str | None = None,
     prefix: str | None = None,
     older_than: str | timedelta | None = None,
     recv_window: str | int | Decimal | None = None,
@@ -143,7 +143,7 @@ def cancel_orders(
     client: SpotClient | None = None,
     profile: str | None = None,
     side: str | None = None,
-    type: str | None = None,  # noqa: A002 - the wire's word
+    type: str | None = None,
     prefix: str | None = None,
     older_than: str | timedelta | None = None,
     recv_window: str | int | Decimal | None = None,
@@ -202,7 +202,7 @@ def cancel_orders(
 
 def guard(
     *symbols: str,
-    all: bool = False,  # noqa: A002 - reads as what it does
+    all: bool = False,
     client: SpotClient | None = None,
     profile: str | None = None,
     prefix: str | None = None,

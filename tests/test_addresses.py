@@ -52,7 +52,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Addresses:
     """Let the resolver, which is outside, give exchange.test certain addresses, after some time."""
 
     def install(*addresses: tuple[str, int], seconds: float = 0.0) -> None:
-        def lookup(host: str, *rest: int) -> Any:  # noqa: ANN401 - as in socket
+        def lookup(host: str, *rest: int) -> Any:
             if host != "exchange.test":
                 return LOOKUP(host, *rest)
             if len(rest) > WITHOUT_FLAGS:
@@ -160,7 +160,7 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     six = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", (f"::{number}", 1, 0, 0)) for number in range(1, 5)]
     four = [row(("127.0.0.1", 1)), row(("127.0.0.2", 1))]
 
-    def lookup(*args: int) -> Any:  # noqa: ANN401
+    def lookup(*args: int) -> Any:
         if len(args) > WITHOUT_FLAGS + 1:
             raise socket.gaierror(socket.EAI_NONAME, "not a number")
         return [*six, *four]

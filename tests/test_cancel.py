@@ -80,7 +80,7 @@ def test_a_filter_cancels_what_matches_and_whole_lists(
     exchange: LocalExchange,
     client: SpotClient,
     chosen: dict[str, Any],
-    means: Any,  # noqa: ANN401 - a predicate
+    means: Any,
 ) -> None:
     """Single orders that match go, lists with a leg that matches go whole, and everything else stays."""
     before = exchange.open_orders("BTCUSDT")

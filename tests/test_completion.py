@@ -34,7 +34,7 @@ def shell() -> Iterator[InteractiveShell]:
     InteractiveShell.clear_instance()
 
 
-def run(shell: Any, cell: str) -> bool:  # noqa: ANN401 - its methods have no types
+def run(shell: Any, cell: str) -> bool:
     """Run a cell, and say whether it went well."""
     return bool(shell.run_cell(cell, store_history=True).success)
 

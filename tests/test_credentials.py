@@ -42,7 +42,7 @@ ED25519, RSA = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65
 CURVE = ec.generate_private_key(ec.SECP256R1())
 
 
-def pem(key: Any, layout: PrivateFormat = PrivateFormat.PKCS8, passphrase: str = "") -> str:  # noqa: ANN401 - any kind
+def pem(key: Any, layout: PrivateFormat = PrivateFormat.PKCS8, passphrase: str = "") -> str:
     """Write a private key as PEM."""
     encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     return str(key.private_bytes(Encoding.PEM, layout, encryption).decode())
@@ -142,7 +142,7 @@ def pieces(*secrets: str) -> Iterator[str]:
             yield from (line[:20], line[-20:])
 
 
-def doors(**given: Any) -> Iterator[Callable[[], SpotClient]]:  # noqa: ANN401 - of any type
+def doors(**given: Any) -> Iterator[Callable[[], SpotClient]]:
     """Give the ways to come in with a credential."""
     yield lambda: nbext.connect(base_url=URL, **given)
     yield lambda: SpotClient(URL, **given)
@@ -204,7 +204,7 @@ def test_text_of_any_type_is_taken(form: Callable[[str], Any], serve: Callable[.
         (f"/home/{SECRET}.pem", "is the name of a file"),
     ],
 )
-def test_what_is_no_key_is_refused_unseen(given: Any, words: str) -> None:  # noqa: ANN401 - of any type
+def test_what_is_no_key_is_refused_unseen(given: Any, words: str) -> None:
     """The type is named, and what is in it is not; the traceback has none of it either."""
     for door in doors(api_key=API_KEY, secret_key=given):
         assert re.search(words, refused(door, PEMS["Ed25519"]))
@@ -266,7 +266,7 @@ def test_a_private_key_that_cannot_be_used_is_refused_unseen(kind: str) -> None:
 
 
 @pytest.mark.parametrize("given", [ED25519, RSA, Hostile(), 5, {"a": PEMS["RSA"]}, Silent(5)])
-def test_a_private_key_of_another_type_is_refused_unseen(given: Any) -> None:  # noqa: ANN401 - of any type
+def test_a_private_key_of_another_type_is_refused_unseen(given: Any) -> None:
     """Key objects of cryptography, too: a PEM is what is taken."""
     for door in doors(api_key=API_KEY, private_key=given):
         assert "which is neither a PEM nor a path" in refused(door, PEMS["RSA"], PEMS["Ed25519"])

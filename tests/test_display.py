@@ -229,7 +229,7 @@ def test_a_very_long_frame_says_what_it_leaves_out() -> None:
     assert table.texts["caption"] == ["BTCUSDT: 1500 orders, 1500 open; the first 1000 are shown"]
 
 
-def test_frames_of_others_look_as_ever(shell: Any, canceled: pd.DataFrame) -> None:  # noqa: ANN401 - untyped
+def test_frames_of_others_look_as_ever(shell: Any, canceled: pd.DataFrame) -> None:
     """A column less, another dtype, a column twice: not ours, and shown as pandas shows it."""
     others = [
         pd.DataFrame({"a": [1]}),
@@ -244,7 +244,7 @@ def test_frames_of_others_look_as_ever(shell: Any, canceled: pd.DataFrame) -> No
     assert "nbext-table" in shell.display_formatter.format(canceled.iloc[::-1])[0]["text/html"]
 
 
-def test_a_formatter_that_was_there_before_is_used_and_comes_back(shell: Any, canceled: pd.DataFrame) -> None:  # noqa: ANN401 - untyped
+def test_a_formatter_that_was_there_before_is_used_and_comes_back(shell: Any, canceled: pd.DataFrame) -> None:
     """What somebody had registered for frames shows theirs while we are loaded, and all after."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda frame: f"mine {len(frame)}")
@@ -256,7 +256,7 @@ def test_a_formatter_that_was_there_before_is_used_and_comes_back(shell: Any, ca
     assert html(canceled) == "mine 4"
 
 
-def test_one_that_came_later_stays(shell: Any, canceled: pd.DataFrame) -> None:  # noqa: ANN401 - untyped
+def test_one_that_came_later_stays(shell: Any, canceled: pd.DataFrame) -> None:
     """Unregistering takes away ours and nobody else's."""
     formatters.register(shell)
     html = shell.display_formatter.formatters["text/html"]

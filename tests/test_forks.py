@@ -46,7 +46,7 @@ def end(child):
 """
 
 
-def run(program: str, **environment: str) -> Any:  # noqa: ANN401 - what it printed
+def run(program: str, **environment: str) -> Any:
     """Run a program in a process of its own, and give the JSON document that it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", START + program],

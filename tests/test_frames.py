@@ -325,7 +325,7 @@ def test_only_a_whole_frame_is_ours() -> None:
         ({}, "unknown"),
     ],
 )
-def test_a_status_proves_this_outcome(status: Any, outcome: str) -> None:  # noqa: ANN401 - any JSON value
+def test_a_status_proves_this_outcome(status: Any, outcome: str) -> None:
     """A row says canceled only where the exchange said CANCELED."""
     assert rows.outcome({"status": status}) == outcome
     assert build([report(status=status)])["outcome"].tolist() == [outcome]

@@ -35,7 +35,7 @@ class Kernel:
         """Run a cell that has to go well, and give what it printed."""
         printed: list[str] = []
 
-        def listen(message: Any) -> None:  # noqa: ANN401 - a message of Jupyter's
+        def listen(message: Any) -> None:
             content = message["content"]
             printed.append(content.get("text", "") or "\n".join(content.get("traceback", [])))
 

@@ -33,7 +33,7 @@ def exchange() -> Iterator[LocalExchange]:
     exchange.reset()
 
 
-def texts(figure: Any) -> list[str]:  # noqa: ANN401 - a figure
+def texts(figure: Any) -> list[str]:
     """Give what is written in a picture, from top to bottom."""
     figure.draw_without_rendering()
     found = [text for ax in figure.axes for text in ax.texts]
@@ -137,7 +137,7 @@ def test_odd_orders_have_their_place() -> None:
 
 
 @pytest.mark.parametrize("last", [0, -1, "many", float("nan"), {"BTCUSDT": "inf"}])
-def test_a_last_price_has_to_be_one(last: Any) -> None:  # noqa: ANN401 - what is refused
+def test_a_last_price_has_to_be_one(last: Any) -> None:
     """A last price that is none is refused in one sentence."""
     with pytest.raises(nbext.ConfigurationError, match="is not a price of BTCUSDT"):
         ladder(build.frame([order("1")]), last=last)

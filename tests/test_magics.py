@@ -44,7 +44,7 @@ class Shell:
         self.ip.atexit_operations()
         InteractiveShell.clear_instance()
 
-    def run(self, cell: str) -> Any:  # noqa: ANN401 - whatever the cell gives
+    def run(self, cell: str) -> Any:
         """Run a cell that must go well, and give its value."""
         error = self.fails(cell, expected=False)
         assert error is None, self.out

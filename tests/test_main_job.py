@@ -40,7 +40,7 @@ def exchange() -> Iterator[LocalExchange]:
         yield exchange
 
 
-def raw(exchange: LocalExchange, method: str, path: str, **params: str) -> Any:  # noqa: ANN401 - JSON
+def raw(exchange: LocalExchange, method: str, path: str, **params: str) -> Any:
     """Ask the exchange without any of our client: http.client, and HMAC by hand."""
     query = urlencode({**params, "timestamp": time.time_ns() // 1_000_000})
     signature = hmac.digest(exchange.secret_key.encode(), query.encode(), "sha256").hex()

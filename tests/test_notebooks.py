@@ -33,7 +33,7 @@ def stored(name: str) -> NotebookNode:
     return notebook
 
 
-def output(notebook: NotebookNode, source: str, kind: str = "text/plain") -> Any:  # noqa: ANN401 - text or HTML
+def output(notebook: NotebookNode, source: str, kind: str = "text/plain") -> Any:
     """Give what the cell with this source showed in one of its forms."""
     cell = next(cell for cell in notebook.cells if cell.source == source)
     if kind == "stream":

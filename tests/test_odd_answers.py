@@ -44,7 +44,7 @@ NAMES = [
 STATUSES = [200, 200, 200, 200, 200, 200, 400, 401, 403, 404, 409, 418, 429, 500, 503]
 
 
-def spoiled(document: Any, chance: Random) -> Any:  # noqa: ANN401, PLR0911 - JSON of any kind
+def spoiled(document: Any, chance: Random) -> Any:  # noqa: PLR0911 - JSON of any kind
     """Change something, somewhere in a document."""
     if isinstance(document, list) and document:
         kind = chance.random()
@@ -131,7 +131,7 @@ class Fuzzed:
             return self.queried(int(asked["orderId"])) if asked.get("orderId") in {*"12345"} else {"code": -2013}
         return {"serverTime": time.time_ns() // 1_000_000}
 
-    def respond(self, request: Request) -> Any:  # noqa: ANN401 - as PlainServer takes it
+    def respond(self, request: Request) -> Any:
         """Answer, spoiled where it is its turn."""
         document, status = self.document(request), 200
         if request.method == "DELETE" and self.loses:
@@ -151,7 +151,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) -> Any:  # noqa: ANN401 - a frame
+def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) -> Any:
     """Cancel in one of the ways."""
     kept: dict[str, Any] = {
         "client": client,

@@ -75,7 +75,7 @@ def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
     panel.wait()
 
 
-def text(widget: Any) -> str:  # noqa: ANN401 - an HTML widget
+def text(widget: Any) -> str:
     """Give what an HTML widget says, without tags and style."""
     body = re.sub(r"<style>.*?</style>", "", widget.value, flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]*>", " ", body)).strip()
@@ -86,7 +86,7 @@ def deletes(exchange: LocalExchange) -> list[Any]:
     return exchange.requests("DELETE")
 
 
-def fire(panel: CancelPanel, button: Any, clock: Clock) -> None:  # noqa: ANN401 - a button
+def fire(panel: CancelPanel, button: Any, clock: Clock) -> None:
     """Click twice, a second apart, and wait."""
     button.click()
     clock.now += 1

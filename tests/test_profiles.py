@@ -48,7 +48,7 @@ def credential(
     return Credential(Secret(api_key), *rest)
 
 
-def refusal(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401 - as resolve takes them
+def refusal(*args: Any, **kwargs: Any) -> str:
     """Give the message of a refusal: one line that says that nothing was sent, with no cause that says more."""
     with pytest.raises(ConfigurationError, match="nothing was sent") as caught:
         resolve(*args, **kwargs)

@@ -39,7 +39,7 @@ def client(exchange: LocalExchange) -> Iterator[SpotClient]:
         yield client
 
 
-def consent(client: SpotClient, **more: Any) -> int:  # noqa: ANN401 - what a job takes
+def consent(client: SpotClient, **more: Any) -> int:
     """Ask, agree, and cancel."""
     call = Quick(client, seen=True, **more)
     return len(call.run())

@@ -39,7 +39,7 @@ def client(exchange: LocalExchange) -> Iterator[SpotClient]:
         yield client
 
 
-def speak(exchange: LocalExchange, **settings: Any) -> None:  # noqa: ANN401 - the fields of a dialect
+def speak(exchange: LocalExchange, **settings: Any) -> None:
     """Open anew in a dialect, with orders."""
     exchange.reset(dialect=Dialect(**settings))
     exchange.seed_orders()

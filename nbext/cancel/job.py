@@ -108,7 +108,7 @@ class Job:
         all_symbols: bool = False,
         orders: Sequence[Mapping[str, Any]] | None = None,
         side: str | None = None,
-        type: str | None = None,  # noqa: A002 - the wire's word
+        type: str | None = None,
         prefix: str | None = None,
         older_than: str | timedelta | None = None,
         recv_window: str | int | Decimal | None = None,

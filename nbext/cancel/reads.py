@@ -34,7 +34,7 @@ def read(
     signed: bool = True,
     max_wait: float = MAX_WAIT,
     say: Callable[[str], None] | None = None,
-) -> Any:  # noqa: ANN401 - JSON of any endpoint
+) -> Any:
     """Read until there is an answer.
 
     Read again after -1021, once the exchange's clock has been measured (however recently that was done before), and

@@ -350,7 +350,7 @@ class Reconciliation:
         wait = until - time.monotonic()
         return read_list(self._client, path, {"symbol": self._symbol, **params}, max_wait=wait)
 
-    def _query(self, number: Any, until: float) -> None:  # noqa: ANN401 - an id, or whatever stood in its place
+    def _query(self, number: Any, until: float) -> None:
         began, params = time.monotonic(), {"symbol": self._symbol, "orderId": number}
         try:
             order = read(self._client, "/api/v3/order", params, max_wait=until - began)

@@ -165,7 +165,7 @@ class Filter:
 
 def parse_filter(
     side: str | None,
-    type: str | None,  # noqa: A002 - the wire's word
+    type: str | None,
     prefix: str | None,
     older_than: str | timedelta | None,
 ) -> Filter:
@@ -261,7 +261,7 @@ class Selection:
         all_symbols: bool,
         orders: Sequence[Mapping[str, Any]] | None,
         side: str | None,
-        type: str | None,  # noqa: A002 - the wire's word
+        type: str | None,
         prefix: str | None,
         older_than: str | timedelta | None,
     ) -> Self:

@@ -42,7 +42,7 @@ class DirectCalls:
         self._first_dialect = app.dialect
         self.pid = os.getpid()
 
-    def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> Report:  # noqa: A002 - the wire's word
+    def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> Report:
         """Place an order without HTTP: same checks and reply as ``POST /api/v3/order``.
 
         Parameters

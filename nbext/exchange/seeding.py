@@ -12,7 +12,7 @@ class Exchange(Protocol):
     def last_price(self, symbol: str) -> Decimal:
         """Return the price of the last trade."""
 
-    def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> object:  # noqa: A002 - the wire's word
+    def place(self, symbol: str, side: str, type: str, *, account: str = "main", **params: object) -> object:
         """Place an order."""
 
     def place_list(self, kind: str, symbol: str, *, account: str = "main", **params: object) -> object:

@@ -437,7 +437,7 @@ _BUILDERS: dict[Kind, Callable[[list[Any]], _Built]] = {
 }
 
 
-def _undocumented(values: list[Any]) -> Any:  # noqa: ANN401 - whatever array fits
+def _undocumented(values: list[Any]) -> Any:
     """Return an undocumented field in the narrowest dtype that holds all its values as sent."""
     for fit, build in ((_are_int64, _ids), (_are_texts, _texts), (_are_flags, _flags)):
         if any(value is not None for value in values) and fit(values):

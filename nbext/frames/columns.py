@@ -124,7 +124,7 @@ def _lists(frame: DataFrame) -> list[str]:
     return [" ".join(filter(None, each)) for each in both]
 
 
-def _text(name: str, value: Any) -> str:  # noqa: ANN401 - a cell
+def _text(name: str, value: Any) -> str:
     import pandas as pd
 
     if value is None or value is pd.NA or value is pd.NaT:

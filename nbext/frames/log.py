@@ -62,7 +62,7 @@ def _state(entry: Entry, now: int) -> str:
     return "under way" if is_waited_for else "not concluded"
 
 
-def _times(milliseconds: list[int]) -> Any:  # noqa: ANN401 - an index of times
+def _times(milliseconds: list[int]) -> Any:
     import pandas as pd
 
     readable = [each if 0 < each < _END_OF_TIME else None for each in milliseconds]

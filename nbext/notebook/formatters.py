@@ -39,7 +39,7 @@ class _Plain:
 
     earlier: Callable[[DataFrame, Any, bool], None] | None
 
-    def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:  # noqa: ANN401 - IPython's
+    def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:
         from nbext.frames.columns import is_ours
         from nbext.frames.text import as_text
 
@@ -72,5 +72,5 @@ class _Html:
 _PRINTERS: dict[str, Any] = {"text/plain": _Plain, "text/html": _Html}
 
 
-def _formatter(shell: InteractiveShell, kind: str) -> Any:  # noqa: ANN401 - a formatter of IPython's, untyped
+def _formatter(shell: InteractiveShell, kind: str) -> Any:
     return shell.display_formatter.formatters[kind]  # type: ignore[union-attr] # every running shell has one

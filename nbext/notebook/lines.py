@@ -24,7 +24,7 @@ def whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def parse(magic: Any, line: str) -> Namespace:  # noqa: ANN401 - a method with a parser
+def parse(magic: Any, line: str) -> Namespace:
     """Parse the line of a magic.
 
     Raises
@@ -72,7 +72,7 @@ def split(line: str) -> list[str]:
     return words
 
 
-def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", *_DASHES)) -> str | None:  # noqa: ANN401 - a method with a parser
+def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", *_DASHES)) -> str | None:
     """Return an error for the first option that the magic does not have, with the one it resembles most."""
     known = [name for action in magic.parser._actions for name in action.option_strings]  # noqa: SLF001 - nothing public lists them
     for word in words:

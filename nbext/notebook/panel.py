@@ -140,7 +140,7 @@ class CancelPanel(PanelView):
     def __repr__(self) -> str:
         return f"<CancelPanel {messages.subject(self._symbols)} {messages.place(self._client)}>"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - as in ipywidgets
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         said = (
             f"The panel for {messages.subject(self._symbols)} {messages.place(self._client)} lives in a running kernel"

@@ -282,7 +282,7 @@ def _table_html(cells: Sequence[Mapping[str, str]], caption: str) -> str:
     )
 
 
-def _orders_table() -> Any:  # noqa: ANN401 - a widget
+def _orders_table() -> Any:
     """Return a table whose rows can be clicked; without anywidget, one that cannot."""
     if importlib.util.find_spec("anywidget") is None:
         return HTML(layout=Layout(width="100%"))
@@ -304,7 +304,7 @@ def _orders_table() -> Any:  # noqa: ANN401 - a widget
     )
 
 
-def parts(widget: Any) -> list[Any]:  # noqa: ANN401 - a widget
+def parts(widget: Any) -> list[Any]:
     """Return the widgets that a widget is made of: its children, and their layouts and styles."""
     found: dict[int, Any] = {}
     queue = [widget]
@@ -323,7 +323,7 @@ def _key_guards() -> list[Any]:
 
 
 @cache  # classes of widgets are never forgotten
-def _key_guard() -> Any:  # noqa: ANN401 - a class of widgets
+def _key_guard() -> Any:
     from anywidget import AnyWidget
 
     class KeyGuard(AnyWidget):

@@ -237,7 +237,7 @@ def _date(text: str) -> float | None:
     return moment if math.isfinite(moment) else None
 
 
-def accept(answer: Answer, document: object, method: str, where: str, now: float) -> Any:  # noqa: ANN401 - any JSON
+def accept(answer: Answer, document: object, method: str, where: str, now: float) -> Any:
     """Return the document of an answer that says the request was carried out; raise what any other one proves.
 
     Parameters

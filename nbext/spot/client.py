@@ -306,7 +306,7 @@ class SpotClient:
         params: Mapping[str, Value] | None = None,
         *,
         signed: bool = True,
-    ) -> Any:  # noqa: ANN401 - JSON of any endpoint
+    ) -> Any:
         """Send a request to any endpoint below ``/api/``, once.
 
         Parameters
@@ -344,7 +344,7 @@ class SpotClient:
         return self._ask(method, path, query, where, params or {}, signed=signed)
 
     @sealed  # its frames hold the signed URL, the headers and what a proxy echoed
-    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:  # noqa: ANN401 - JSON of any endpoint
+    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:
         signature, headers = "", None
         if signed:
             if self._signing_key is None or self._api_key is None:

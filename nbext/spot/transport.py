@@ -402,7 +402,7 @@ class _TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+    def readinto(self, buffer: Any) -> int | None:
         if self.ended:
             return None
         self._socket.settimeout(_call.remaining)
@@ -416,7 +416,7 @@ class _TimedReader(io.RawIOBase):
 class _TimedResponse(http.client.HTTPResponse):
     """An answer that keeps the call's deadline, is never an interim one, and tells when more follows it."""
 
-    def __init__(self, line: _WatchedConnection, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in http.client
+    def __init__(self, line: _WatchedConnection, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._line = line
         self._reader = _TimedReader(sock, self.fp.detach())
@@ -486,7 +486,7 @@ class _WatchedConnection(HTTPConnection):
     _spoiled = False
     _used = 0.0, 0.0
 
-    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _TimedResponse:  # type: ignore[override] # noqa: ANN401 - as in http.client
+    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _TimedResponse:  # type: ignore[override]
         """Make an answer that knows its connection."""
         return _TimedResponse(self, sock, *args, **kwargs)
 
@@ -560,7 +560,7 @@ class _WatchedConnection(HTTPConnection):
         super()._tunnel()
         _call.stage = "TLS"
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - as in http.client
+    def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
         if not (_call.connecting or _call.written):  # asking a proxy for a tunnel is not yet the request
@@ -574,7 +574,7 @@ class _WatchedConnection(HTTPConnection):
 
 
 class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
-    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:  # noqa: ANN401 - as in urllib3
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
         _call.stage = "proxy TLS"
         return super()._connect_tls_proxy(hostname, sock)
 
@@ -615,11 +615,11 @@ def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
 class _DeadlineAdapter(HTTPAdapter):
     """requests' adapter over watched connections. Like `HTTPAdapter` by default, it retries nothing."""
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in requests
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self._watch(self.poolmanager)
 
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:  # noqa: ANN401 - as in requests
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         if proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _socks_pools()
@@ -628,7 +628,7 @@ class _DeadlineAdapter(HTTPAdapter):
         return manager
 
     @staticmethod
-    def _watch(manager: Any) -> None:  # noqa: ANN401 - PoolManager or ProxyManager
+    def _watch(manager: Any) -> None:
         manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
 
 

@@ -52,7 +52,7 @@ response = requests.delete(f"{url}/api/v3/openOrders?{query}&signature={signatur
 """
 
 
-def run(*command: str) -> Any:  # noqa: ANN401 - a JSON document
+def run(*command: str) -> Any:
     """Run a program in a fresh process, and give its last line."""
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

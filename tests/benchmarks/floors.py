@@ -99,7 +99,7 @@ class HandSigned:
         """Send a signed request, and give the body of the answer."""
         return self.send(method, signed(path, query, self._secret_key))
 
-    def cancel(self, symbol: str) -> Any:  # noqa: ANN401 - a JSON document
+    def cancel(self, symbol: str) -> Any:
         """Cancel every open order on a symbol, and give the parsed answer."""
         return json.loads(self.ask("DELETE", OPEN_ORDERS, f"symbol={symbol}"))
 

@@ -174,7 +174,7 @@ class Notebook:
         """Run code in its kernel as a cell would, and give the status of the reply."""
         return str(self.page.evaluate(EXECUTE, code))
 
-    def value(self, expression: str) -> Any:  # noqa: ANN401 - JSON
+    def value(self, expression: str) -> Any:
         """Give the value of an expression in its kernel: a number or a list of them."""
         return self.page.evaluate(EXPRESSION, expression)
 

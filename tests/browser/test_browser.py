@@ -36,7 +36,7 @@ PAUSE = 900
 """Milliseconds to wait where time is what matters: after a cell, and between a click that arms and one that fires."""
 
 
-def expect(locator: Locator) -> Any:  # noqa: ANN401 - playwright's assertions
+def expect(locator: Locator) -> Any:
     """Wait until a locator is as expected."""
     from playwright.sync_api import expect as wait
 

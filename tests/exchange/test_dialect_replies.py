@@ -40,20 +40,20 @@ class Stage:
         self.exchange.advance(seconds)
         self._ahead += seconds * 1000
 
-    def ask(self, method: str, path: str, **params: object) -> Any:  # noqa: ANN401 - JSON
+    def ask(self, method: str, path: str, **params: object) -> Any:
         """Send a signed request and return the reply, or the code and text of the refusal."""
         answer = self.client.signed(method, path, headers=None, timestamp=now() + self._ahead, **params)
         return answer.body if answer.status == 200 else answer.refusal
 
-    def cancel_all(self) -> Any:  # noqa: ANN401
+    def cancel_all(self) -> Any:
         """Cancel everything."""
         return self.ask("DELETE", OPEN, symbol=SYMBOL)
 
-    def cancel(self, **ids: object) -> Any:  # noqa: ANN401
+    def cancel(self, **ids: object) -> Any:
         """Cancel one order."""
         return self.ask("DELETE", ORDER, symbol=SYMBOL, **ids)
 
-    def query(self, **ids: object) -> Any:  # noqa: ANN401
+    def query(self, **ids: object) -> Any:
         """Query one order."""
         return self.ask("GET", ORDER, symbol=SYMBOL, **ids)
 
@@ -63,7 +63,7 @@ class Stage:
         order_id: int = self.client.limit("BUY", price, **more).body["orderId"]
         return order_id
 
-    def order_list(self, kind: str) -> Any:  # noqa: ANN401
+    def order_list(self, kind: str) -> Any:
         """Place an order list."""
         return self.exchange.place_list(kind, SYMBOL, listClientOrderId=kind, **LISTS[kind])
 
@@ -72,7 +72,7 @@ class Stage:
         return [row["clientOrderId"] for row in self.exchange.open_orders()]
 
 
-def or_code(told: Any, otherwise: object) -> object:  # noqa: ANN401
+def or_code(told: Any, otherwise: object) -> object:
     """Return the code of a refusal, or something else for a reply."""
     return told[0] if isinstance(told, tuple) else otherwise
 
@@ -231,7 +231,7 @@ def pending_leg(stage: Stage) -> object:
     return [leg["status"] for leg in legs] + [stage.query(orderId=legs[1]["orderId"])["status"]]
 
 
-def half_filled_oco(stage: Stage) -> Any:  # noqa: ANN401
+def half_filled_oco(stage: Stage) -> Any:
     """Fill a part of an OCO's limit leg, which ends the other one."""
     legs = stage.order_list("oco")["orders"]
     best = {"timeInForce": "IOC", "quantity": "0.1", "price": "63000"}

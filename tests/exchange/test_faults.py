@@ -21,7 +21,7 @@ def cancels(exchange: LocalExchange) -> list[tuple[object, object]]:
     return [(each["status"], each["executed"]) for each in exchange.requests("DELETE", "openOrders")]
 
 
-def control(client: Client, method: str, name: str, /, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+def control(client: Client, method: str, name: str, /, **params: object) -> Any:
     """Set faults or read the truth over HTTP."""
     answer = client.signed(method, f"/nbext/{name}", headers=None, **params)
     assert answer.status == 200, answer.body
@@ -257,7 +257,7 @@ def test_lagging_queries(exchange: LocalExchange, client: Client) -> None:
         "POST", "/api/v3/orderList/oco", headers=None, symbol="BTCUSDT", side="SELL", quantity="0.1", **oco
     ).body["orderListId"]
 
-    def ask(path: str, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+    def ask(path: str, **params: object) -> Any:
         return client.signed("GET", f"/api/v3/{path}", headers=None, recvWindow=60_000, **params).body
 
     def seen() -> dict[str, object]:

@@ -26,7 +26,7 @@ def documented(name: str) -> dict[str, Any]:
     return body
 
 
-def ticket(**fields: Any) -> Ticket:  # noqa: ANN401 - whatever a ticket takes
+def ticket(**fields: Any) -> Ticket:
     """Return a ticket; amounts are given as text."""
     amounts = {"price", "quantity", "stop_price", "iceberg_quantity", "quote_quantity", "pegged_price"}
     values = {name: Decimal(value) if name in amounts else value for name, value in fields.items()}

@@ -66,12 +66,12 @@ def stage() -> Iterator[Stage]:
             yield Stage(exchange, client)
 
 
-def documented(name: str) -> Any:  # noqa: ANN401 - a JSON document
+def documented(name: str) -> Any:
     """Read a documented body."""
     return json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
 
 
-def differences(told: Any, got: Any, different: set[str], where: str = "") -> list[str]:  # noqa: ANN401 - JSON documents
+def differences(told: Any, got: Any, different: set[str], where: str = "") -> list[str]:
     """Return where an answer differs from a documented body."""
     name = re.sub(r"\[[0-9]+\]$", "", where).rpartition(".")[2]
     if isinstance(told, dict) and isinstance(got, dict):
@@ -104,7 +104,7 @@ def _agree(name: str, told: object, got: object) -> bool:
     return told == got
 
 
-def moments(body: Any, found: dict[str, int] | None = None, where: str = "") -> dict[str, int]:  # noqa: ANN401 - JSON
+def moments(body: Any, found: dict[str, int] | None = None, where: str = "") -> dict[str, int]:
     """Return all times in a body."""
     found = {} if found is None else found
     if isinstance(body, dict):

@@ -58,29 +58,29 @@ def _at_sixty_thousand(exchange: LocalExchange) -> None:
     exchange.set_price(SYMBOL, 60000)
 
 
-def fixture(name: str) -> Any:  # noqa: ANN401 - a JSON document
+def fixture(name: str) -> Any:
     """Load a documented body."""
     return json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
 
 
-def place(exchange: LocalExchange, kind: str, changes: Mapping[str, object | None] | None = None) -> Any:  # noqa: ANN401 - a JSON document
+def place(exchange: LocalExchange, kind: str, changes: Mapping[str, object | None] | None = None) -> Any:
     """Place a list of a kind, with other parameters, or without those that are None."""
     params = {name: value for name, value in {**KINDS[kind], **(changes or {})}.items() if value is not None}
     return exchange.place_list(kind, SYMBOL, account="main", **params)
 
 
-def legs(reply: Any) -> list[int]:  # noqa: ANN401 - a JSON document
+def legs(reply: Any) -> list[int]:
     """Return the order ids of a list."""
     return [order["orderId"] for order in reply["orders"]]
 
 
-def states(client: Client, reply: Any) -> list[tuple[str, str | None]]:  # noqa: ANN401 - a JSON document
+def states(client: Client, reply: Any) -> list[tuple[str, str | None]]:
     """Return status and expiry reason of each leg."""
     rows = [client.query(order_id) for order_id in legs(reply)]
     return [(row["status"], row.get("expiryReason")) for row in rows]
 
 
-def list_status(client: Client, reply: Any) -> tuple[str, str]:  # noqa: ANN401 - a JSON document
+def list_status(client: Client, reply: Any) -> tuple[str, str]:
     """Return what the list says of itself."""
     body = client.signed("GET", "/api/v3/orderList", orderListId=reply["orderListId"]).body
     return body["listStatusType"], body["listOrderStatus"]
@@ -91,7 +91,7 @@ def locked(exchange: LocalExchange, asset: str) -> Decimal:
     return exchange._engine.account("main").balances[asset].locked
 
 
-def names(document: Any) -> Any:  # noqa: ANN401 - a JSON document
+def names(document: Any) -> Any:
     """Reduce a document to the names in it, in their order."""
     if isinstance(document, dict):
         return {name: names(value) for name, value in document.items()}

@@ -192,7 +192,7 @@ def test_symbol_status_selects(client: Client, exchange: LocalExchange, path: st
 def test_exchange_info_selects(client: Client, exchange: LocalExchange) -> None:
     """Symbols can be chosen by name, names, status or permission, and the permission sets left out."""
 
-    def names(**params: str) -> Any:  # noqa: ANN401 - JSON
+    def names(**params: str) -> Any:
         return [row["symbol"] for row in client.public(INFO, **params).body["symbols"]]
 
     exchange.set_status("ETHUSDT", "BREAK")

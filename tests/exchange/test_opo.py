@@ -56,7 +56,7 @@ def locked(exchange: LocalExchange) -> list[float]:
     return [float(balances[asset].locked) for asset in ("BTC", "USDT")]
 
 
-def rows(exchange: LocalExchange) -> Any:  # noqa: ANN401 - JSON
+def rows(exchange: LocalExchange) -> Any:
     """Return what is open."""
     return exchange.open_orders(SYMBOL)
 

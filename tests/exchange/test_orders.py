@@ -21,7 +21,7 @@ AMOUNT = re.compile(r"\d+\.\d{8}")
 REPORT = list(json.loads((FIXTURES / "cancel_all_open_orders.json").read_text("utf-8"))[0])
 
 
-def fixture(name: str) -> Any:  # noqa: ANN401 - a JSON document
+def fixture(name: str) -> Any:
     """Load a documented body."""
     return json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
 
@@ -376,7 +376,7 @@ def test_all_orders_and_spans(client: Client) -> None:
     ids = [client.limit("BUY", 50000 + step).body["orderId"] for step in range(4)]
     client.cancel_all()
 
-    def rows(**params: object) -> Any:  # noqa: ANN401 - a JSON document
+    def rows(**params: object) -> Any:
         return client.signed("GET", "/api/v3/allOrders", headers=None, symbol="BTCUSDT", **params).body
 
     assert [row["orderId"] for row in rows()] == ids

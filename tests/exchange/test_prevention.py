@@ -20,13 +20,13 @@ def _at_sixty_thousand(exchange: LocalExchange) -> None:
     exchange.add_key(account="other")
 
 
-def rest(exchange: LocalExchange, side: str, quantity: str, account: str = "main", **more: object) -> Any:  # noqa: ANN401 - JSON
+def rest(exchange: LocalExchange, side: str, quantity: str, account: str = "main", **more: object) -> Any:
     """Place an order that rests between the market's quotes."""
     params = {"timeInForce": "GTC", "price": HERE, "quantity": quantity, "newOrderRespType": "FULL", **more}
     return exchange.place(SYMBOL, side, "LIMIT", account=account, **params)
 
 
-def end(exchange: LocalExchange, order: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON
+def end(exchange: LocalExchange, order: Any) -> tuple[str, str]:
     """Return the last status of an order and what it executed."""
     last = exchange.history(order["orderId"], SYMBOL)[-1]
     return str(last["status"]), str(last["executedQty"])

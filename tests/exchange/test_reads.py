@@ -43,7 +43,7 @@ class Punctual(Client):
 
 
 @contextmanager
-def speaking(exchange: LocalExchange, **settings: Any) -> Iterator[Client]:  # noqa: ANN401 - values of any field
+def speaking(exchange: LocalExchange, **settings: Any) -> Iterator[Client]:
     """Start an exchange with a dialect, and a client of it."""
     exchange.reset(dialect=Dialect(**settings))
     with Punctual(exchange.url, exchange.api_key, exchange.secret_key) as client:
@@ -60,7 +60,7 @@ def shown(client: Client) -> list[int]:
     return [row["orderId"] for row in client.signed("GET", OPEN_ORDERS, symbol="BTCUSDT").body]
 
 
-def ask(client: Client, path: str, **params: object) -> Any:  # noqa: ANN401 - a JSON document
+def ask(client: Client, path: str, **params: object) -> Any:
     """Query something on BTCUSDT."""
     return client.signed("GET", path, headers=None, symbol="BTCUSDT", **params).body
 
@@ -151,7 +151,7 @@ def test_lists_that_are_behind(exchange: LocalExchange) -> None:
         exchange.advance(31)
         client.cancel_all()
 
-        def read() -> Any:  # noqa: ANN401 - a JSON document
+        def read() -> Any:
             return client.signed("GET", "/api/v3/orderList", orderListId=placed["orderListId"]).body
 
         shown_before = read()

@@ -25,7 +25,7 @@ def replace(client: Client, mode: str, **changes: object) -> Answer:
 
 
 @pytest.fixture
-def order_id(client: Client) -> Any:  # noqa: ANN401 - JSON
+def order_id(client: Client) -> Any:
     """Place the order to be replaced."""
     return client.limit("BUY", "50000", newClientOrderId="old").body["orderId"]
 

@@ -9,7 +9,7 @@ from typing import Any
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
-def fixture_body(name: str) -> Any:  # noqa: ANN401 - a JSON document
+def fixture_body(name: str) -> Any:
     """Load a documented body, or the body of a constructed one."""
     path = FIXTURES / f"{name}.json"
     if path.exists():

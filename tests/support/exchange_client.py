@@ -88,6 +88,6 @@ class Client:
         """Cancel every open order on a symbol."""
         return self.signed("DELETE", OPEN_ORDERS, symbol=symbol)
 
-    def query(self, order_id: int, symbol: str = "BTCUSDT") -> Any:  # noqa: ANN401 - a JSON document
+    def query(self, order_id: int, symbol: str = "BTCUSDT") -> Any:
         """Return an order as queries show it."""
         return self.signed("GET", ORDER, symbol=symbol, orderId=order_id).body

@@ -51,7 +51,7 @@ OPENS = sorted(
 )
 
 
-def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFrame:  # noqa: ANN401 - as frame takes them
+def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFrame:
     """Make the frame of a cancel's answer."""
     return frames.frame(rows.from_reports(reports), **arguments)
 
@@ -90,7 +90,7 @@ def flattened(reports: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[st
             yield leg, report if "orderReports" in report else None
 
 
-def same(cell: Any, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+def same(cell: Any, value: Any) -> bool:
     """Whether a cell holds a JSON value, type and all."""
     if isinstance(value, bool):
         return isinstance(cell, bool | np.bool_) and bool(cell) is value
@@ -99,7 +99,7 @@ def same(cell: Any, value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return type(cell) is type(value) and bool(cell == value)
 
 
-def holds(name: str, cell: Any, value: Any, *, exact: bool) -> bool:  # noqa: ANN401, PLR0911 - any JSON value, a rule each
+def holds(name: str, cell: Any, value: Any, *, exact: bool) -> bool:  # noqa: PLR0911 - any JSON value, a rule each
     """Whether a cell of the column NAME shows the value, by the rules of that column."""
     if name not in {*COLUMNS, *CONDITIONAL}:
         return same(cell, value)
@@ -166,6 +166,6 @@ def require_counts(
         assert table.attrs["nbext"]["inexact"].get(name, 0) == (0 if exact else counted), name
 
 
-def report(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def report(**fields: Any) -> dict[str, Any]:
     """Write a report with the fields that matter to a test."""
     return {"symbol": "BTCUSDT", "orderId": 1, "status": "CANCELED", **fields}

@@ -408,7 +408,7 @@ class Campaign:
         else:
             spoil(this.exchange.faults, fault, chance)
 
-    def _call(self, this: Round, client: SpotClient, trouble: Trouble) -> Any:  # noqa: ANN401 - what makes the call
+    def _call(self, this: Round, client: SpotClient, trouble: Trouble) -> Any:
         """Make the call in its way, up to its consent, and note what it has seen."""
         chance = this.plan.chance("job")
         slow = this.lag_allowed > LAG or this.engine_allowed > ENGINE

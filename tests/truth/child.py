@@ -64,7 +64,7 @@ def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -
         )
         if job["way"] == "all, seen":
 
-            def ask(preview: Any, question: str) -> str:  # noqa: ANN401, ARG001 - as the faces do
+            def ask(preview: Any, question: str) -> str:  # noqa: ARG001 - as the faces do
                 told.seen = [identity(row) for row in rows_of(preview)]
                 return str(len(preview))
 

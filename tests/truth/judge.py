@@ -144,7 +144,7 @@ class Case:
         """Look an order up."""
         return self.record.get(order)
 
-    def heard(self, talk: Talk) -> Any:  # noqa: ANN401 - a JSON document
+    def heard(self, talk: Talk) -> Any:
         """Give an answer that the call must have heard, and had reason to believe; else None."""
         if talk.done_at is None or talk.done_at - talk.at > self.answer_seconds / 4 or talk.done_at > self.returned:
             return None
@@ -339,7 +339,7 @@ def cells_are_true(case: Case) -> Iterator[str]:
             yield from _agrees(row, truth)
 
 
-def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, cell: Any) -> bool:  # noqa: ANN401 - one line for each kind of cell
+def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, cell: Any) -> bool:
     steps = [truth.last] if row["outcome"] in FINAL - {"archived"} else truth.steps
     if name in {"executedQty", "cummulativeQuoteQty"}:
         if "torn_read" in case.dialect and case.beyond and row["outcome"] != "filled":
@@ -375,7 +375,7 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
     return True
 
 
-def _is_number(cell: Any, value: Decimal, *, exact: bool) -> bool:  # noqa: ANN401 - a cell
+def _is_number(cell: Any, value: Decimal, *, exact: bool) -> bool:
     if exact:
         return isinstance(cell, Decimal) and cell == value
     return isinstance(cell, float) and cell == float(value)

@@ -53,7 +53,7 @@ class Talk:
     mangled: bool = False
     """Whether what was passed on is not what the exchange has answered."""
 
-    def document(self) -> Any:  # noqa: ANN401 - a JSON document
+    def document(self) -> Any:
         """Read the answer; None where there was none to read."""
         try:
             return None if self.body is None else json.loads(self.body)

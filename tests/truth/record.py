@@ -84,7 +84,7 @@ def read(exchange: LocalExchange, account: str = "main") -> dict[Id, Truth]:
         return {(name, number): _truth(each, app) for name, some in orders.items() for number, each in some.items()}
 
 
-def _truth(order: Any, app: Any) -> Truth:  # noqa: ANN401 - an order of any engine
+def _truth(order: Any, app: Any) -> Truth:
     order_list = order.order_list
     fills, executed, quote = {Decimal(0): Decimal(0)}, Decimal(0), Decimal(0)
     for fill in order.fills or ():

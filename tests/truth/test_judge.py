@@ -89,7 +89,7 @@ def _set_outcome(case: Case, at: int, change: dict[str, Any]) -> None:
     (case.entries or [])[0]["outcomes"][at].update(change)
 
 
-def falsified(value: Any) -> Any:  # noqa: ANN401 - a cell
+def falsified(value: Any) -> Any:
     """Make another value of the same kind."""
     if isinstance(value, str):
         return f"{value}X"

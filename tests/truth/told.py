@@ -57,7 +57,7 @@ class Told:
     began: float = 0.0
     returned: float = 0.0
 
-    def take_frame(self, frame: Any, last: Any) -> None:  # noqa: ANN401 - a DataFrame, or none
+    def take_frame(self, frame: Any, last: Any) -> None:
         """Take down a frame."""
         self.is_last = frame is last
         if frame is None:
@@ -76,7 +76,7 @@ class Told:
         self.failures = {symbol: type(each).__name__ for symbol, each in getattr(error, "failures", {}).items()}
 
 
-def rows_of(frame: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a DataFrame
+def rows_of(frame: Any) -> list[dict[str, Any]]:
     """Give a frame row by row."""
     columns: Sequence[list[Any]] = [
         [_plain(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])
@@ -85,7 +85,7 @@ def rows_of(frame: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a DataFrame
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+def _plain(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         return value
     if value is None or pd.isna(value):

@@ -115,7 +115,7 @@ class Trouble:
         if self._armed and thread is not None:
             signal.pthread_kill(thread, signal.SIGUSR1)
 
-    def _ring(self, *_: Any) -> None:  # noqa: ANN401 - as signals have it
+    def _ring(self, *_: Any) -> None:
         if self._armed:
             self._armed = False
             raise AlarmError("time is over")
@@ -157,7 +157,7 @@ def _dead_address(port: int, *, silent: bool) -> Iterator[None]:
     """Let ``localhost`` have a first address where nobody answers, or where nothing is heard at all."""
     real = socket.getaddrinfo
 
-    def resolve(host: Any, *args: Any, **more: Any) -> list[Any]:  # noqa: ANN401 - as socket has it
+    def resolve(host: Any, *args: Any, **more: Any) -> list[Any]:
         found = real(host, *args, **more)
         if host not in {"localhost", b"localhost"}:
             return found
