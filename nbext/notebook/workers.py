@@ -54,7 +54,7 @@ class Workers:
                 continue  # work is on its way
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
+            except BaseException as error:  # noqa: BLE001 - the caller gets it with the result
                 done.set_exception(error)
             else:
                 done.set_result(None)
