@@ -26,9 +26,10 @@ from nbext.errors import (
     RejectedError,
 )
 from nbext.spot import answers, signing
+from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
 from nbext.spot.parameters import Value, encode, parse_symbol
 from nbext.spot.scrubbing import scrub
-from nbext.spot.transport import ANSWER_SECONDS, CONNECT_SECONDS, Unanswered, Wire
+from nbext.spot.transport import Unanswered, Wire
 from nbext.version import __version__
 
 if TYPE_CHECKING:

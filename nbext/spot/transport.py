@@ -1,11 +1,9 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
 requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once, and
-again when the settings change. A connection is opened by urllib3; on one that is kept, the request is written and the
-answer read here, since preparing both anew takes longer than the rest of a call. What requests and urllib3 leave open
-is added on the connections: a timeout there starts anew with every byte received, no exception tells whether the
-request had left, an interim answer passes for the final one, and what follows an answer passes for the next. Nothing
-is ever sent twice, and redirects are not followed.
+again when the settings change. A connection is opened by urllib3; on one that is kept, the request goes through
+http.client, since urllib3's preparations take longer than the rest of a call. Nothing is ever sent twice, and redirects
+are not followed.
 
 Connections belong to the process that made them: a forked child opens its own.
 """
@@ -13,53 +11,35 @@ Connections belong to the process that made them: a forked child opens its own.
 from __future__ import annotations
 
 import http.client
-import io
-import itertools
-import logging
-import math
 import os
-import re
-import socket
-import ssl
-import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict, HTTPResponse
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from nbext.credentials import Secret
 from nbext.signals import from_a_signal
-from nbext.spot.causes import BUNDLES, LateError, explain, require_bundle, set_up
-from nbext.spot.dialing import dial, look_up, within
+from nbext.spot import connections
+from nbext.spot.causes import BUNDLES, explain, require_bundle, set_up
+from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from urllib3 import BaseHTTPResponse
+    from urllib3.connectionpool import HTTPConnectionPool
 
-CONNECT_SECONDS = 3.0
-# The exchange gives a request up after 10 s (API docs, -1007), so 12 s hear its answer if there is one.
-ANSWER_SECONDS = 12.0
-# A firewall may have forgotten a connection that was idle for longer, and then drops what is sent on it without a word.
-IDLE_SECONDS = 30.0
+    from nbext.spot.connections import TimedResponse, WatchedConnection
+
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
-FORK_SECONDS = 1.0
 _AT_ONCE = 1 << 20
-_ENDS_A_LINE = re.compile("[\r\n]")
-_MOST_INTERIM_ANSWERS = 100
 _SETTINGS = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
@@ -138,12 +118,13 @@ class Wire:
         self._proxied = proxied
         # Plain HTTP goes to loopback, directly, whatever the settings are.
         self._watched = (*_SETTINGS, *BUNDLES) if proxied or base_url.startswith("https") else ()
-        self._start_anew()
+        self.start_anew()
         _wires.add(self)
 
-    def _start_anew(self) -> None:
+    def start_anew(self) -> None:
+        """Begin without any connection."""
         self._opening = threading.Lock()
-        self._adapter = _DeadlineAdapter(pool_maxsize=8)
+        self._adapter = DeadlineAdapter(pool_maxsize=8)
         self._pool: HTTPConnectionPool | None = None
         self._settings: Secret | None = None
         self._proxy = Secret("")
@@ -169,9 +150,6 @@ class Wire:
     def _open(self) -> HTTPConnectionPool:
         """Choose proxy and certificates as requests does, once for all calls."""
         asked = requests.Request("GET", self._base_url).prepare()
-        host = str(asked.url).partition("://")[2].rstrip("/")
-        default = ":443" if self._base_url.startswith("https") else ":80"
-        self._host = host.removesuffix(default)
         proxies = requests.utils.get_environ_proxies(self._base_url) if self._proxied else {}
         self._proxy = Secret(requests.utils.select_proxy(self._base_url, proxies) or "")  # which may hold a password
         verify = next(filter(None, map(os.environ.get, BUNDLES)), None)
@@ -193,7 +171,7 @@ class Wire:
         connection : int
             From `Answer.connection`. One that is closed already does no harm.
         """
-        if (known := _connections.get(connection)) is not None:
+        if (known := connections.known.get(connection)) is not None:
             known.hang_up(connection)
 
     def send(
@@ -228,7 +206,7 @@ class Wire:
         if method != "GET":
             sent["Content-Length"] = "0"
         try:
-            _call.begin(self._timeouts, until, unless)
+            call.begin(self._timeouts, until, unless)
             pool = self._way()
             line: Any = pool._get_conn()  # noqa: SLF001 - one that may be used, or a closed one
             if not line.is_closed and not line.proxy_is_forwarding:
@@ -244,30 +222,31 @@ class Wire:
                 assert_same_host=False,
                 preload_content=False,
             )
-            return Answer(answer.status, answer.headers, _read(answer), _call.connection)
+            return Answer(answer.status, answer.headers, _read(answer), call.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             if (signalled := from_a_signal(error)) is not None:
                 raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
             host = self._base_url.partition("://")[2]
-            why = explain(error, _call.stage, host, self._proxy.reveal(), _call.tunnel_status)
+            why = explain(error, call.stage, host, self._proxy.reveal(), call.tunnel_status)
         finally:
-            _call.under_way = False
+            call.under_way = False
         # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.
-        raise Unanswered(*why, written=_call.written)
+        raise Unanswered(*why, written=call.written)
 
     def _ask(
-        self, pool: HTTPConnectionPool, line: _WatchedConnection, method: str, target: str, headers: Mapping[str, str]
+        self, pool: HTTPConnectionPool, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]
     ) -> Answer:
         """Send a request on a connection that is open, and give the connection back."""
         kept = False
         try:
-            head = _head(method, target, {"Host": self._host, **headers})
+            line.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in headers.items():
+                line.putheader(name, value)
             # The answer may have come before the connection broke, as where the exchange has had enough.
             with suppress(BrokenPipeError, ConnectionResetError):
-                line.send(head)
-            reply = line.response_class(line.sock, method=method)
+                line.endheaders()
+            reply = line.reply()
             try:
-                reply.begin()
                 body = _body(reply)
                 kept = body is not None and reply.isclosed() and not reply.will_close
                 return Answer(reply.status, cast("Mapping[str, str]", reply.headers), body, line.number)
@@ -279,16 +258,7 @@ class Wire:
             pool._put_conn(line)  # noqa: SLF001 - closed, it is opened anew
 
 
-def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """Write the head of a request, which has no body."""
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    head = "\r\n".join(lines)
-    if _ENDS_A_LINE.search(head.replace("\r\n", "")) or head.count("\r\n") >= len(lines) or target.count(" "):
-        raise http.client.InvalidURL("a target or a header with a line end in it")
-    return head.encode("latin-1")
-
-
-def _body(reply: _TimedResponse) -> bytes | None:
+def _body(reply: TimedResponse) -> bytes | None:
     """Read a body to its end; None when it is not whole."""
     if "Content-Encoding" in reply.headers:
         fields = HTTPHeaderDict(reply.headers.items())
@@ -328,331 +298,18 @@ def _read(answer: BaseHTTPResponse) -> bytes | None:
     return b"".join(chunks)
 
 
-class _Call(threading.local):
-    """The one call that each thread has under way."""
-
-    under_way = False
-    connecting = False
-    written = False
-    stage = ""
-    tunnel_status = 0
-    connection = 0
-    deadline = 0.0
-    connect_timeout = CONNECT_SECONDS
-    answer_timeout = ANSWER_SECONDS
-    idle_timeout = IDLE_SECONDS
-    until = math.inf
-    unless: Callable[[], bool] | None = None
-
-    def begin(
-        self, timeouts: tuple[float, float, float], until: float | None, unless: Callable[[], bool] | None
-    ) -> None:
-        self.under_way, self.connecting, self.written = True, False, False
-        self.stage, self.tunnel_status = "request", 0
-        self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
-        self.until, self.unless = math.inf if until is None else until, unless
-        if self.until <= time.monotonic():
-            raise LateError
-
-    def abandon(self) -> None:
-        """Let nothing more be sent or read for this call."""
-        self.until = self.deadline = -math.inf
-
-    def allow(self, seconds: float) -> None:
-        """Give the next step so many seconds, or what is left of the call's time."""
-        self.deadline = min(time.monotonic() + seconds, self.until)
-
-    @property
-    def remaining(self) -> float:
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
-            raise LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
-        return remaining
-
-
-_call = _Call()
-
-
-def _hide_signature(record: logging.LogRecord) -> bool:
-    """Keep signatures out of urllib3's log, which has lines with the whole URL; only in our own calls."""
-    if _call.under_way and isinstance(record.args, tuple):
-        record.args, record.exc_info = tuple(map(_without_signature, record.args)), None
-    return True
-
-
-def _without_signature(arg: object) -> object:
-    if isinstance(arg, Exception):  # its words may quote what a proxy echoed
-        return type(arg).__name__
-    return re.sub(r"signature=[^&\s]*", "signature=<hidden>", arg) if isinstance(arg, str) else arg
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_hide_signature)
-
-
-class _TimedReader(io.RawIOBase):
-    """A socket's reading end that gives each read only what is left of the whole answer's time."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._socket = sock
-        self._raw = raw
-        self.ended = False
-        """Whether the answer is whole: then nothing more is read."""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self.ended:
-            return None
-        self._socket.settimeout(_call.remaining)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """An answer that keeps the call's deadline, is never an interim one, and tells when more follows it."""
-
-    def __init__(self, line: _WatchedConnection, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._line = line
-        self._reader = _TimedReader(sock, self.fp.detach())
-        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        # http.client takes every 1xx but 100 for the final answer, and what follows for the answer to the next request.
-        for _ in range(_MOST_INTERIM_ANSWERS):
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:
-                if _call.connecting:
-                    _call.tunnel_status = status
-                return version, status, reason
-            if status == HTTPStatus.SWITCHING_PROTOCOLS:
-                break
-            http.client.parse_headers(self.fp)
-        raise http.client.BadStatusLine("interim answers only")
-
-    def _close_conn(self) -> None:
-        # Bytes after the end of an answer would be taken for the answer to the next request.
-        self._reader.ended = True
-        self._line.ended(followed=self._line_has_more())
-        super()._close_conn()  # type: ignore[misc]
-
-    def _line_has_more(self) -> bool:
-        return not self.fp.closed and bool(self.fp.peek(1))
-
-
-class _Handshakes:
-    """TLS handshakes under way. A fork waits a little for them: OpenSSL's locks would come to the child as taken."""
-
-    def __init__(self) -> None:
-        self._change = threading.Condition()
-        self._numbers: set[int] = set()  # of connections
-
-    def begin(self, number: int) -> None:
-        with self._change:
-            self._numbers.add(number)
-
-    def end(self, number: int) -> None:
-        """Take note that keys are agreed: in TLS 1.3 the first answer brings tickets, and they belong to that."""
-        if number in self._numbers:
-            with self._change:
-                self._numbers.discard(number)
-                self._change.notify_all()
-
-    def before_fork(self) -> None:
-        self._change.acquire()
-        # Not for ever: the handshake may be the forking thread's own, in a signal handler.
-        self._change.wait_for(lambda: not self._numbers, FORK_SECONDS)
-
-    def after_fork(self) -> None:
-        self._change.release()
-
-
-_handshakes = _Handshakes()
-_numbers = itertools.count(1)
-_connections: WeakValueDictionary[int, _WatchedConnection] = WeakValueDictionary()
-_sockets: WeakSet[socket.socket] = WeakSet()
-
-
-class _WatchedConnection(HTTPConnection):
-    """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
-
-    debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
-    number = 0
-    _spoiled = False
-    _used = 0.0, 0.0
-
-    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _TimedResponse:  # type: ignore[override]
-        """Make an answer that knows its connection."""
-        return _TimedResponse(self, sock, *args, **kwargs)
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the next request may go out here: what urllib3 asks of a kept connection."""
-        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS does not tell what it has unread
-            return False
-        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
-            return False
-        # A machine that was suspended shows on its wall clock alone.
-        steady, wall = self._used
-        if max(time.monotonic() - steady, time.time() - wall) > _call.idle_timeout:
-            return False
-        return super().is_connected
-
-    def ended(self, *, followed: bool) -> None:
-        """Take note that an answer was read to its end."""
-        self._spoiled = self._spoiled or followed
-        self._used = time.monotonic(), time.time()
-        if not _call.connecting:
-            _handshakes.end(self.number)
-
-    def close(self) -> None:
-        """Close it; it can be opened anew."""
-        super().close()
-        _handshakes.end(self.number)
-
-    def connect(self) -> None:
-        _call.connecting, self.number, self._spoiled = True, next(_numbers), False
-        _connections[self.number] = self
-        _call.allow(_call.connect_timeout)
-        try:
-            super().connect()
-        except BaseException:
-            _handshakes.end(self.number)
-            raise
-        finally:
-            _call.connecting = False
-        _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
-        _call.stage = "request"
-
-    def hang_up(self, number: int) -> None:
-        """End the connection of this number, from any thread."""
-        sock = self.sock
-        if number == self.number and isinstance(sock, socket.socket):
-            self._spoiled = True
-            with suppress(OSError):
-                # The thread that uses it closes it. TLS's own shutdown would let it read on, without TLS.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    def _new_conn(self) -> socket.socket:
-        sock = self._reach()
-        _sockets.add(sock)
-        sock.settimeout(_call.remaining)  # TLS gets what the connection has left over
-        if isinstance(self, HTTPSConnection):
-            _handshakes.begin(self.number)
-        _call.stage = "TLS"
-        return sock
-
-    def _reach(self) -> socket.socket:
-        _call.stage = "name"
-        addresses = look_up(self._dns_host, self.port, _call.deadline)
-        _call.stage = "connection"
-        sock = dial(addresses, _call.deadline, self.socket_options or ())
-        sys.audit("http.client.connect", self, self.host, self.port)
-        return sock
-
-    def _tunnel(self) -> None:
-        _call.stage = "tunnel"
-        super()._tunnel()
-        _call.stage = "TLS"
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        if not (_call.connecting or _call.written):  # asking a proxy for a tunnel is not yet the request
-            _call.allow(_call.answer_timeout)
-            _ = _call.remaining
-            if _call.unless is not None and _call.unless():
-                raise LateError
-            _call.written, _call.connection = True, self.number
-        self.sock.settimeout(_call.remaining)
-        super().send(data)
-
-
-class _WatchedTLSConnection(_WatchedConnection, HTTPSConnection):
-    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
-        _call.stage = "proxy TLS"
-        return super()._connect_tls_proxy(hostname, sock)
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
-
-
-class _WatchedTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTLSConnection
-
-
-@cache
-def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
-    """Watch connections through a SOCKS proxy, for which urllib3 has connections of its own."""
-    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
-
-    class WatchedSocks(_WatchedConnection, SOCKSConnection):
-        def _reach(self) -> socket.socket:
-            _call.stage = "socks"
-            self.timeout = _call.remaining
-            # PySocks looks names up, and gives each address and each step the whole time.
-            sock: socket.socket = within(_call.deadline, lambda: SOCKSConnection._new_conn(self), socket.socket.close)  # noqa: SLF001 - ours
-            return sock
-
-    class WatchedSocksTLS(WatchedSocks, _WatchedTLSConnection, SOCKSHTTPSConnection):
-        pass
-
-    class SocksPool(HTTPConnectionPool):
-        ConnectionCls = WatchedSocks
-
-    class SocksTLSPool(HTTPSConnectionPool):
-        ConnectionCls = WatchedSocksTLS
-
-    return {"http": SocksPool, "https": SocksTLSPool}
-
-
-class _DeadlineAdapter(HTTPAdapter):
-    """requests' adapter over watched connections. Like `HTTPAdapter` by default, it retries nothing."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self._watch(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = _socks_pools()
-        else:
-            self._watch(manager)
-        return manager
-
-    @staticmethod
-    def _watch(manager: Any) -> None:
-        manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
-
-
 _wires: WeakSet[Wire] = WeakSet()
 
 
 def _disown() -> None:
-    """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
-    global _handshakes  # noqa: PLW0603 - those of the parent are not under way here
-    _handshakes = _Handshakes()
-    _call.abandon()
-    _connections.clear()
-    for sock in list(_sockets):
-        # Without a word on the connection, and at once: a read that a signal handler has interrupted would go on.
-        if (descriptor := sock.detach()) >= 0:
-            os.close(descriptor)
-    _sockets.clear()
+    connections.disown()
     for wire in list(_wires):
-        wire._start_anew()  # noqa: SLF001 - of this module
+        wire.start_anew()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _handshakes.before_fork(),  # noqa: PLW0108 - that of the process that forks
-        after_in_parent=lambda: _handshakes.after_fork(),  # noqa: PLW0108
+        before=connections.handshakes.before_fork,
+        after_in_parent=connections.handshakes.after_fork,
         after_in_child=_disown,
     )

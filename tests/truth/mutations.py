@@ -72,7 +72,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A3 interim",
         "102 and 103 are taken for the final answer",
-        "spot/transport.py",
+        "spot/connections.py",
         "if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:",
         "if status != HTTPStatus.CONTINUE:",
         "proxy_interim.*(was reported, and has no row|is written down|lacks|has \\d+ rows)",
@@ -96,9 +96,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "A4",
         "a forked child goes on with its parent's connections",
-        "spot/transport.py",
-        "    _handshakes = _Handshakes()\n    _call.abandon()\n",
-        "    _handshakes = _Handshakes()\n    return\n",
+        "spot/connections.py",
+        "    handshakes.forget()\n    call.abandon()\n",
+        "    handshakes.forget()\n    return\n",
         "fork.*(has a row, and is on none of|was reported, and has no row|is written down)",
     ),
     Mutation(

@@ -1,0 +1,377 @@
+"""Connections that keep a call's deadlines, and tell whether its request has begun to go out.
+
+What requests and urllib3 leave open is added here: a timeout there starts again with every byte received, no exception
+tells whether the request had left, an interim answer passes for the final one, and what follows an answer passes for
+the next.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import itertools
+import logging
+import math
+import os
+import re
+import socket
+import ssl
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet, WeakValueDictionary
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from nbext.spot.causes import LateError
+from nbext.spot.dialing import dial, look_up, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECT_SECONDS = 3.0
+# The exchange gives a request up after 10 s (API docs, -1007), so 12 s hear its answer if there is one.
+ANSWER_SECONDS = 12.0
+# A firewall may have forgotten a connection that was idle for longer, and then drops what is sent on it without a word.
+IDLE_SECONDS = 30.0
+FORK_SECONDS = 1.0
+_MOST_INTERIM_ANSWERS = 100
+
+
+class Call(threading.local):
+    """The one call that each thread has under way."""
+
+    under_way = False
+    connecting = False
+    written = False
+    stage = ""
+    tunnel_status = 0
+    connection = 0
+    deadline = 0.0
+    connect_timeout = CONNECT_SECONDS
+    answer_timeout = ANSWER_SECONDS
+    idle_timeout = IDLE_SECONDS
+    until = math.inf
+    unless: Callable[[], bool] | None = None
+
+    def begin(
+        self, timeouts: tuple[float, float, float], until: float | None, unless: Callable[[], bool] | None
+    ) -> None:
+        """Start a call; raise when its time is over already."""
+        self.under_way, self.connecting, self.written = True, False, False
+        self.stage, self.tunnel_status = "request", 0
+        self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
+        self.until, self.unless = math.inf if until is None else until, unless
+        if self.until <= time.monotonic():
+            raise LateError
+
+    def abandon(self) -> None:
+        """Let nothing more be sent or read for this call."""
+        self.until = self.deadline = -math.inf
+
+    def allow(self, seconds: float) -> None:
+        """Give the next step so many seconds, or what is left of the call's time."""
+        self.deadline = min(time.monotonic() + seconds, self.until)
+
+    @property
+    def remaining(self) -> float:
+        """The seconds that are left of the step under way."""
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
+        return remaining
+
+
+call = Call()
+
+
+def _hide_signature(record: logging.LogRecord) -> bool:
+    """Keep signatures out of urllib3's log, which has lines with the whole URL; only in our own calls."""
+    if call.under_way and isinstance(record.args, tuple):
+        record.args, record.exc_info = tuple(map(_without_signature, record.args)), None
+    return True
+
+
+def _without_signature(arg: object) -> object:
+    if isinstance(arg, Exception):  # its words may quote what a proxy echoed
+        return type(arg).__name__
+    return re.sub(r"signature=[^&\s]*", "signature=<hidden>", arg) if isinstance(arg, str) else arg
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_hide_signature)
+
+
+class _TimedReader(io.RawIOBase):
+    """A socket's reading end that gives each read only what is left of the whole answer's time."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._socket = sock
+        self._raw = raw
+        self.ended = False
+        """Whether the answer is whole: then nothing more is read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.ended:
+            return None
+        self._socket.settimeout(call.remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class TimedResponse(http.client.HTTPResponse):
+    """An answer that keeps the call's deadline, is never an interim one, and tells when more follows it."""
+
+    def __init__(self, line: WatchedConnection, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._line = line
+        self._reader = _TimedReader(sock, self.fp.detach())
+        self.fp: io.BufferedReader = io.BufferedReader(self._reader)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client takes every 1xx but 100 for the final answer, and what follows for the answer to the next request.
+        for _ in range(_MOST_INTERIM_ANSWERS):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK:
+                if call.connecting:
+                    call.tunnel_status = status
+                return version, status, reason
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                break
+            http.client.parse_headers(self.fp)
+        raise http.client.BadStatusLine("interim answers only")
+
+    def _close_conn(self) -> None:
+        # Bytes after the end of an answer would be taken for the answer to the next request.
+        self._reader.ended = True
+        self._line.ended(followed=self._line_has_more())
+        super()._close_conn()  # type: ignore[misc]
+
+    def _line_has_more(self) -> bool:
+        return not self.fp.closed and bool(self.fp.peek(1))
+
+
+class Handshakes:
+    """TLS handshakes under way. A fork waits a little for them: OpenSSL's locks would come to the child as taken."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave the handshakes of a parent to the parent."""
+        self._change = threading.Condition()
+        self._numbers: set[int] = set()  # of connections
+
+    def begin(self, number: int) -> None:
+        """Take note that a connection begins one."""
+        with self._change:
+            self._numbers.add(number)
+
+    def end(self, number: int) -> None:
+        """Take note that keys are agreed: in TLS 1.3 the first answer brings tickets, and they belong to that."""
+        if number in self._numbers:
+            with self._change:
+                self._numbers.discard(number)
+                self._change.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait a little, and let none begin."""
+        self._change.acquire()
+        # Not for ever: the handshake may be the forking thread's own, in a signal handler.
+        self._change.wait_for(lambda: not self._numbers, FORK_SECONDS)
+
+    def after_fork(self) -> None:
+        """Let them begin again."""
+        self._change.release()
+
+
+handshakes = Handshakes()
+_numbers = itertools.count(1)
+known: WeakValueDictionary[int, WatchedConnection] = WeakValueDictionary()
+_sockets: WeakSet[socket.socket] = WeakSet()
+
+
+class WatchedConnection(HTTPConnection):
+    """A connection that keeps the deadlines of the call, and notes when the request begins to go out."""
+
+    debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
+    number = 0
+    _spoiled = False
+    _used = 0.0, 0.0
+
+    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> TimedResponse:  # type: ignore[override]
+        """Make an answer that knows its connection."""
+        return TimedResponse(self, sock, *args, **kwargs)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request may go out here: what urllib3 asks of a kept connection."""
+        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS does not tell what it has unread
+            return False
+        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+            return False
+        # A machine that was suspended shows on its wall clock alone.
+        steady, wall = self._used
+        if max(time.monotonic() - steady, time.time() - wall) > call.idle_timeout:
+            return False
+        return super().is_connected
+
+    def ended(self, *, followed: bool) -> None:
+        """Take note that an answer was read to its end."""
+        self._spoiled = self._spoiled or followed
+        self._used = time.monotonic(), time.time()
+        if not call.connecting:
+            handshakes.end(self.number)
+
+    def close(self) -> None:
+        """Close it; it can be opened anew."""
+        super().close()
+        handshakes.end(self.number)
+
+    def connect(self) -> None:
+        """Open it, within the time for that."""
+        call.connecting, self.number, self._spoiled = True, next(_numbers), False
+        known[self.number] = self
+        call.allow(call.connect_timeout)
+        try:
+            super().connect()
+        except BaseException:
+            handshakes.end(self.number)
+            raise
+        finally:
+            call.connecting = False
+        _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
+        call.stage = "request"
+
+    def reply(self) -> TimedResponse:
+        """Return the answer, once its head is there, to what `putrequest` and the like have written."""
+        return cast("TimedResponse", http.client.HTTPConnection.getresponse(self))  # urllib3's wants its own `request`
+
+    def hang_up(self, number: int) -> None:
+        """End the connection of this number, from any thread."""
+        sock = self.sock
+        if number == self.number and isinstance(sock, socket.socket):
+            self._spoiled = True
+            with suppress(OSError):
+                # The thread that uses it closes it. TLS's own shutdown would let it read on, without TLS.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _new_conn(self) -> socket.socket:
+        sock = self._reach()
+        _sockets.add(sock)
+        sock.settimeout(call.remaining)  # TLS gets what the connection has left over
+        if isinstance(self, HTTPSConnection):
+            handshakes.begin(self.number)
+        call.stage = "TLS"
+        return sock
+
+    def _reach(self) -> socket.socket:
+        call.stage = "name"
+        addresses = look_up(self._dns_host, self.port, call.deadline)
+        call.stage = "connection"
+        sock = dial(addresses, call.deadline, self.socket_options or ())
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
+
+    def _tunnel(self) -> None:
+        call.stage = "tunnel"
+        super()._tunnel()
+        call.stage = "TLS"
+
+    def send(self, data: Any) -> None:
+        """Write, and note that the request goes out; write nothing for a call that is over or called off."""
+        if self.sock is None:
+            self.connect()
+        if not (call.connecting or call.written):  # asking a proxy for a tunnel is not yet the request
+            call.allow(call.answer_timeout)
+            _ = call.remaining
+            if call.unless is not None and call.unless():
+                raise LateError
+            call.written, call.connection = True, self.number
+        self.sock.settimeout(call.remaining)
+        super().send(data)
+
+
+class _WatchedTLSConnection(WatchedConnection, HTTPSConnection):
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
+        call.stage = "proxy TLS"
+        return super()._connect_tls_proxy(hostname, sock)
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = WatchedConnection
+
+
+class _WatchedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTLSConnection
+
+
+@cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    """Watch connections through a SOCKS proxy, for which urllib3 has connections of its own."""
+    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+    class WatchedSocks(WatchedConnection, SOCKSConnection):
+        def _reach(self) -> socket.socket:
+            call.stage = "socks"
+            self.timeout = call.remaining
+            # PySocks looks names up, and gives each address and each step the whole time.
+            sock: socket.socket = within(call.deadline, lambda: SOCKSConnection._new_conn(self), socket.socket.close)  # noqa: SLF001 - ours
+            return sock
+
+    class WatchedSocksTLS(WatchedSocks, _WatchedTLSConnection, SOCKSHTTPSConnection):
+        pass
+
+    class SocksPool(HTTPConnectionPool):
+        ConnectionCls = WatchedSocks
+
+    class SocksTLSPool(HTTPSConnectionPool):
+        ConnectionCls = WatchedSocksTLS
+
+    return {"http": SocksPool, "https": SocksTLSPool}
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """requests' adapter over watched connections. Like `HTTPAdapter` by default, it retries nothing."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Return the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _socks_pools()
+        else:
+            self._watch(manager)
+        return manager
+
+    @staticmethod
+    def _watch(manager: Any) -> None:
+        manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
+
+
+def disown() -> None:
+    """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
+    handshakes.forget()
+    call.abandon()
+    known.clear()
+    for sock in list(_sockets):
+        # Without a word on the connection, and at once: a read that a signal handler has interrupted would go on.
+        if (descriptor := sock.detach()) >= 0:
+            os.close(descriptor)
+    _sockets.clear()
