@@ -182,14 +182,14 @@ def contradicts_status(status: int, document: object, code: int | None) -> bool:
     code : int or None
         The error code that it holds.
     """
-    if status == 200:  # noqa: PLR2004 - OK
+    if status == HTTPStatus.OK:
         return code is not None and code < 0 and not _REPORTED.intersection(_names(document))
     if isinstance(document, list):
         return True
     if _REPORTED.intersection(_names(document)):
         return True
     # What the engine said, below a status with which nothing gets as far as the engine.
-    return (status in {418, 429} or 300 <= status < 400) and of_the_engine(code)  # noqa: PLR2004 - redirects
+    return (status in RATE_LIMIT_STATUSES or _redirects(status)) and of_the_engine(code)
 
 
 def _names(document: object) -> Iterable[str]:
