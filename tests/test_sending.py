@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -214,3 +216,38 @@ def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkey
     call = job._prepare()
     call.sending.run()
     assert [sent.error for sent in call.sending.attempts] == [None] * 10
+
+
+def test_a_worker_that_hangs_does_not_hang_the_call(serve: Serve) -> None:
+    """A log handler that blocks holds a worker up for good: the call goes on when the time of its request is over."""
+
+    class Blocking(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            threading.Event().wait(timeout=8)
+
+    server = serve(lambda request: answer([report(request.params["symbol"])]))
+    client = nbext.SpotClient(
+        server.url, api_key="k" * 64, secret_key="s" * 64, connect_timeout=0.2, answer_timeout=0.2
+    )
+    logger, handler = logging.getLogger("urllib3.connectionpool"), Blocking()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        sending = Sending(
+            client,
+            by_symbol(["BTCUSDT"], None),
+            recv_window=None,
+            max_wait=0.0,
+            say=lambda _: None,
+            last_moment=time.monotonic() + 0.2,
+        )
+        began = time.monotonic()
+        sending.run()
+        assert time.monotonic() - began < 5
+        (attempt,) = sending.results()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert isinstance(attempt.error, nbext.NotSentError | nbext.OutcomeUnknownError)
+    assert server.requests == []

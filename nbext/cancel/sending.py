@@ -28,6 +28,8 @@ ATTEMPTS = 5
 
 # An interrupt that comes just before a wait begins does not end it, so that no wait is longer than this, in seconds.
 _SLICE = 0.2
+# What a worker may take beyond its own time limits, in seconds, before it counts as hanging.
+_GRACE = 2.0
 _CLOCK_IS_OFF = -1021
 _TOO_MANY = 429
 
@@ -118,6 +120,7 @@ class Sending:
         self.attempts = [Attempt(request) for request in requests]
         self.stopped = False
         self._client = client
+        self._ends = last_moment + client.connect_timeout + client.answer_timeout + _GRACE
         self._recv_window = recv_window
         self._max_wait = max_wait
         self._say = say
@@ -131,12 +134,13 @@ class Sending:
         self._clock = threading.Lock()
 
     def run(self) -> None:
-        """Send everything, and return when each target has its reply or its error.
+        """Send everything, and return when each target has its reply or its error, or can have none any more.
 
         Whatever interrupts it comes out, with workers still at work: then `hold_back`, and `wait` for them.
         """
         threads = 0
-        while not all(attempt.done for attempt in self.attempts):
+        # A worker may hang for good, in a log handler that blocks or at a lock that a fork or an interrupt left locked.
+        while not all(attempt.done for attempt in self.attempts) and time.monotonic() < self._ends:
             while threads < min(WIDTH, len(self.attempts)):
                 threads += 1
                 # Not waited for at exit, so that a second interrupt can leave them behind, unlike an executor's.
@@ -203,12 +207,13 @@ class Sending:
 
     def _left(self, request: CancelRequest) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"{self._where(request)}: interrupted while under way; the outcome is not known. Check %open_orders first."
+            f"{self._where(request)}: no answer was waited for any longer; the outcome is not known. "
+            "Check %open_orders first."
         )
 
     def _not_sent(self, request: CancelRequest) -> NotSentError:
         return NotSentError(
-            f"{self._where(request)}: not sent, because the call was interrupted; no orders were changed. Cancel again."
+            f"{self._where(request)}: not sent before the call ended; no orders were changed. Cancel again."
         )
 
     def _heard(self, left: float = _SLICE) -> list[str | None]:
