@@ -35,6 +35,7 @@ _NUMBERS = (
     "icebergQty",
 )
 _TIMES = ("transactTime", "transactionTime")
+_ABSENT_IF_ZERO = ("price", "stopPrice", "icebergQty", "origQuoteOrderQty")
 
 
 def reports(orders: int) -> list[dict[str, Any]]:
@@ -125,4 +126,7 @@ def table(entries: Iterable[dict[str, Any]], columns: Iterable[str]) -> DataFram
     for name in _TIMES:
         frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True).astype("datetime64[ms, UTC]")
     others = {name: "str" for name in frame.columns if name not in {*_TIMES, *_IDS, *_NUMBERS}}
-    return frame.astype(dict.fromkeys(_IDS, "Int64") | dict.fromkeys(_NUMBERS, "float64") | others)
+    frame = frame.astype(dict.fromkeys(_IDS, "Int64") | dict.fromkeys(_NUMBERS, "float64") | others)
+    for name in _ABSENT_IF_ZERO:
+        frame[name] = frame[name].where(frame[name] != 0.0)
+    return frame
