@@ -55,7 +55,6 @@ _NUMBERS = frozenset(
     }
 )
 _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
-_USUAL = {"clientOrderId", "origClientOrderId", "orderId", "orderListId"}
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
 """What stands in place of a key that could not be one, or that is not known to be what its name says."""
 _WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
@@ -96,21 +95,31 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
         The orders as they were last seen open, for reports that do not name an order's own id.
     """
     rows: list[Row] = []
+    odd = False
     for report in reports:
         legs, order_list = report.get("orderReports"), None
         if legs is None:
             legs = (report,)
         else:
             order_list = plain(report)
-        rows += [
-            Row(leg, order_list, state)
-            if (state := outcome(leg)) == "canceled"
-            and leg.keys() >= _USUAL
-            and leg["clientOrderId"] != leg["origClientOrderId"]
-            and type(leg["orderId"]) is type(leg["orderListId"]) is int
-            else Row(_report(leg, order_list, seen), order_list, state)
-            for leg in legs
-        ]
+        for leg in legs:
+            try:
+                is_usual = (
+                    leg["status"] == "CANCELED"
+                    and leg["clientOrderId"] != leg["origClientOrderId"]
+                    and type(leg["orderId"]) is type(leg["orderListId"]) is int
+                    and type(leg["symbol"]) is str
+                )
+            except KeyError:
+                is_usual = False
+            if is_usual:
+                rows.append(Row(leg, order_list, "canceled"))
+            else:
+                odd = True
+                rows.append(Row(_report(leg, order_list, seen), order_list, outcome(leg)))
+    # Thousands of usual reports, each of another order, need no closer look.
+    if not odd and len({(row.order["symbol"], row.order["orderId"]) for row in rows}) == len(rows):
+        return rows
     return unique(rows)
 
 
