@@ -38,7 +38,7 @@ _NO_LIST = -1
 GLYPHS = {
     "canceled": "✓",
     "filled": "●",
-    "expired": "–",  # noqa: RUF001 - a dash
+    "expired": "–",
     "rejected": "✕",
     "archived": "≡",
     "open": "○",

@@ -38,6 +38,6 @@ def run(shell: InteractiveShell, code: tuple[Any, Any]) -> None:
     """Run a compiled cell."""
     __tracebackhide__ = True
     statements, expression = code
-    exec(statements, shell.user_ns)  # noqa: S102 - the reader's own cell
-    if expression is not None and (value := eval(expression, shell.user_ns)) is not None:  # noqa: S307 - likewise
+    exec(statements, shell.user_ns)
+    if expression is not None and (value := eval(expression, shell.user_ns)) is not None:
         display(value)

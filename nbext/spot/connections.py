@@ -328,7 +328,7 @@ def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
             call.stage = "socks"
             self.timeout = call.remaining
             # PySocks looks names up, and gives each address and each step the whole time.
-            sock: socket.socket = within(call.deadline, lambda: SOCKSConnection._new_conn(self), socket.socket.close)  # noqa: SLF001 - ours
+            sock: socket.socket = within(call.deadline, lambda: SOCKSConnection._new_conn(self), socket.socket.close)
             return sock
 
     class WatchedSocksTLS(WatchedSocks, _WatchedTLSConnection, SOCKSHTTPSConnection):

@@ -64,7 +64,7 @@ class Answer:
     connection: int = field(default=0, compare=False)
 
 
-class Unanswered(Exception):  # noqa: N818 - a fact, which the caller turns into an error
+class Unanswered(Exception):
     """No answer began to arrive.
 
     Attributes
@@ -208,10 +208,10 @@ class Wire:
         try:
             call.begin(self._timeouts, until, unless)
             pool = self._way()
-            line: Any = pool._get_conn()  # noqa: SLF001 - one that may be used, or a closed one
+            line: Any = pool._get_conn()
             if not line.is_closed and not line.proxy_is_forwarding:
                 return self._ask(pool, line, method, target, sent)
-            pool._put_conn(line)  # noqa: SLF001
+            pool._put_conn(line)
             answer = pool.urlopen(
                 method,
                 target,
@@ -255,7 +255,7 @@ class Wire:
         finally:
             if not kept:
                 line.close()
-            pool._put_conn(line)  # noqa: SLF001 - closed, it is opened anew
+            pool._put_conn(line)
 
 
 def _body(reply: TimedResponse) -> bytes | None:

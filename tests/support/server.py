@@ -39,7 +39,7 @@ class Request:
         return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
 
-class ResetConnection(Exception):  # noqa: N818 - an instruction to the server
+class ResetConnection(Exception):
     """Raised by a responder: break the connection off with a TCP reset."""
 
 

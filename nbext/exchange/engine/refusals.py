@@ -12,7 +12,7 @@ MANDATORY = -1102
 MISMATCH = -2039
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class Refusal(Exception):
     """A documented refusal.
 
     Parameters
