@@ -110,7 +110,7 @@ def mishap(name: str, chance: Random) -> Mishap:
         "proxy_drips_reply": 0.1,
     }
     method = chance.choice(["DELETE", "DELETE", "DELETE", "*"])
-    return Mishap(
+    made = Mishap(
         name,
         "GET" if name in LISTINGS else method,
         share=chance.choice([0.0, 0.02, 0.3, 0.7, 0.99]),
@@ -120,3 +120,6 @@ def mishap(name: str, chance: Random) -> Mishap:
         executes=chance.random() < HALF,
         count=chance.randrange(4),
     )
+    if name in LISTINGS:  # a call reads several lists, of which one alone may matter
+        made.times, made.count = 5, max(made.count, 1)
+    return made
