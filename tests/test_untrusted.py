@@ -152,6 +152,15 @@ def longest_shown(secret: str, text: str) -> int:
     return longest
 
 
+def test_an_echo_that_is_wrapped_right_before_the_key_keeps_its_document() -> None:
+    """Hiding a key that begins a line leaves a document of the same form, whose other fields can be believed."""
+    key = "Ab3" * 21 + "Z"
+    body = json.dumps([{"symbol": "BTCUSDT", "echo": f"X-MBX-APIKEY: \n{key}\r\n", "status": "CANCELED"}])
+    (report,) = json.loads(scrub(body.encode(), (key, "s" * 64)))
+    assert (report["symbol"], report["status"]) == ("BTCUSDT", "CANCELED")
+    assert key not in report["echo"]
+
+
 def _pem(kind: str) -> bytes:
     key = ed25519.Ed25519PrivateKey.generate() if kind == "Ed25519" else rsa.generate_private_key(65537, 2048)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

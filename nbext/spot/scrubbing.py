@@ -68,7 +68,7 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
         document = json.dumps(hiding.walk(json.loads(text)), separators=(",", ":"))
     except (ValueError, RecursionError):
         return hidden.encode("utf-8", "surrogatepass")
-    return document.encode() if hiding.hide(document) == document else json.dumps(HIDDEN).encode()
+    return json.dumps(HIDDEN).encode() if hiding.finds(document) else document.encode()
 
 
 def _echoes(body: bytes, secret: str) -> bool:
@@ -127,6 +127,17 @@ class _Hiding:
             if deeper != decoded:
                 return deeper
         return self._hide_plain(text)
+
+    def finds(self, text: str) -> bool:
+        """Return whether a secret, or a part of one, is in a text in whatever spelling."""
+        for _ in range(_DEEPEST):
+            squeezed = _squeezed(text)
+            if any(form in squeezed for form in (*self._forms, *self._pieces)):
+                return True
+            if (decoded := _decoded(text)) == text:
+                return False
+            text = decoded
+        return True
 
     def walk(self, document: object) -> object:
         """Return a JSON document without the secrets."""
