@@ -68,6 +68,8 @@ ASTRAY: list[tuple[str, str, dict[str, Any], object]] = [
     ("GET", ALL, {}, [queried("ETHUSDT")]),
     ("GET", ALL, {}, [report("BTCUSDT")]),
     ("GET", "/api/v3/allOrders", {}, [queried("BTCUSDT"), queried("ETHUSDT")]),
+    ("GET", "/api/v3/openOrderList", {}, [queried("BTCUSDT")]),
+    ("GET", ALL, {}, [{"symbol": "BTCUSDT", "orderListId": 5, "contingencyType": "OCO", "orders": []}]),
     ("GET", ONE, {"orderId": 1}, queried("BTCUSDT", 2)),
     ("GET", ONE, {"orderId": 1}, queried("ETHUSDT", 1)),
 ]

@@ -135,6 +135,11 @@ def contradicts_request(method: str, path: str, asked: Mapping[str, Any], docume
         return ""
     entries = document if isinstance(document, list) else [document]
     orders: list[Mapping[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
+    if method == "GET" and path.lower().endswith("orderlist"):
+        if any("orderId" in entry for entry in orders):
+            return "orders, and not about order lists"
+    elif method == "GET" and any("contingencyType" in entry and "orderId" not in entry for entry in orders):
+        return "order lists, and not about orders"
     for entry in list(orders):
         if "orderReports" in entry or "orders" in entry:
             orders += _legs(entry)
@@ -161,7 +166,7 @@ _CANCELED = "transactTime", frozenset({"time", "updateTime", "isWorking"})
 _CHECKED = frozenset(
     {
         *(("DELETE", name) for name in ("openOrders", "order", "orderList")),
-        *(("GET", name) for name in ("openOrders", "allOrders", "order", "orderList")),
+        *(("GET", name) for name in ("openOrders", "allOrders", "order", "orderList", "openOrderList", "allOrderList")),
     }
 )
 

@@ -654,9 +654,9 @@ def _dated(case: Case) -> Iterator[str]:
     """Require of a moment that the error or the summary names that it lies within the call, and what was open then."""
     for line in [*case.told.said, case.told.message]:
         for clock in re.findall(r"as of (\d\d:\d\d:\d\d)", line):
-            began, returned = (time.localtime(moment) for moment in (case.told.began, case.told.returned))
-            if not time.strftime("%H:%M:%S", began) <= clock <= time.strftime("%H:%M:%S", returned):
-                yield f"as of {clock}, it says, and the call was from {began[3:6]} to {returned[3:6]}"
+            moments = range(int(case.told.began), int(case.told.returned) + 1)  # a call may see midnight
+            if clock not in {time.strftime("%H:%M:%S", time.localtime(moment)) for moment in moments}:
+                yield f"as of {clock}, it says, and the call had {len(moments)} s that were not"
             case.facts["dated statements"] += 1
 
 
@@ -797,7 +797,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} holds the API key"
     if entry["concluded_at"] is None:  # what is known so far
         for each in entry["outcomes"]:
-            order = str(each["symbol"]), int(each["orderId"])
+            order = str(each["symbol"]), int(each["orderId"] or -1)  # an answer about nothing has rows without an id
             if (truth := case.truth(order)) is not None:
                 yield from _outcome(case, order, each["outcome"], truth, None)
         if case.told.error in {"", "ConfigurationError"}:
