@@ -17,7 +17,7 @@ from nbext.errors import NotSentError, OutcomeUnknownError, RateLimitedError, Re
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbext.spot.transport import Answer
 
@@ -133,16 +133,27 @@ def contradicts_request(method: str, path: str, asked: Mapping[str, Any], docume
     where = (method, path.removeprefix("/api/v3/"))
     if where not in _CHECKED:
         return ""
-    entries = document if isinstance(document, list) else [document]
-    orders: list[Mapping[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
-    if method == "GET" and path.lower().endswith("orderlist"):
-        if any("orderId" in entry for entry in orders):
-            return "orders, and not about order lists"
-    elif method == "GET" and any("contingencyType" in entry and "orderId" not in entry for entry in orders):
-        return "order lists, and not about orders"
-    for entry in list(orders):
-        if "orderReports" in entry or "orders" in entry:
-            orders += _legs(entry)
+    parts = document if isinstance(document, list) else [document]
+    entries: list[Mapping[str, Any]] = [entry for entry in parts if isinstance(entry, dict)]
+    orders = entries + [leg for entry in entries for leg in _legs(entry)]
+    return (method == "GET" and _another_kind(path, entries)) or _another_one(method, path, asked, entries, orders)
+
+
+def _another_kind(path: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Tell orders from order lists, which a query has one of."""
+    if path.lower().endswith("orderlist"):
+        return "orders, and not about order lists" if any("orderId" in entry for entry in entries) else ""
+    lists = any("contingencyType" in entry and "orderId" not in entry for entry in entries)
+    return "order lists, and not about orders" if lists else ""
+
+
+def _another_one(
+    method: str,
+    path: str,
+    asked: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    orders: Sequence[Mapping[str, Any]],
+) -> str:
     symbol = asked.get("symbol")
     if symbol is not None and any(entry.get("symbol", symbol) not in (symbol, None) for entry in orders):
         return "another symbol"
@@ -154,7 +165,7 @@ def contradicts_request(method: str, path: str, asked: Mapping[str, Any], docume
         if ids and all(identifier(found) != wanted for found in ids):
             return "another order"
     if path.endswith("/orderList") and (wanted := identifier(asked.get("orderListId"))) is not None:
-        lists = [entry.get("orderListId") for entry in entries if isinstance(entry, dict)]
+        lists = [entry.get("orderListId") for entry in entries]
         if any(found is not None and identifier(found) != wanted for found in lists):
             return "another order list"
     return ""
