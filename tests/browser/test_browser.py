@@ -263,16 +263,20 @@ def test_keyboard_only(notebook: Notebook) -> None:
 
 def test_live_wants_the_number(notebook: Notebook, serve: Callable[..., PlainServer]) -> None:
     """The badge says LIVE; two clicks cancel nothing, the typed number and a click do."""
+    canceled = fixture_body("cancel_all_open_orders")
     opened = [
-        {**leg, "status": "NEW", "clientOrderId": leg["origClientOrderId"]}
+        {**leg, "status": "NEW", "clientOrderId": leg.pop("origClientOrderId"), "time": leg.pop("transactTime")}
         for entry in fixture_body("cancel_all_open_orders")
         for leg in entry.get("orderReports", [entry])
     ]
-    lists = [entry for entry in fixture_body("cancel_all_open_orders") if "orderReports" in entry]
+    opened = [
+        {name: order[name] for name in order if name not in {"origClientOrderId", "transactTime"}} for order in opened
+    ]
+    lists = [{name: entry[name] for name in entry if name != "orderReports"} for entry in canceled if "orders" in entry]
 
     def respond(request: Request) -> bytes:
         if request.method == "DELETE":
-            return answer(fixture_body("cancel_all_open_orders"))
+            return answer(canceled)
         if any(each.method == "DELETE" for each in server.requests):
             return answer([])
         return answer(lists if "openOrderList" in request.path else opened)
