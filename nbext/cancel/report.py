@@ -157,6 +157,21 @@ def _assess(call: Call) -> None:
         (call.known if is_known else call.unknown).append((attempt, found))
         call.rows += found
     call.rows = unique(call.rows)
+    call.known = _with_all_seen(call)
+
+
+def _with_all_seen(call: Call) -> list[tuple[Attempt, Sequence[Row]]]:
+    """Add to each request what another one's answer told of its orders, as where a leg ended with its whole list."""
+    if all(attempt.request.seen is None for attempt, _ in call.known):
+        return call.known
+    told = {ident: row for row in call.rows if (ident := identity(row.order)) is not None}
+    whole: list[tuple[Attempt, Sequence[Row]]] = []
+    for attempt, found in call.known:
+        given = {identity(row.order) for row in found}
+        seen = [identity(row.order) for row in attempt.request.seen or ()]
+        others = [told[ident] for ident in seen if ident in told and ident not in given]
+        whole.append((attempt, [*found, *others]))
+    return whole
 
 
 def _build(call: Call) -> None:
