@@ -9,6 +9,8 @@ import time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Protocol
 
+from nbext.orders import list_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -44,12 +46,11 @@ def kinds(rows: Sequence[Row]) -> str:
     single = 0
     lists: dict[tuple[str, int], str] = {}
     for row in rows:
-        kind, list_id = None, row.order.get("orderListId", -1)
-        if row.order_list is not None:
-            kind, list_id = row.order_list.get("contingencyType"), row.order_list.get("orderListId")
-        if type(list_id) is not int or list_id < 0:  # -1, or nothing that could be an id
+        # A list that the exchange did not describe, as where answers were lost, is a list anyway.
+        list_id, kind = list_of(row.order_list or row.order), (row.order_list or {}).get("contingencyType")
+        if list_id is None:
             single += 1
-        else:  # a list that the exchange did not describe, as where answers were lost, is a list all the same
+        else:
             lists[str(row.order.get("symbol")), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
     parts = [f"{single} single"] if single or not lists else []
     parts += [count(number, kind) for kind, number in _tally(lists.values()).items()]

@@ -83,6 +83,36 @@ class Row(NamedTuple):
     as_of: float | None = None
 
 
+class Unit(NamedTuple):
+    """What is canceled as one: a single order, or a whole order list."""
+
+    symbol: str
+    is_list: bool
+    number: int | str
+
+
+def list_of(order: Mapping[str, Any]) -> int | None:
+    """Return the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
+    list_id = order.get("orderListId")
+    return list_id if type(list_id) is int and list_id >= 0 else None
+
+
+def unit_of(row: Row) -> Unit:
+    """Return what is canceled together with this order."""
+    symbol, number, list_id = str(row.order.get("symbol")), row.order.get("orderId"), list_of(row.order)
+    if list_id is not None:
+        return Unit(symbol, True, list_id)
+    return Unit(symbol, False, number if isinstance(number, int) else str(number))
+
+
+def units(rows: Iterable[Row]) -> dict[Unit, list[Row]]:
+    """Group the orders that are canceled as one, in the order first met."""
+    found: dict[Unit, list[Row]] = {}
+    for row in rows:
+        found.setdefault(unit_of(row), []).append(row)
+    return found
+
+
 def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ()) -> list[Row]:
     """Make rows of what a cancel answered, order lists expanded, each order once.
 

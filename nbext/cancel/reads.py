@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import NbextError, RateLimitedError, RejectedError
-from nbext.orders import from_open_orders, plain, with_keys
+from nbext.orders import from_open_orders, list_of, plain, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -212,9 +212,3 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
         )
     in_a_list = any(list_of(order) is not None for order in orders)
     return OpenOrders(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
-
-
-def list_of(order: Mapping[str, Any]) -> int | None:
-    """Return the id of the list that an order belongs to; None for a single order. 0 is an id like any other."""
-    list_id = order.get("orderListId")
-    return list_id if type(list_id) is int and list_id >= 0 else None

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from nbext import messages, session
-from nbext.cancel.reads import OpenOrders, list_of, look
+from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.orders import FINAL, Row, identity
+from nbext.orders import FINAL, Row, identity, list_of
 from nbext.spot.parameters import parse_symbols
 
 if TYPE_CHECKING:

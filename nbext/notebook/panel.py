@@ -27,6 +27,7 @@ from nbext.notebook import panel_view
 from nbext.notebook.clicks import Arming, Trigger
 from nbext.notebook.panel_view import PanelView
 from nbext.notebook.workers import workers
+from nbext.orders import unit_of, units
 from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
 
@@ -231,11 +232,11 @@ class CancelPanel(PanelView):
         self._read_at = time.strftime("%H:%M:%S")
         said = f"{messages.count(len(rows), 'open order')}{messages.kinds(rows)}" if rows else "nothing is open"
         self.reading.value = panel_view.note("info", f"{messages.subject(wanted)}: {said}, read at {self._read_at}")
-        units = panel_view.units(rows)
-        rows = [row for legs in units.values() for row in legs]
+        grouped = units(rows)
+        rows = [row for legs in grouped.values() for row in legs]
         if rows == self._rows and self.orders.options:
             return  # an unchanged table keeps its place and its sorting
-        self._show_orders(rows, units)
+        self._show_orders(rows, grouped)
         self._disarm_unless_meant()
         self._label()
 
@@ -249,8 +250,7 @@ class CancelPanel(PanelView):
             if before == after:
                 return
             added, removed = (
-                {panel_view.unit_of(self._rows[place]) for place in places}
-                for places in (after - before, before - after)
+                {unit_of(self._rows[place]) for place in places} for places in (after - before, before - after)
             )
             chosen = (set(self.orders.value) | added) - (removed - added)
             self.orders.value = [unit for _, unit in self.orders.options if unit in chosen]
@@ -321,9 +321,7 @@ class CancelPanel(PanelView):
         self._show_exchange(self._client)
         everything, symbols, chosen = button is self.cancel_all, self._symbols, self.orders.value
         rows = [
-            row
-            for row in self._rows
-            if (row.order.get("symbol") in symbols if everything else panel_view.unit_of(row) in chosen)
+            row for row in self._rows if (row.order.get("symbol") in symbols if everything else unit_of(row) in chosen)
         ]
         try:
             job = cancel.Job(

@@ -8,7 +8,7 @@ from functools import cache
 from html import escape
 from importlib import resources
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ipywidgets import (
     HTML,
@@ -26,9 +26,9 @@ from ipywidgets import (
 
 from nbext import messages, profiles
 from nbext.cancel import report
-from nbext.cancel.reads import last_prices, list_of
+from nbext.cancel.reads import last_prices
 from nbext.frames import ladder
-from nbext.orders import FINAL, OUTCOMES
+from nbext.orders import FINAL, OUTCOMES, list_of, unit_of
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from nbext.cancel.job import Job
-    from nbext.orders import Row
+    from nbext.orders import Row, Unit
     from nbext.spot.client import SpotClient
 
 _PRACTICE = {
@@ -74,14 +74,6 @@ _FEW = 3
 """The most selected orders that are named one by one."""
 
 _STYLE = f"<style>{resources.files(__package__).joinpath('panel.css').read_text('utf-8')}</style>"
-
-
-class Unit(NamedTuple):
-    """What is canceled as one: a single order, or a whole order list."""
-
-    symbol: str
-    is_list: bool
-    number: int | str
 
 
 class PanelView(VBox):  # type: ignore[misc] # ipywidgets has no types
@@ -193,22 +185,6 @@ def pause(client: SpotClient, *, everything: bool, price: bool = False) -> float
     return max(_FASTEST, weight * 60 / _WEIGHT_SHARE)
 
 
-def unit_of(row: Row) -> Unit:
-    """Return what is canceled together with this order."""
-    symbol, number, list_id = _text(row.order.get("symbol")), row.order.get("orderId"), list_of(row.order)
-    if list_id is not None:
-        return Unit(symbol, True, list_id)
-    return Unit(symbol, False, number if isinstance(number, int) else _text(number))
-
-
-def units(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
-    """Group the orders that are canceled as one, in the order first met."""
-    found: dict[Unit, list[Row]] = {}
-    for row in rows:
-        found.setdefault(unit_of(row), []).append(row)
-    return found
-
-
 def _kind(row: Row) -> str:
     """Return the order list that an order belongs to; empty for a single one."""
     list_id = list_of(row.order)
@@ -224,8 +200,9 @@ def _cells(row: Row) -> dict[str, str]:
 def _describe(unit: Unit, legs: Sequence[Row]) -> str:
     """Return what is canceled as one in a line, for a list without columns."""
     orders = " + ".join(_sentence(row) for row in legs)
-    what = f"{_kind(legs[0])}: {orders}" if unit.is_list else f"{orders} (order {unit.number})"
-    return f"{unit.symbol} {what}"
+    cell = _cells(legs[0])
+    what = f"{cell['list']}: {orders}" if unit.is_list else f"{orders} (order {cell['order']})"
+    return f"{cell['symbol']} {what}"
 
 
 def _sentence(row: Row) -> str:
