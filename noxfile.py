@@ -44,4 +44,4 @@ def lint(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Drive JupyterLab and Notebook in Chromium, and keep pictures of what they showed."""
     session.install(*PINS, "-c", "tests/browser/requirements.txt", ".[test,browser]")
-    session.run("pytest", "-q", "tests/browser", *session.posargs, env={"NBEXT_SCREENSHOTS": "build/screenshots"})
+    session.run("pytest", "-q", "tests/browser", *session.posargs)

@@ -1,16 +1,13 @@
-"""One server and one browser for the whole run; each test has a notebook, a kernel and a page of its own.
-
-Screenshots land in the folder that ``NBEXT_SCREENSHOTS`` names, or else in a temporary one; the run says where.
-"""
+"""One server and one browser for the whole run; each test has a notebook, a kernel and a page of its own."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from driving import ARGS, CHROMIUM, Lab, Notebook, missing
+from support import screenshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +26,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:  # noqa: ARG001 - no lab without it
+def lab(
+    chromium: str,  # noqa: ARG001 - no lab without it
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Lab]:
     """Start the one server of the run."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
+    if reporter := request.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter.write_line(f"screenshots: {screenshots.FOLDER}")
     yield lab
     lab.close()
 
@@ -49,17 +52,6 @@ def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Name the folder for what the pages looked like."""
-    named = os.environ.get("NBEXT_SCREENSHOTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    if reporter := request.config.pluginmanager.get_plugin("terminalreporter"):
-        reporter.write_line(f"screenshots: {folder}")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def page(lab: Lab, browser: Browser) -> Iterator[Page]:
     """Open the one page of the run. Every request that it makes stays on this machine."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -72,8 +64,8 @@ def page(lab: Lab, browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def notebook(page: Page, lab: Lab, screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Notebook]:
+def notebook(page: Page, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Notebook]:
     """Give a notebook that is named after the test, with a kernel of its own."""
-    notebook = Notebook(page, lab, screenshots, request.node.name.removeprefix("test_"))
+    notebook = Notebook(page, lab, request.node.name.removeprefix("test_"))
     yield notebook
     notebook.close()

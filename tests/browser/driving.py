@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from support import screenshots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,9 +136,8 @@ class Lab:
 class Notebook:
     """A notebook, open in a page."""
 
-    def __init__(self, page: Page, lab: Lab, screenshots: Path, name: str) -> None:
+    def __init__(self, page: Page, lab: Lab, name: str) -> None:
         self.page, self.lab, self.name = page, lab, name
-        self._screenshots = screenshots
         self.path = lab.home / f"{name}.ipynb"
 
     def write(self, cells: Sequence[str]) -> None:
@@ -193,6 +193,6 @@ class Notebook:
         """The panel in it."""
         return self.visible.locator(".nbext-panel")
 
-    def screenshot(self, what: str) -> None:
-        """Keep what the page shows now."""
-        self.page.screenshot(path=self._screenshots / f"{what}.png")
+    def screenshot(self, what: str, of: Locator | None = None) -> None:
+        """Keep a picture of what the page shows now, or of all of one element."""
+        screenshots.keep(self.page, what, of)

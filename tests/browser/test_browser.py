@@ -125,7 +125,7 @@ def test_the_ladder(notebook: Notebook) -> None:
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth > 800 && image.clientWidth <= image.parentElement.clientWidth")
     picture.scroll_into_view_if_needed()
-    notebook.screenshot("ladder")
+    notebook.screenshot("ladder", picture)
 
 
 def test_double_clicks(notebook: Notebook) -> None:
