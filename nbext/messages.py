@@ -92,8 +92,20 @@ def notional(rows: Sequence[Row]) -> str:
     return f", the single ones worth {', '.join(f'{amount(total)} on {symbol}' for symbol, total in sums.items())}"
 
 
-def outcomes(rows: Sequence[Row]) -> str:
-    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``."""
+def beyond(number: int) -> str:
+    """Say how many orders had not been chosen: ``, 1 of them only because a list is canceled as a whole``."""
+    return f", {number} of them only because a list is canceled as a whole" if number else ""
+
+
+def outcomes(rows: Sequence[Row], *, not_chosen: int = 0) -> str:
+    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    not_chosen : int, default 0
+        How many were canceled only because a list is canceled as a whole.
+    """
     if not rows:
         return "nothing was open"
     by_outcome: dict[str, list[Row]] = {}
@@ -102,7 +114,7 @@ def outcomes(rows: Sequence[Row]) -> str:
     canceled = by_outcome.pop("canceled", [])
     said = f"{count(len(canceled), 'order')} canceled"
     if canceled:
-        said += kinds(canceled) + traded(canceled, canceled=True)
+        said += kinds(canceled) + beyond(not_chosen) + traded(canceled, canceled=True)
     rest = (f"{len(found)} {_said(state, found)}{kinds(found)}" for state, found in by_outcome.items())
     return "; ".join([said, *rest])
 

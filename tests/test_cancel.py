@@ -122,7 +122,7 @@ def test_a_filtered_question_never_says_all(exchange: LocalExchange, client: Spo
     frame = cancel.perform(job, ask=ask, confirm="always")
     assert len(frame) == 2
     assert asked[0].startswith(
-        "Cancel 2 open orders matching LIMIT_MAKER on BTCUSDT (1 OCO list), 1 only because a list"
+        "Cancel 2 open orders matching LIMIT_MAKER on BTCUSDT (1 OCO list), 1 of them only because a list"
     )
     assert "all" not in asked[0].partition("(")[0].split()
     assert len(still_open(exchange)) == 11

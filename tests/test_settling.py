@@ -11,6 +11,7 @@ import pytest
 from support.reconciling import PATH, Quick, executed
 
 import nbext
+from nbext.cancel.call import Voice
 from nbext.cancel.selection import Latency, by_symbol
 from nbext.cancel.sending import Sending
 from nbext.exchange import LocalExchange
@@ -224,7 +225,7 @@ def test_check_names_a_symbol_on_which_orders_keep_appearing(exchange: LocalExch
         if "canceled" in line:
             exchange.place("ETHUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="1", price="2000")
 
-    call.job._say = place_again
+    call.job._say = Voice(place_again)
     call.run(check=True)
     assert "1 order open now (1 single), on ETHUSDT" in call.said[-1]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nbext import messages
 from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import ConfigurationError, NbextError, OutcomeUnknownError
-from nbext.orders import legs_without_report
+from nbext.orders import identity, legs_without_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,17 +29,18 @@ class Voice:
 
     Parameters
     ----------
-    say : callable
-        Takes a line.
+    say : callable or None
+        Takes a line; None where nobody hears it.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None] | None) -> None:
         self._say = say
+        self.is_heard = say is not None
         self.failed = False
 
     def __call__(self, line: str) -> None:
         """Say a line. Whatever the callback raises comes out, once."""
-        if self.failed:
+        if self.failed or self._say is None:
             return
         try:
             self._say(line)
@@ -60,11 +61,13 @@ class Call:
     client : SpotClient
     selection : Selection
     options : Options
-    say : callable
+    say : Voice
     requested : list of str
         The symbols that it is about.
     sending : Sending
     recorder : Recorder
+    meant : frozenset or None
+        The orders that were chosen, by symbol and id; None where all were.
     vanished : list of Attempt
         Given orders that were no longer open, so that there was nothing to send.
     began : float
@@ -91,10 +94,11 @@ class Call:
     client: SpotClient
     selection: Selection
     options: Options
-    say: Callable[[str], None]
+    say: Voice
     requested: list[str]
     sending: Sending
     recorder: Recorder
+    meant: frozenset[tuple[str, int] | None] | None
     vanished: list[Attempt]
     began: float = field(default_factory=time.monotonic)
     results: list[Attempt] = field(default_factory=list)
@@ -118,6 +122,13 @@ class Call:
     def place(self) -> str:
         """Profile and host, in words."""
         return messages.place(self.client)
+
+    @property
+    def beyond(self) -> int:
+        """How many orders were canceled that had not been chosen: with the rest of their list."""
+        if self.meant is None:
+            return 0
+        return sum(row.outcome == "canceled" and identity(row.order) not in self.meant for row in self.rows)
 
     @property
     def lost(self) -> list[str]:
@@ -147,5 +158,6 @@ class Call:
         return {
             "call_id": self.id,
             "complete": not self.failures and not guessed and not self.only_read,
+            "beyond": self.beyond,
             "legs_without_report": sum(legs_without_report(attempt.reply or ()) for attempt in self.results),
         }

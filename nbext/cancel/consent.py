@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from nbext import messages, profiles, session
 from nbext.cancel import report
 from nbext.errors import ConfigurationError
+from nbext.orders import identity
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -72,42 +73,74 @@ def obtain(
         Consent was not given, or there is no prompt. Nothing was canceled.
     """
     where = f"{selection.subject} {messages.place(client)}"
-    way_out = "Use --yes (yes=True) to cancel without asking."
-    if session.always_asks(client):
-        way_out = f"Profile {client.profile!r} always asks: cancel where you can be prompted."
-    no_prompt = ConfigurationError(
-        f"{where}: confirmation needed, but this session cannot prompt; nothing was canceled. {way_out}"
-    )
     if ask is None:
-        raise no_prompt
-    while True:
-        seen = selection.read(client, say)
-        if not before_cell:
-            seen = selection.read_again_if_empty(seen, client, say, lag=options.latency.lag)
+        raise _no_prompt(where, client)
+    seen = selection.read(client, say)
+    if not before_cell:
+        seen = selection.read_again_if_empty(seen, client, say, lag=options.latency.lag)
+    while seen.orders or before_cell:
         rows = seen.rows()
-        if not rows and not before_cell:
-            return seen
-        live = "LIVE exchange: cancel" if profiles.is_live(client.base_url) else "Cancel"
-        every = "" if selection.chooses else "all "
-        what = f"{every}{messages.count(len(rows), 'open order')}{selection.matching} on {selection.subject}"
-        what += f"{details(seen, rows)}{messages.notional(rows)}"
-        what += ", and whatever is open afterwards" if before_cell else ""
-        question = f"{live} {what} {messages.place(client)}? Type {len(rows)} to cancel: "
-        typed = ask(report.frame_of(rows, client, exact=options.exact, call="preview"), printable(question))
+        preview = report.frame_of(rows, client, exact=options.exact, call="preview")
+        typed = ask(preview, printable(_question(selection, client, seen, before_cell=before_cell)))
         if typed is None:
-            raise no_prompt
-        if typed.strip() != str(len(rows)):
+            raise _no_prompt(where, client)
+        # A number may be that of orders which have come or gone since, and is no error then; a word is no number.
+        looked = selection.read(client, say) if not before_cell and typed.strip().isdecimal() else seen
+        changed = _changed(seen, looked)
+        if not changed and typed.strip() != str(len(rows)):
             raise ConfigurationError(
                 f"{where}: not confirmed; nothing was canceled. Type the number of orders, {len(rows)}, to cancel."
             )
         if before_cell:
             return None
-        if time.monotonic() - seen.taken <= preview_seconds:
-            return seen
-        say("The preview was too old; here is a new one.")
+        is_old = time.monotonic() - seen.taken > preview_seconds
+        seen = _with_all_shown(looked, rows + seen.gone)
+        if not changed and not is_old:
+            break
+        say(f"{selection.subject}: {changed}." if changed else "The preview was too old; here is a new one.")
+    return seen
+
+
+def _no_prompt(where: str, client: SpotClient) -> ConfigurationError:
+    way_out = "Use --yes (yes=True) to cancel without asking."
+    if session.always_asks(client):
+        way_out = f"Profile {client.profile!r} always asks: cancel where you can be prompted."
+    return ConfigurationError(
+        f"{where}: confirmation needed, but this session cannot prompt; nothing was canceled. {way_out}"
+    )
+
+
+def _question(selection: Selection, client: SpotClient, seen: OpenOrders, *, before_cell: bool) -> str:
+    rows = seen.rows()
+    live = "LIVE exchange: cancel" if profiles.is_live(client.base_url) else "Cancel"
+    every = "" if selection.chooses else "all "
+    what = f"{every}{messages.count(len(rows), 'open order')}{selection.matching} on {selection.subject}"
+    what += f"{details(seen, rows)}{messages.notional(rows)}"
+    what += ", and whatever is open afterwards" if before_cell else ""
+    return f"{live} {what} {messages.place(client)}? Type {len(rows)} to cancel: "
+
+
+def _changed(shown: OpenOrders, now: OpenOrders) -> str:
+    """Say how many orders have come and gone: ``1 order is new since you looked, 2 are no longer open``."""
+    before, after = ({identity(order) for order in seen.orders} for seen in (shown, now))
+    parts = [
+        f"{number} {'is' if number == 1 else 'are'} {what}"
+        for number, what in ((len(after - before), "new since you looked"), (len(before - after), "no longer open"))
+        if number
+    ]
+    if parts:
+        number, _, rest = parts[0].partition(" ")
+        parts[0] = f"{messages.count(int(number), 'order')} {rest}"
+    return ", ".join(parts)
+
+
+def _with_all_shown(now: OpenOrders, shown: Sequence[Row]) -> OpenOrders:
+    """Add the orders that the user was shown and that are no longer open: they get a row, too."""
+    listed = {identity(order) for order in now.orders}
+    now.gone = [row for row in shown if identity(row.order) not in listed]
+    return now
 
 
 def details(seen: OpenOrders, rows: Sequence[Row]) -> str:
     """Return what is worth knowing of orders before they are canceled, to go behind their number."""
-    along = f", {seen.dragged} only because a list goes as a whole" if seen.dragged else ""
-    return f"{messages.kinds(rows)}{along}{messages.traded(rows)}"
+    return f"{messages.kinds(rows)}{messages.beyond(len(seen.beyond))}{messages.traded(rows)}"

@@ -131,7 +131,7 @@ class Job:
         )
         window = None if recv_window is None else parse_recv_window(recv_window)
         self._options = Options(window, exact, max_wait, reconcile, latency)
-        self._say: Callable[[str], None] = Voice(_say_nothing if say is None else lambda line: say(printable(line)))
+        self._say = Voice(None if say is None else lambda line: say(printable(line)))
         self._progress = progress
         self._agreed: OpenOrders | None = None
 
@@ -261,6 +261,7 @@ class Job:
             requested=selection.symbols or list(dict.fromkeys(request.symbol for request in requests)),
             sending=sending,
             recorder=recorder,
+            meant=selection.meant(seen),
             vanished=[
                 Attempt(request, reply=[], at=time.monotonic(), stamp=client.now())
                 for request in selection.vanished(seen)
@@ -339,7 +340,3 @@ def open_orders(
         )
         say(printable(f"{messages.subject(wanted)}: {said} {messages.place(client)}"))
     return report.keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
-
-
-def _say_nothing(_: str) -> None:
-    pass

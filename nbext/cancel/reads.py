@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import NbextError, RateLimitedError, RejectedError
-from nbext.orders import from_open_orders, list_of, plain, with_keys
+from nbext.orders import from_open_orders, identity, list_of, plain, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -144,14 +144,20 @@ class OpenOrders:
         ``GET /api/v3/openOrderList``, asked for only where an order belongs to a list.
     taken : float
         Monotonic time at which the look began.
-    dragged : int
-        How many of the orders are here only because a list is canceled as a whole.
+    beyond : frozenset
+        The orders, by symbol and id, that are here only because a list is canceled as a whole.
+    passed_over : list of Mapping
+        What was open as well, and is not meant.
+    gone : list of Row
+        What an earlier look had shown to the user, and this one does not.
     """
 
     orders: list[Mapping[str, Any]]
     order_lists: list[Mapping[str, Any]]
     taken: float = field(default_factory=time.monotonic)
-    dragged: int = 0
+    beyond: frozenset[tuple[str, int] | None] = frozenset()
+    passed_over: list[Mapping[str, Any]] = field(default_factory=list)
+    gone: list[Row] = field(default_factory=list)
 
     def rows(self, *, dry_run: bool = False) -> list[Row]:
         """Make rows of all that was open."""
@@ -166,8 +172,12 @@ class OpenOrders:
         live = {list_of(entry) for entry in self.order_lists} - {None}
         chosen = {id(order) for order in self.orders if wanted(order)}
         lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
-        kept = [order for order in self.orders if id(order) in chosen or list_of(order) in lists]
-        return OpenOrders(kept, self.order_lists, self.taken, len(kept) - len(chosen))
+        kept: list[Mapping[str, Any]] = []
+        passed_over: list[Mapping[str, Any]] = []
+        for order in self.orders:
+            (kept if id(order) in chosen or list_of(order) in lists else passed_over).append(order)
+        beyond = frozenset(identity(order) for order in kept if id(order) not in chosen)
+        return OpenOrders(kept, self.order_lists, self.taken, beyond, passed_over)
 
     def placed(self) -> dict[int, int]:
         """Return when each list was placed, at the latest: the legs of a list are placed together.

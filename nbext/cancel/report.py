@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import importlib
+import logging
 import os
 import secrets
 import sys
@@ -41,6 +42,8 @@ def conclude(call: Call) -> None:
     if not call.told and not call.no_key:
         if call.rows or not call.failures:
             call.say(_word(call))
+            if call.beyond and not call.say.is_heard:
+                logging.getLogger("nbext").warning("%s", _word(call))
         call.recorder.report(call.say)
         call.told = True
     if call.table is None and not call.no_key:
@@ -132,7 +135,9 @@ def _word(call: Call) -> str:
 
 def _summary(call: Call) -> str:
     rows, nothing = call.rows, call.selection.nothing
-    said = messages.outcomes(rows) if rows or not call.selection.chooses else f"{nothing}; nothing was canceled"
+    said = f"{nothing}; nothing was canceled"
+    if rows or not call.selection.chooses:
+        said = messages.outcomes(rows, not_chosen=call.beyond)
     if call.only_read:
         refused = f"a cancel on {', '.join(sorted(call.only_read))} was refused, "
         said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"

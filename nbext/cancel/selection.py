@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from nbext import messages, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.orders import FINAL, Row, identity, list_of
+from nbext.orders import FINAL, Row, identity, in_doubt, list_of
 from nbext.spot.parameters import parse_symbols
 
 if TYPE_CHECKING:
@@ -346,20 +346,26 @@ class Selection:
         """Return what to send, given what was seen open; None where there was no look."""
         return one_by_one(seen) if self.chooses and seen is not None else by_symbol(self.symbols, seen)
 
+    def meant(self, seen: OpenOrders | None) -> frozenset[tuple[str, int] | None] | None:
+        """Return the orders that are meant, without the rest of their lists, by symbol and id; None where all are."""
+        if not self.chooses or seen is None:
+            return None
+        given = frozenset(named[:2] for named in self.orders or ())
+        return given.union(identity(order) for order in seen.orders) - seen.beyond
+
     def vanished(self, seen: OpenOrders | None) -> list[CancelRequest]:
-        """Return the given orders that are no longer open: there is nothing to send, but something to tell."""
-        if not self.orders or seen is None:
+        """Return the orders, given or shown, that are no longer open: nothing to send, but something to tell."""
+        if seen is None:
             return []
-        still = {_identity(row.order) for row in seen.rows()}
-        return [
-            CancelRequest(order["symbol"], "", {}, [Row(order, None, "unknown")])
-            for identity, order in self.orders.items()
-            if identity not in still
-        ]
+        listed = OpenOrders([*seen.orders, *seen.passed_over], [])
+        still = {_identity(row.order) for row in listed.rows()}
+        rows = [*(Row(order, None, "unknown") for order in (self.orders or {}).values()), *map(in_doubt, seen.gone)]
+        vanished = {_identity(row.order): row for row in rows}
+        return [CancelRequest(named[0], "", {}, [row]) for named, row in vanished.items() if named not in still]
 
 
-def _identity(order: Mapping[str, Any]) -> tuple[str, int, str]:
-    return order["symbol"], order["orderId"], order["origClientOrderId"]
+def _identity(order: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return order.get("symbol"), order.get("orderId"), order.get("origClientOrderId")
 
 
 def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
