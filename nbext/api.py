@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from decimal import Decimal
 
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from nbext.cancel.consent import Ask
     from nbext.cancel.guard import Guard
-    from nbext.frames.ladder import Price
+    from nbext.frames.ladder import Ladder, Price
     from nbext.spot.client import SpotClient
 
 
@@ -297,11 +296,12 @@ def open_orders(
 
 def ladder(
     *frames: DataFrame, last: Price | Mapping[str, Price] | None = None, client: SpotClient | None = None
-) -> Figure:
-    """Draw the orders of one or more frames as a ladder of prices, beside the last price.
+) -> Ladder:
+    """Show the orders of one or more frames as a ladder of prices, beside the last price.
 
     The highest price is on top, buys extend to the left, sells to the right, the legs of a list are joined, and what
-    was canceled is struck through.
+    was canceled is struck through. An order that waits for its trigger is outlined and stands at that trigger. More
+    than 40 orders are added up by levels of the price, with the depth from the last price outward.
 
     Parameters
     ----------
@@ -317,19 +317,18 @@ def ladder(
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Shown by a notebook as it is, without pyplot.
+    Ladder
+        A notebook shows it in its own theme, a terminal as text; ``print`` gives the text, too.
 
     Raises
     ------
     ConfigurationError
-        matplotlib is missing (install ``nbext[plot]``); a frame is not one of ours, or from another exchange than the
-        rest; or `last` is not a price.
+        A frame is not one of ours, or from another exchange than the rest; or `last` is not a price.
     """
     from nbext.frames import ladder as drawing
 
     frame = drawing.merged(*frames)
-    return drawing.draw(frame, _last_prices(frame, client) if last is None else last)
+    return drawing.Ladder(frame, _last_prices(frame, client) if last is None else last)
 
 
 def _last_prices(frame: DataFrame, client: SpotClient | None) -> Mapping[str, Decimal]:

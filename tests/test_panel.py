@@ -430,7 +430,7 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     assert panel.picture.value == ""
     panel.ladder.value = True
     panel.wait()
-    assert 'alt="Ladder of prices. BTCUSDT: 13 orders, 13 open [' in panel.picture.value
+    assert "<p>BTCUSDT: 13 orders, 13 open [" in panel.picture.value
     panel.orders.value = [unit for _, unit in panel.orders.options][:2]
     fire(panel, panel.cancel_selected, clock)
     assert "BTCUSDT: 13 orders, 11 open, 2 canceled [" in panel.picture.value

@@ -29,12 +29,12 @@ def as_text(frame: DataFrame, width: int | None = None) -> str:
     shown = frame if len(frame) <= _MOST_LINES else pd.concat([frame[:half], frame[-half:]])
     texts = columns.texts(shown)
     if "list" in texts:
-        brackets = columns.brackets(shown, plain=not _draws_lines())
+        brackets = columns.brackets(shown, plain=not draws("┌├└"))
         texts["list"] = [f"{bracket} {text}".rstrip() for bracket, text in zip(brackets, texts["list"], strict=True)]
     for given_up in ("", *_GIVEN_UP):
         texts.pop(given_up, None)
         lines = _lines(texts) if len(shown) else []
-        if max(map(_width, lines), default=0) <= width:
+        if max(map(width_of, lines), default=0) <= width:
             break
     if len(frame) > _MOST_LINES:
         lines.insert(half + 1, f"... {len(frame) - 2 * half} more ...")
@@ -42,10 +42,10 @@ def as_text(frame: DataFrame, width: int | None = None) -> str:
     return "\n".join([*lines, said])
 
 
-def _draws_lines() -> bool:
-    """Return whether standard output can encode a bracket."""
+def draws(letters: str) -> bool:
+    """Return whether standard output can encode these letters."""
     try:
-        "┌├└".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        letters.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
@@ -61,15 +61,15 @@ def _lines(texts: Mapping[str, Sequence[str]]) -> list[str]:
             paddings = columns.paddings(cells)
             cells = [text + " " * len(padding) for text, padding in zip(cells, paddings, strict=True)]
         cells = [name, *cells]
-        widest = max(map(_width, cells))
-        blanks = [" " * (widest - _width(cell)) for cell in cells]
+        widest = max(map(width_of, cells))
+        blanks = [" " * (widest - width_of(cell)) for cell in cells]
         set_columns.append(
             [blank + cell if to_the_right else cell + blank for cell, blank in zip(cells, blanks, strict=True)]
         )
     return [" ".join(cells).rstrip() for cells in zip(*set_columns, strict=True)]
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Return the number of places that a text takes in a terminal; symbols may be fullwidth."""
     if text.isascii():
         return len(text)

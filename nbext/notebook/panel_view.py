@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 from functools import cache
 from html import escape
@@ -27,7 +26,7 @@ from ipywidgets import (
 from nbext import messages, profiles
 from nbext.cancel import report
 from nbext.cancel.reads import last_prices
-from nbext.frames import ladder
+from nbext.frames import ladder, ladder_view
 from nbext.orders import FINAL, OUTCOMES, list_of, unit_of
 from nbext.untrusted import printable
 
@@ -66,8 +65,6 @@ _NONE_AT_ZERO = {"price", "stopPrice"}
 _WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
 _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
-_MOST_DRAWN = 200
-"""The most orders drawn, as many as a symbol may have open; drawing them takes seconds."""
 _LINES = 8
 """The most lines of the list that are shown without scrolling."""
 _FEW = 3
@@ -94,7 +91,7 @@ class PanelView(VBox):  # type: ignore[misc] # ipywidgets has no types
         )
         self.refresh_button = Button(description="Refresh", tooltip="Read the open orders again")
         self.auto_refresh = Checkbox(description="Auto-refresh", indent=False, layout=Layout(width="auto"))
-        self.ladder = _ladder_switch()
+        self.ladder = Checkbox(description="Ladder", indent=False, layout=Layout(width="auto"))
         self.reading = HTML(layout=Layout(width="auto"))
         self.table = _orders_table()
         self._has_rows_to_click = not isinstance(self.table, HTML)
@@ -309,32 +306,16 @@ def _key_guard() -> Any:
     return KeyGuard
 
 
-def _ladder_switch() -> Checkbox:
-    """Return the checkbox for the ladder; without matplotlib it is disabled and says why."""
-    missing = importlib.util.find_spec("matplotlib") is None
-    return Checkbox(
-        description="Ladder (needs nbext[plot])" if missing else "Ladder",
-        disabled=missing,
-        indent=False,
-        layout=Layout(width="auto"),
-    )
-
-
 def ended(frame: DataFrame | None) -> DataFrame | None:
     """Return the orders that have ended, which is final, whatever other reads say."""
     return None if frame is None else frame[frame["outcome"].isin(FINAL)]
 
 
 def picture(rows: Sequence[Row], gone: DataFrame | None, client: SpotClient) -> str:
-    """Draw open orders as a ladder, and among them what has just ended."""
-    if len(rows) > _MOST_DRAWN:
-        return note("info", f"{len(rows)} orders are too many for a ladder. Name a symbol.")
+    """Show open orders as a ladder, and among them what has just ended."""
     opened = report.frame_of(rows, client, call="open_orders")
     orders = ladder.merged(opened, *([] if gone is None else [gone]))
-    figure = ladder.draw(orders, last_prices(client, ladder.symbols_of(orders)))
-    said = escape(f"Ladder of prices. {figure.get_suptitle()}")
-    drawn = base64.b64encode(ladder.png(figure)).decode()
-    return f'<img class="nbext-picture" alt="{said}" src="data:image/png;base64,{drawn}">'
+    return ladder_view.as_html(ladder.Ladder(orders, last_prices(client, ladder.symbols_of(orders))), selectable=True)
 
 
 def calls_html(calls: DataFrame) -> str:
