@@ -80,19 +80,42 @@ def test_a_stored_notebook_can_be_shown_to_anybody(path: Path) -> None:
 
 def test_one_altered_digit_is_found() -> None:
     """Whichever text is off by one digit, or picture by one pixel in height, the comparison names the cell."""
-    as_stored, altered = stored("03-cleanup-after-backtest"), stored("03-cleanup-after-backtest")
     kinds = set()
-    for cell in altered.cells:
-        for part in [part for each in cell.get("outputs", []) for part in (each, each.get("data", {}))]:
-            for kind in part.keys() & {"text", "text/plain", "text/html", "evalue"}:
-                kept = part[kind]
-                part[kind] = one_off(kind, kept)
-                if part[kind] != kept:
-                    kinds.add(kind)
-                    assert f"--- {cell.id}, stored" in differences(as_stored, altered), (cell.id, kind)
-                part[kind] = kept
-    assert kinds == {"text", "text/plain", "text/html", "evalue"}
-    assert differences(as_stored, altered) == ""
+    for name in ("02-order-lists", "03-cleanup-after-backtest"):
+        as_stored, altered = stored(name), stored(name)
+        for cell in altered.cells:
+            for part in [part for each in cell.get("outputs", []) for part in (each, each.get("data", {}))]:
+                for kind in part.keys() & {"text", "text/plain", "text/html", "evalue", "image/png"}:
+                    kept = part[kind]
+                    part[kind] = one_off(kind, kept)
+                    if part[kind] != kept:
+                        kinds.add(kind)
+                        assert f"--- {cell.id}, stored" in differences(as_stored, altered), (cell.id, kind)
+                    part[kind] = kept
+        assert differences(as_stored, altered) == ""
+    assert kinds == {"text", "text/plain", "text/html", "evalue", "image/png"}
+
+
+@each_notebook
+def test_a_notebook_leads_on(path: Path) -> None:
+    """It ends with a link to a notebook that is there, and its *Your turn* has an answer, folded."""
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    (link,) = re.findall(r"\]\(([^)]*\.ipynb)\)", cells[-1].splitlines()[-1])
+    following = sorted(each.name for each in NOTEBOOKS.glob("*.ipynb"))
+    assert link == following[(following.index(path.name) + 1) % len(following)]
+    (turn,) = (place for place, source in enumerate(cells) if "## Your turn" in source)
+    assert "<details><summary>Answer" in "".join(cells[turn:])
+
+
+@each_notebook
+def test_running_all_cells_asks_nothing_and_leaves_no_trap(path: Path) -> None:
+    """No cell wants an answer from a prompt, and no fault and no changed setting waits for the next click."""
+    notebook = nbformat.read(path, as_version=4)
+    errors = [each.evalue for cell in notebook.cells for each in cell.get("outputs", []) if each.output_type == "error"]
+    assert not [error for error in errors if "cannot prompt" in error]
+    lines = [line for cell in notebook.cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+    traps = [line for line in lines if "faults." in line or "%config" in line]
+    assert path.stem.startswith("05") or all(line.startswith("#") for line in traps)
 
 
 def test_the_quickstart_does_the_main_job() -> None:
@@ -143,3 +166,24 @@ def test_only_the_orders_of_the_run_are_cleaned_up() -> None:
     )
     assert (len(mess), len(gone), len(left)) == (9, 6, 3)
     assert mess == gone | left
+
+
+def test_what_is_said_when_things_go_wrong_is_true() -> None:
+    """Beside what the exchange has on record, no outcome is wrong, and no order is missing."""
+    notebook = stored("05-when-things-go-wrong")
+    means = {"canceled": {"CANCELED"}, "open": {"NEW"}, "unknown": {"NEW", "CANCELED"}}
+    said = []
+    for cell in notebook.cells:
+        for each in cell.get("outputs", []):
+            text = each.get("data", {}).get("text/plain", "")
+            if "really" in text:
+                rows = re.findall(r"^\d +\w+ +\d+ +(\w+) +(\w+)", text, re.MULTILINE)
+                assert len(rows) == 3, cell.id
+                assert all(really in means[outcome] for outcome, really in rows), cell.id
+                said.append(rows[0])
+    assert said == [
+        *[("canceled", "CANCELED")] * 3,
+        ("unknown", "NEW"),
+        ("open", "NEW"),
+        *[("canceled", "CANCELED")] * 3,
+    ]
