@@ -20,7 +20,9 @@ Outcomes are states of orders. They say what happened, not who caused it: that c
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -156,6 +158,8 @@ class Reconciliation:
         self._until = max(round(really + may_take * 1000), until or 0)
         self._none_open_at: float | None = None
         self._found_all = self._helpless = False
+        self._has_read = not attempt.request.path  # an order that is gone was missed in what had just been read
+        self._asked: Counter[Any] = Counter()
         self._all_pages_read = True
 
     @property
@@ -200,30 +204,51 @@ class Reconciliation:
         NbextError
             The exchange did not answer.
         """
-        try:
-            with self._client.until(until):
-                if self._seen is None:
-                    self._read_unseen(until)
-                else:
-                    self._read_seen(until)
-        except NbextError as error:
-            hopeless = isinstance(error, RejectedError) and error.code in _OF_KEYS
-            waits_for_longer = self._client.held_for > until - time.monotonic()
-            self._helpless = hopeless or waits_for_longer or (self._unseen and not isinstance(error, RateLimitedError))
-            raise
+        failed: NbextError | None = None
+        with self._client.until(until):
+            for step in (self._read_unseen,) if self._seen is None else self._steps:
+                try:
+                    step(until)
+                except NbextError as error:  # one endpoint, or one order, may fail by itself
+                    failed = failed or error
+                    hopeless = isinstance(error, RejectedError) and error.code in _OF_KEYS
+                    limited = isinstance(error, RateLimitedError)
+                    waits_for_longer = self._client.held_for > until - time.monotonic()
+                    out_of_reach = self._unseen and not self._has_read and not limited
+                    self._helpless = hopeless or waits_for_longer or out_of_reach
+                    if self._helpless or limited:
+                        break
+        if failed is not None:
+            raise failed
 
-    def _read_seen(self, until: float) -> None:
-        asked = self._wanted()
-        if len(asked) > _SINGLY:
+    @property
+    def due(self) -> float:
+        """Monotonic time from which a read proves what none could prove before; infinity, where none is to come."""
+        moments = [self._proven_after, self._sent_at + self._lag]
+        moments += [] if self._none_open_at is None else [self._none_open_at + self._lag]
+        moments += [each.ended_by + self._lag for each in self._known.values() if each.ended_by and not each.is_whole]
+        return min((moment for moment in moments if moment > time.monotonic()), default=math.inf)
+
+    @property
+    def _steps(self) -> tuple[Callable[[float], None], ...]:
+        """The ways to read orders that were seen open, of which each takes what the ones before it have left."""
+        return self._read_pages, self._read_late, self._read_by_id, self._read_singly
+
+    def _read_pages(self, until: float) -> None:
+        if len(self._wanted()) > _SINGLY:
             for orders, began in self._pages(until):
                 self._note_all(orders, began)
+
+    def _read_late(self, until: float) -> None:
+        """Read what is open, once that proves something."""
         if time.monotonic() >= self._proven_after and any(each.state == "unknown" for each in self._known.values()):
             self._read_open(until)
-        asked = self._wanted()
-        if len(asked) > _SINGLY:
-            self._read_by_id(until)
-        left = self._wanted()
-        for number in left[: _SINGLY if len(left) < len(asked) else _MOST_SINGLY]:
+
+    def _read_singly(self, until: float) -> None:
+        """Read order by order, those first that were asked for least: none that cannot be read hides another."""
+        left = sorted(self._wanted(), key=lambda number: self._asked[number])
+        for number in left[: _SINGLY if len(left) < len(self._known) else _MOST_SINGLY]:
+            self._asked[number] += 1
             self._query(number, until)
 
     def _wanted(self) -> list[Any]:
@@ -348,7 +373,9 @@ class Reconciliation:
 
     def _list(self, path: str, params: Mapping[str, Any], until: float) -> list[Mapping[str, Any]]:
         wait = until - time.monotonic()
-        return read_list(self._client, path, {"symbol": self._symbol, **params}, max_wait=wait)
+        told = read_list(self._client, path, {"symbol": self._symbol, **params}, max_wait=wait)
+        self._has_read = True
+        return told
 
     def _query(self, number: Any, until: float) -> None:
         began, params = time.monotonic(), {"symbol": self._symbol, "orderId": number}
@@ -362,6 +389,7 @@ class Reconciliation:
             elif refused.code is None or refused.code > _OF_ORDERS or refused.code in _OF_KEYS:
                 raise
             return
+        self._has_read = True
         if isinstance(order, dict) and plain(order).get("orderId") == number:
             told = {"symbol": self._symbol, **plain(order)}
             if told["symbol"] == self._symbol:
@@ -463,6 +491,9 @@ def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:
 def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say: Callable[[str], None]) -> None:
     """Read until all is proven, or the time is up.
 
+    Pauses grow, but none goes on beyond a moment from which a read proves more, nor into the end of the time: one read
+    more comes before that.
+
     Parameters
     ----------
     reconciliations : sequence of Reconciliation
@@ -471,20 +502,25 @@ def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say:
     say : callable
         Takes lines worth reading.
     """
-    ends, pause = time.monotonic() + seconds, _FIRST_PAUSE
-    complained = False
+    ends, pause, complained = time.monotonic() + seconds, _FIRST_PAUSE, False
     while pending := [each for each in reconciliations if not each.done]:
+        began = time.monotonic()
         for each in pending:
             if time.monotonic() >= ends:
                 return
             try:
                 each.read(ends)
             except NbextError as error:
-                if not complained:
+                if not complained and time.monotonic() < ends:
                     say(f"Read failed ({type(error).__name__}); still checking the orders.")
-                complained = True
-        left = ends - time.monotonic()
-        if left <= 0 or all(each.done for each in reconciliations):
+                    complained = True
+        pending = [each for each in pending if not each.done]
+        now = time.monotonic()
+        due = max(now + _FIRST_PAUSE, min((each.due for each in pending), default=math.inf))
+        wake = min(now + pause, due)
+        if wake >= ends:
+            wake = ends - max(_FIRST_PAUSE, 2 * (now - began))
+        if not pending or wake <= now:
             return
-        time.sleep(min(pause, left))
+        time.sleep(wake - now)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
