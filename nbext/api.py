@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from nbext import session
-from nbext.cancel import job, selection
+from nbext.cancel import job
+from nbext.cancel.selection import Filter, Options, Selection, orders_of
 from nbext.errors import NbextError
 
 if TYPE_CHECKING:
@@ -117,17 +118,9 @@ def cancel_all(
     """
     return job.perform(
         job.Job(
-            symbols,
-            all_symbols=all,
-            client=session.given(client, profile),
-            side=side,
-            type=type,
-            prefix=prefix,
-            older_than=older_than,
-            recv_window=recv_window,
-            exact=exact,
-            max_wait=max_wait,
-            reconcile=reconcile,
+            session.given(client, profile),
+            Selection.parse(symbols, Filter.parse(side, type, prefix, older_than), all_symbols=all),
+            Options.parse(recv_window, exact=exact, max_wait=max_wait, reconcile=reconcile),
         ),
         dry_run=dry_run,
         yes=yes,
@@ -181,16 +174,9 @@ def cancel_orders(
     chosen = session.given(client, profile)
     return job.perform(
         job.Job(
-            client=chosen,
-            orders=selection.orders_of(frame, chosen),
-            side=side,
-            type=type,
-            prefix=prefix,
-            older_than=older_than,
-            recv_window=recv_window,
-            exact=exact,
-            max_wait=max_wait,
-            reconcile=reconcile,
+            chosen,
+            Selection.parse(only=Filter.parse(side, type, prefix, older_than), orders=orders_of(frame, chosen)),
+            Options.parse(recv_window, exact=exact, max_wait=max_wait, reconcile=reconcile),
         ),
         dry_run=dry_run,
         yes=yes,
@@ -232,12 +218,9 @@ def guard(
     from nbext.cancel.guard import Guard
 
     canceling = job.Job(
-        symbols,
-        all_symbols=all,
-        client=session.given(client, profile),
-        prefix=prefix,
-        recv_window=recv_window,
-        exact=exact,
+        session.given(client, profile),
+        Selection.parse(symbols, Filter.parse(prefix=prefix), all_symbols=all),
+        Options.parse(recv_window, exact=exact),
     )
     return Guard(canceling, yes=yes, ask=_ask())
 
@@ -291,7 +274,9 @@ def open_orders(
     ConfigurationError, NotSentError, RejectedError, RateLimitedError
         Reading failed. No orders were changed.
     """
-    return job.open_orders(*symbols, client=client, profile=profile, exact=exact)
+    return job.open_orders(
+        session.given(client, profile), Selection.parse(symbols, all_symbols=not symbols), exact=exact
+    )
 
 
 def ladder(

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.jobs import make_job
 from support.server import Request, answer
 
 import nbext
-from nbext.cancel import job
 from nbext.spot import answers
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
     monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)  # one after the other, on one connection
     said: list[str] = []
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        job.Job(["BTCUSDT", "ETHUSDT"], client=connect(server), reconcile=0.3, say=said.append).run()
+        make_job(["BTCUSDT", "ETHUSDT"], client=connect(server), reconcile=0.3, say=said.append).run()
     assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
     assert not any("nothing was open" in line for line in said)
 

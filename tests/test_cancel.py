@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from support.jobs import make_job
 
 import nbext
 from nbext import session
@@ -87,7 +88,7 @@ def test_a_filter_cancels_what_matches_and_whole_lists(
     lists = {order["orderListId"] for order in before if means(order)} - {-1}
     expected = {order["orderId"] for order in before if means(order) or order["orderListId"] in lists}
     said: list[str] = []
-    frame = cancel.Job(["BTCUSDT"], client=client, say=said.append, **chosen).run()
+    frame = make_job(["BTCUSDT"], client=client, say=said.append, **chosen).run()
     assert set(frame["orderId"]) == expected
     assert set(frame["outcome"]) <= {"canceled"}
     assert still_open(exchange) == {order["orderId"] for order in before} - expected
@@ -118,7 +119,7 @@ def test_a_filtered_question_never_says_all(exchange: LocalExchange, client: Spo
         asked.append(question)
         return str(len(preview))
 
-    job = cancel.Job(["BTCUSDT"], client=client, type="LIMIT_MAKER")
+    job = make_job(["BTCUSDT"], client=client, type="LIMIT_MAKER")
     frame = cancel.perform(job, ask=ask, confirm="always")
     assert len(frame) == 2
     assert asked[0].startswith(
@@ -335,17 +336,31 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
     """The cancel goes out all the same, and says that it was not recorded."""
     journal.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
     said: list[str] = []
-    assert len(cancel.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
+    assert len(make_job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert any(line.startswith("Not recorded in the journal:") for line in said)
     assert still_open(exchange) == set()
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "10"])
+@pytest.mark.parametrize("name", ["max_wait", "reconcile"])
+def test_seconds_are_checked_before_anything_is_sent(
+    exchange: LocalExchange, client: SpotClient, name: str, seconds: Any
+) -> None:
+    """A limit that is not a number of seconds is refused, in the same way by every function that takes it."""
+    settings = {"client": client, name: seconds}
+    with pytest.raises(nbext.ConfigurationError, match=f"invalid {name}"):
+        nbext.cancel_all("BTCUSDT", **settings)
+    with pytest.raises(nbext.ConfigurationError, match=f"invalid {name}"):
+        nbext.cancel_orders(nbext.open_orders("BTCUSDT", client=client), **settings)
+    assert not exchange.requests("DELETE", PATH)
+
+
 SCRIPT = """
 import sys, nbext
-from nbext.cancel import job as cancel
-from nbext.cancel.selection import Latency
+from nbext.cancel.job import Job
+from nbext.cancel.selection import Latency, Selection
 client = nbext.connect(base_url=sys.argv[1])
-job = cancel.Job(sys.argv[2].split(","), client=client, say=lambda line: print(line, flush=True))
+job = Job(client, Selection.parse(sys.argv[2].split(",")), say=lambda line: print(line, flush=True))
 print("begin", flush=True)
 try:
     job.run()
@@ -465,7 +480,7 @@ def test_a_killed_cancel_is_settled_later(
     monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
     said: list[str] = []
     session.unfinished_reported = False
-    cancel.Job(["ETHUSDT"], client=session.client_for(), say=said.append).run()
+    make_job(["ETHUSDT"], client=session.client_for(), say=said.append).run()
     assert any("1 earlier cancel has no recorded outcome" in line for line in said)
     said.clear()
     frame = unfinished.reconcile_open(say=said.append)
@@ -540,7 +555,7 @@ def test_guards_of_two_runs_stand_beside_each_other(exchange: LocalExchange) -> 
 def test_a_filter_that_nothing_matches_says_so(exchange: LocalExchange, client: SpotClient) -> None:
     """Orders that are open are not denied because none of them was meant."""
     said: list[str] = []
-    frame = cancel.Job(["BTCUSDT"], client=client, prefix="nobody-", say=said.append).run()
+    frame = make_job(["BTCUSDT"], client=client, prefix="nobody-", say=said.append).run()
     assert frame.empty
     assert said[-1].startswith("BTCUSDT: nothing open matches; nothing was canceled [")
     assert len(still_open(exchange)) == 13
@@ -552,7 +567,7 @@ def test_what_was_open_is_not_known_without_a_look(exchange: LocalExchange, clie
     exchange.faults.fail("GET", "*", times=None)
     said: list[str] = []
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        cancel.Job(["BTCUSDT"], client=client, reconcile=0.5, say=said.append).run()
+        make_job(["BTCUSDT"], client=client, reconcile=0.5, say=said.append).run()
     assert unknown.value.frame is not None
     assert columns.caption(unknown.value.frame).startswith("what was open is not known [")
     assert not any("nothing was open" in line for line in said)

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.jobs import make_job
 
 import nbext
-from nbext.cancel import job as cancel
 from nbext.cancel.selection import orders_of
 from nbext.exchange import LocalExchange
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from nbext.cancel import job as cancel
     from nbext.spot.client import SpotClient
 
 ALONG = "only because a list is canceled as a whole"
@@ -69,7 +70,7 @@ def test_a_cancel_of_rows_says_that_it_goes_beyond_them(client: SpotClient, capl
     assert len(cheap) == 1
     said: list[str] = []
     typist = Typist(typed="no")
-    job = cancel.Job(orders=orders_of(cheap, client), client=client, say=said.append)
+    job = make_job(orders=orders_of(cheap, client), client=client, say=said.append)
     with pytest.raises(nbext.ConfigurationError):
         job.obtain_consent(typist)
     assert f"Cancel 3 open orders on BTCUSDT (1 OTO list), 2 of them {ALONG}" in typist.questions[0]
@@ -90,7 +91,7 @@ def test_a_filter_says_that_it_goes_beyond_what_matches(
 ) -> None:
     """Legs on the other side go with their list, which the summary says; nothing is said where nothing did."""
     said: list[str] = []
-    frame = cancel.Job(["BTCUSDT"], client=client, say=said.append, **chosen).run()
+    frame = make_job(["BTCUSDT"], client=client, say=said.append, **chosen).run()
     assert (f"{beyond} of them {ALONG}" in said[-1]) is bool(beyond)
     assert (ALONG in said[-1]) is bool(beyond)
     assert frame.attrs["nbext"]["beyond"] == beyond
@@ -136,7 +137,7 @@ class Typist:
 def agree(client: SpotClient, typist: Typist, **chosen: Any) -> tuple[cancel.Job, list[str]]:
     """Ask about BTCUSDT."""
     said: list[str] = []
-    job = cancel.Job(() if "orders" in chosen else ["BTCUSDT"], client=client, say=said.append, **chosen)
+    job = make_job(() if "orders" in chosen else ["BTCUSDT"], client=client, say=said.append, **chosen)
     job.obtain_consent(typist)
     return job, said
 

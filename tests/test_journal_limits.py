@@ -13,10 +13,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from support.jobs import make_job
 
 import nbext
 from nbext import session
-from nbext.cancel import job, unfinished
+from nbext.cancel import unfinished
 from nbext.exchange import LocalExchange
 from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
 
@@ -87,7 +88,7 @@ def test_a_relative_path_in_a_deleted_folder_stops_nothing(
     monkeypatch.setenv("NBEXT_JOURNAL", "journal.sqlite3")
     folder.rmdir()
     said: list[str] = []
-    assert len(job.Job(["BTCUSDT"], client=client, say=said.append).run()) == 13
+    assert len(make_job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert [line for line in said if "Not recorded in the journal" in line] == [
         "Not recorded in the journal: journal.sqlite3 starts from a folder that has been deleted: name a whole path"
     ]
@@ -188,7 +189,7 @@ def lose(exchange: LocalExchange, client: SpotClient, path: Path) -> None:
     """Cancel everything, lose the answer, and end before what became of it is known."""
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        job.Job(["BTCUSDT"], client=client, reconcile=0.0).run()
+        make_job(["BTCUSDT"], client=client, reconcile=0.0).run()
     assert still_open(exchange) == 0
     make_overdue(path)
 
@@ -236,7 +237,7 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     began = time.time() * 1000 + 30_000
     exchange.faults.lose_answer("DELETE", PATH)
     with pytest.raises(nbext.OutcomeUnknownError):
-        job.Job(["BTCUSDT"], client=kept, reconcile=0.0).run()
+        make_job(["BTCUSDT"], client=kept, reconcile=0.0).run()
     entry = Journal(path).entries()[0]
     assert entry.left_at is not None
     assert abs(entry.intent.sent_at - began) < 900

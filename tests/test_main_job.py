@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from support.jobs import make_job
 
 import nbext
 from nbext import profiles
@@ -146,12 +147,10 @@ def test_all_means_every_symbol_with_open_orders(exchange: LocalExchange) -> Non
 
 def test_what_had_traded_is_in_the_row_and_the_summary(exchange: LocalExchange) -> None:
     """A partly filled order is canceled with its fill on record."""
-    from nbext.cancel import job as cancel
-
     exchange.seed_orders()
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
     said: list[str] = []
-    frame = cancel.Job(["BTCUSDT"], client=client, say=said.append).run(check=True)
+    frame = make_job(["BTCUSDT"], client=client, say=said.append).run(check=True)
     traded = frame[frame["executedQty"] > 0]
     assert traded[["executedQty", "origQty", "outcome"]].to_numpy().tolist() == [[0.4, 1.0, "canceled"]]
     assert "1 had traded 0.4 of 1.0 first" in said[0]
@@ -245,15 +244,13 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
         exchange.set_price("BTCUSDT", "54000")
         return "2"
 
-    frame = cancel.perform(cancel.Job(["BTCUSDT"], client=client), ask=ask, confirm="always")
+    frame = cancel.perform(make_job(["BTCUSDT"], client=client), ask=ask, confirm="always")
     assert dict(zip(frame["orderId"], frame["outcome"], strict=True)) == {kept: "canceled", filled: "filled"}
     client.close()
 
 
 def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
     """A yes to what was open long ago is no yes to what is open now."""
-    from nbext.cancel import job as cancel
-
     client = nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key)
     exchange.seed_orders()
     asked: list[int] = []
@@ -265,7 +262,7 @@ def test_an_old_preview_is_made_again(exchange: LocalExchange) -> None:
         return str(len(preview))
 
     said: list[str] = []
-    job = cancel.Job(["BTCUSDT", "BNBUSDT"], client=client, say=said.append)
+    job = make_job(["BTCUSDT", "BNBUSDT"], client=client, say=said.append)
     job.obtain_consent(ask, preview_seconds=0.2)
     assert asked == [13, 13]
     assert said == ["The preview was too old; here is a new one."]

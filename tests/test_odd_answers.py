@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.jobs import make_job
 from support.server import PlainServer, Request, answer
 
 import nbext
 from nbext import session
-from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
 from nbext.cancel.selection import Latency, orders_of
 
@@ -162,12 +162,12 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
         "say": said.append,
     }
     if way == "filter":
-        return cancel.Job(["BTCUSDT"], side="BUY", **kept).run(check=True)
+        return make_job(["BTCUSDT"], side="BUY", **kept).run(check=True)
     if way == "everything":
-        return cancel.Job(all_symbols=True, **kept).run()
+        return make_job(all_symbols=True, **kept).run()
     if way == "orders":
-        return cancel.Job(orders=orders_of(nbext.open_orders("BTCUSDT", client=client), client), **kept).run()
-    job = cancel.Job(["BTCUSDT"], **kept)
+        return make_job(orders=orders_of(nbext.open_orders("BTCUSDT", client=client), client), **kept).run()
+    job = make_job(["BTCUSDT"], **kept)
     if way == "agreed":
         job.obtain_consent(lambda preview, _: str(len(preview)))
     return job.run()

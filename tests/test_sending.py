@@ -9,11 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.jobs import make_job
 from support.server import Request, answer
 
 import nbext
 from nbext.cancel import job as cancel
-from nbext.cancel.selection import by_symbol
+from nbext.cancel.selection import Options, by_symbol
 from nbext.cancel.sending import ATTEMPTS, Sending
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_a_limit_that_asks_for_no_wait_gets_no_burst(serve: Serve, headers: Mapp
     server = serve(lambda _: answer({"code": -1003, "msg": "Too many requests."}, 429, headers))
     symbols = [f"V{number}USDT" for number in range(30)]
     with pytest.raises(nbext.IncompleteError) as incomplete:
-        cancel.Job(symbols, client=connect(server), max_wait=3).run()
+        make_job(symbols, client=connect(server), max_wait=3).run()
     assert len(incomplete.value.failures) == len(symbols)
     arrived = [request.at for request in server.requests]
     assert len(arrived) <= 8 + 3
@@ -59,7 +60,7 @@ def test_a_request_is_tried_five_times_at_most(serve: Serve) -> None:
     """Also where the reader has patience for more."""
     server = serve(lambda _: answer(b"", 429, {"Retry-After": "0"}))
     with pytest.raises(nbext.RateLimitedError):
-        cancel.Job(["BTCUSDT"], client=connect(server), max_wait=60).run()
+        make_job(["BTCUSDT"], client=connect(server), max_wait=60).run()
     assert len(server.requests) == ATTEMPTS
 
 
@@ -70,7 +71,7 @@ def test_nothing_goes_to_a_host_before_its_time_is_up(serve: Serve, status: int,
     server = serve(lambda _: answer({"code": -1003, "msg": "Way too many requests."}, status, headers))
     for _ in range(3):
         with pytest.raises(nbext.RateLimitedError) as limited:
-            cancel.Job(["BTCUSDT"], client=connect(server)).run()
+            make_job(["BTCUSDT"], client=connect(server)).run()
         assert limited.value.retry_after is not None
         assert limited.value.retry_after > 50
     assert len(server.requests) == 1
@@ -89,7 +90,7 @@ def test_after_a_limit_the_others_follow_side_by_side(serve: Serve) -> None:
     server = serve(respond)
     symbols = [f"V{number}USDT" for number in range(8)]
     began = time.monotonic()
-    assert len(cancel.Job(symbols, client=connect(server)).run()) == 8
+    assert len(make_job(symbols, client=connect(server)).run()) == 8
     assert time.monotonic() - began < 1 + 7 * 0.4
 
 
@@ -108,7 +109,7 @@ def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypa
     )
     began = time.monotonic()
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
-        cancel.Job(symbols, client=client, reconcile=1.5, max_wait=0).run()
+        make_job(symbols, client=client, reconcile=1.5, max_wait=0).run()
     assert time.monotonic() - began < 1.5 + 0.8 + 1.5 + 3  # and the table, on a busy machine
     deletes = [request for request in server.requests if request.method == "DELETE"]
     assert max(request.at for request in deletes) < began + 1.5 + 1  # the last moment is counted from after the intents
@@ -124,8 +125,7 @@ def test_a_request_that_waits_past_the_last_moment_is_not_sent(serve: Serve) -> 
     sending = Sending(
         client,
         by_symbol(["BTCUSDT"], None),
-        recv_window=None,
-        max_wait=0,
+        Options(max_wait=0),
         say=lambda _: None,
         last_moment=time.monotonic() + 0.01,
     )
@@ -139,7 +139,7 @@ def test_a_check_that_fails_takes_nothing_away(serve: Serve) -> None:
     """The orders are canceled; that they could not be read again is said beside the frame."""
     server = serve(lambda request: answer([report("BTCUSDT")]) if request.method == "DELETE" else answer(b"no", 403))
     said: list[str] = []
-    frame = cancel.Job(["BTCUSDT"], client=connect(server), say=said.append).run(check=True)
+    frame = make_job(["BTCUSDT"], client=connect(server), say=said.append).run(check=True)
     assert frame["outcome"].tolist() == ["canceled"]
     assert "could not be read" in said[-1]
 
@@ -186,7 +186,7 @@ def test_what_a_read_lists_twice_is_canceled_once(serve: Serve) -> None:
     order_list = {"orderListId": 7, "contingencyType": "OCO", "symbol": "BTCUSDT", "listClientOrderId": "L"}
     deletes: list[str] = []
     server = serve(exchange_that_lists(orders, [order_list, order_list], deletes))
-    frame = cancel.Job(["BTCUSDT"], client=connect(server), side="BUY").run()
+    frame = make_job(["BTCUSDT"], client=connect(server), side="BUY").run()
     assert sorted(deletes) == ["1", "2", "list 7"]
     assert sorted(frame["orderId"]) == [1, 2, 3, 4]
     assert frame["outcome"].tolist() == ["canceled"] * 4
@@ -198,7 +198,7 @@ def test_nothing_is_sent_while_one_request_cannot_be_made(serve: Serve, nameless
     deletes: list[str] = []
     server = serve(exchange_that_lists([queried("BTCUSDT", 1), nameless], [], deletes))
     with pytest.raises(nbext.RejectedError, match="nothing was sent"):
-        cancel.Job(all_symbols=True, side="BUY", client=connect(server)).run()
+        make_job(all_symbols=True, side="BUY", client=connect(server)).run()
     assert deletes == []
 
 
@@ -212,7 +212,7 @@ def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkey
     symbols = [f"V{number}USDT" for number in range(10)]
     client = connect(server)
     monkeypatch.setattr("nbext.cancel.sending._thread.start_new_thread", refuse)
-    job = cancel.Job(symbols, client=client)
+    job = make_job(symbols, client=client)
     call = job._prepare()
     call.sending.run()
     assert [sent.error for sent in call.sending.attempts] == [None] * 10
@@ -237,8 +237,7 @@ def test_a_worker_that_hangs_does_not_hang_the_call(serve: Serve) -> None:
         sending = Sending(
             client,
             by_symbol(["BTCUSDT"], None),
-            recv_window=None,
-            max_wait=0.0,
+            Options(max_wait=0),
             say=lambda _: None,
             last_moment=time.monotonic() + 0.2,
         )

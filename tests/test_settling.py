@@ -12,7 +12,7 @@ from support.reconciling import PATH, Quick, executed
 
 import nbext
 from nbext.cancel.call import Voice
-from nbext.cancel.selection import Latency, by_symbol
+from nbext.cancel.selection import Latency, Options, by_symbol
 from nbext.cancel.sending import Sending
 from nbext.exchange import LocalExchange
 
@@ -247,8 +247,7 @@ def test_an_interrupt_while_the_workers_start_holds_everything_back_that_it_says
             sending = Sending(
                 client,
                 by_symbol(symbols, None),
-                recv_window=None,
-                max_wait=0,
+                Options(max_wait=0),
                 say=lambda _: None,
             )
             signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.0001)

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.jobs import make_job
 from support.server import answer
 
-from nbext.cancel import job
 from nbext.errors import NbextError, RejectedError
 from nbext.spot.client import SpotClient
 from nbext.spot.scrubbing import scrub
@@ -75,7 +75,7 @@ def test_what_an_exchange_says_reaches_no_terminal_as_it_is(text: str, serve: Ca
     report += '"orderId":1,"orderListId":1,"origClientOrderId":X,"status":X,"origQty":"1","executedQty":"0"}]}]'
     reply = answer(report.replace("X", _json(text)))
     with pytest.raises(NbextError) as odd:
-        job.Job(["BTCUSDT"], client=client, reconcile=0, say=said.append).run()
+        make_job(["BTCUSDT"], client=client, reconcile=0, say=said.append).run()
     assert all(map(is_safe, [*said, str(odd.value), *map(str, getattr(odd.value, "failures", {}).values())]))
     assert said
 
@@ -198,7 +198,7 @@ def test_an_echo_is_hidden_in_whatever_spelling(
         said: list[str] = []
         shown: list[str] = []
         try:
-            frame = job.Job(["BTCUSDT"], client=client, say=said.append).run()
+            frame = make_job(["BTCUSDT"], client=client, say=said.append).run()
             shown += [str(frame.to_dict()), repr(frame.attrs), frame.to_csv()]
             assert frame["orderId"].tolist() == [7]
             assert frame["origQty"].tolist() == [1.1]

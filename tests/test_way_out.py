@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.jobs import make_job
 from support.server import Request, answer
 
 import nbext
-from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
 from nbext.errors import Interrupted
 
@@ -115,9 +115,9 @@ def test_a_callback_that_fails_ends_the_call_in_good_order(
 ) -> None:
     """Its own error comes out, after what was under way has been waited for, recorded and kept."""
     if callback == "progress":
-        job = cancel.Job(SYMBOLS, client=client, progress=fails_at(1, error))
+        job = make_job(SYMBOLS, client=client, progress=fails_at(1, error))
     else:
-        job = cancel.Job(SYMBOLS, client=client, say=fails_at(1, error))
+        job = make_job(SYMBOLS, client=client, say=fails_at(1, error))
     with pytest.raises(error, match="the callback's own") as caught:
         job.run()
     require_the_way_out(server, caught.value)
@@ -142,7 +142,7 @@ def test_an_alarm_ends_the_call_in_good_order(serve: Callable[..., PlainServer],
             nbext.SpotClient(slow.url, api_key="k" * 64, secret_key="s" * 64) as client,
             pytest.raises(error) as caught,
         ):
-            cancel.Job(SYMBOLS, client=client).run()
+            make_job(SYMBOLS, client=client).run()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -168,7 +168,7 @@ def test_an_alarm_gets_through_whatever_it_interrupts(server: PlainServer, journ
         for step in range(40):
             rings = 0
             with nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64) as client:
-                job = cancel.Job(["BTCUSDT"], client=client)
+                job = make_job(["BTCUSDT"], client=client)
                 signal.setitimer(signal.ITIMER_REAL, 0.0005 + step * 0.002)
                 try:
                     job.run(check=True)
@@ -202,7 +202,7 @@ def test_what_is_still_connecting_when_the_call_is_left_never_goes_out() -> None
         signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
         try:
             with pytest.raises(Interrupted) as interrupted:
-                cancel.Job(["BTCUSDT"], client=client).run()
+                make_job(["BTCUSDT"], client=client).run()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
@@ -236,10 +236,11 @@ def test_without_pandas_the_word_and_the_record_are_there(
         sys.path.insert(0, {str(tmp_path / "broken")!r})
         import nbext
         from nbext import session
-        from nbext.cancel import job as cancel
+        from nbext.cancel.job import Job
+        from nbext.cancel.selection import Selection
         client = nbext.SpotClient({server.url!r}, api_key="k" * 64, secret_key="s" * 64)
         try:
-            cancel.Job(["BTCUSDT", "ETHUSDT"], client=client, say=print).run()
+            Job(client, Selection.parse(["BTCUSDT", "ETHUSDT"]), say=print).run()
         except Exception as error:
             print("raised", type(error).__name__, error)
             print("last", session.last)
@@ -267,6 +268,7 @@ import json, sys, threading
 import nbext
 from nbext import session
 from nbext.cancel import call, job, reconciliation, recording, report, searches, sending, unfinished
+from nbext.cancel.selection import Selection
 from nbext.frames import build
 
 url, at = sys.argv[1], int(sys.argv[2])
@@ -287,7 +289,8 @@ def trace(frame, event, argument):
 while True:
     lines = 0
     client = nbext.SpotClient(url, api_key="k" * 64, secret_key="s" * 64)
-    job_of_three = job.Job([f"{name}AT{at}" for name in "ABC"], client=client, say=len, progress=max)
+    selection = Selection.parse([f"{name}AT{at}" for name in "ABC"])
+    job_of_three = job.Job(client, selection, say=len, progress=max)
     session.last = None
     result = {"at": at, "frame": None}
     sys.settrace(trace)
@@ -341,7 +344,7 @@ def test_a_display_that_fails_takes_no_errors_place(
         raise BrokenPipeError
 
     monkeypatch.setattr(magics, "display", refuse)
-    frame = cancel.Job(["BTCUSDT"], client=client).run()
+    frame = make_job(["BTCUSDT"], client=client).run()
     with pytest.raises(nbext.IncompleteError, match="1 order still open"), magics._shown_frames():
         raise nbext.IncompleteError("1 order still open", frame=frame)
     assert "cannot be shown" in capsys.readouterr().out

@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nbext import messages, session
+from nbext import messages
 from nbext.cancel import consent, report, searches
 from nbext.cancel.call import Call, Voice
-from nbext.cancel.reads import OpenOrders, look
 from nbext.cancel.recording import Recorder
-from nbext.cancel.selection import (
-    LATENCY,
-    LOOK_SECONDS,
-    MAX_WAIT,
-    RECONCILE_SECONDS,
-    Latency,
-    Options,
-    Selection,
-    refuse_old_pandas,
-)
+from nbext.cancel.selection import LOOK_SECONDS, Options, Selection
 from nbext.cancel.sending import Attempt, Sending
 from nbext.errors import NbextError
 from nbext.orders import from_reports, identity
-from nbext.spot.parameters import parse_recv_window, parse_symbols
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
-    from decimal import Decimal
+    from collections.abc import Callable
 
     from pandas import DataFrame
 
     from nbext.cancel.consent import Ask, Confirm
+    from nbext.cancel.reads import OpenOrders
     from nbext.spot.client import SpotClient
 
 SENDING_SECONDS = 15.0
@@ -78,59 +66,29 @@ class Job:
 
     Parameters
     ----------
-    symbols : sequence of str
-    all_symbols : bool
-        Every symbol that has open orders, in place of `symbols`.
     client : SpotClient
-    orders : sequence of Mapping, optional
-        Only these, in place of `symbols`: ``symbol``, ``orderId`` and ``origClientOrderId`` of each.
-    side, type, prefix, older_than
-        Only the open orders that match; see `nbext.cancel_all`.
-    recv_window, exact, max_wait, reconcile
-        As in `nbext.cancel_all`.
-    latency : Latency
+    selection : Selection
+        Which orders are meant.
+    options : Options
+        How to cancel them.
     say : callable, optional
         Takes each line worth reading beside the frame.
     progress : callable, optional
         Takes the number of requests done, and the number of all.
-
-    Raises
-    ------
-    ConfigurationError
-        An argument is invalid. Nothing was sent.
     """
 
     def __init__(
         self,
-        symbols: Sequence[str] = (),
-        *,
         client: SpotClient,
-        all_symbols: bool = False,
-        orders: Sequence[Mapping[str, Any]] | None = None,
-        side: str | None = None,
-        type: str | None = None,
-        prefix: str | None = None,
-        older_than: str | timedelta | None = None,
-        recv_window: str | int | Decimal | None = None,
-        exact: bool = False,
-        max_wait: float = MAX_WAIT,
-        reconcile: float = RECONCILE_SECONDS,
-        latency: Latency = LATENCY,
+        selection: Selection,
+        options: Options = Options(),
+        *,
         say: Callable[[str], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._client = client
-        self._selection = Selection.parse(
-            symbols,
-            all_symbols=all_symbols,
-            orders=orders,
-            side=side,
-            type=type,
-            prefix=prefix,
-            older_than=older_than,
-        )
-        window = None if recv_window is None else parse_recv_window(recv_window)
-        self._options = Options(window, exact, max_wait, reconcile, latency)
+        self._selection = selection
+        self._options = options
         self._say = Voice(None if say is None else lambda line: say(printable(line)))
         self._progress = progress
         self._agreed: OpenOrders | None = None
@@ -242,16 +200,8 @@ class Job:
         requests = selection.requests(seen)
         call_id = secrets.token_hex(8)
         last_moment = time.monotonic() + SENDING_SECONDS + options.max_wait
-        recorder = Recorder(client, call_id, requests, options.recv_window, options.latency, last_moment=last_moment)
-        sending = Sending(
-            client,
-            requests,
-            recv_window=options.recv_window,
-            max_wait=options.max_wait,
-            last_moment=last_moment,
-            say=self._say,
-            progress=self._progress,
-        )
+        recorder = Recorder(client, call_id, requests, options, last_moment=last_moment)
+        sending = Sending(client, requests, options, last_moment=last_moment, say=self._say, progress=self._progress)
         return Call(
             call_id,
             client,
@@ -316,27 +266,18 @@ def _leave(call: Call, error: BaseException) -> DataFrame | BaseException:
 
 
 def open_orders(
-    *symbols: str,
-    client: SpotClient | None = None,
-    profile: str | None = None,
-    exact: bool = False,
-    say: Callable[[str], None] | None = None,
+    client: SpotClient, selection: Selection, *, exact: bool = False, say: Callable[[str], None] | None = None
 ) -> DataFrame:
-    """Return what is open now; see `nbext.open_orders`.
+    """Return what is open now and meant; see `nbext.open_orders`.
 
     Parameters
     ----------
     say : callable, optional
         Takes the summary line.
     """
-    refuse_old_pandas()
     began = time.monotonic()
-    wanted = parse_symbols(symbols)
-    client = session.given(client, profile)
-    rows = look(client, wanted, say=say).rows()
-    if say:
-        said = (
-            f"{messages.count(len(rows), 'open order')}{messages.kinds(rows)}" if rows else "nothing is listed as open"
-        )
-        say(printable(f"{messages.subject(wanted)}: {said} {messages.place(client)}"))
-    return report.keep(rows, client, call="open_orders", requested=wanted, began=began, exact=exact)
+    voice = Voice(None if say is None else lambda line: say(printable(line)))
+    rows = selection.read(client, voice).rows()
+    counted = f"{messages.count(len(rows), 'open order')}{selection.matching}{messages.kinds(rows)}"
+    voice(f"{selection.subject}: {counted if rows else selection.nothing} {messages.place(client)}")
+    return report.keep(rows, client, call="open_orders", requested=selection.symbols, began=began, exact=exact)

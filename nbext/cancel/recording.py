@@ -13,13 +13,11 @@ from nbext.errors import NbextError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbext.cancel.selection import CancelRequest, Latency
+    from nbext.cancel.selection import CancelRequest, Options
     from nbext.cancel.sending import Attempt
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
-# A cancel that is given no last moment for sending is taken to have left within this time, in seconds.
-_SENDING_SECONDS = 60.0
 _DEFAULT_RECV_WINDOW = 5000.0
 
 
@@ -31,9 +29,8 @@ class Recorder:
     client : SpotClient
     call_id : str
     requests : sequence of CancelRequest
-    recv_window : str or None
-    latency : Latency
-    last_moment : float, optional
+    options : Options
+    last_moment : float
         Monotonic time after which nothing of this call is sent any more. It bounds what a process that is killed can
         have sent, so that the outcome can be found later.
     """
@@ -43,17 +40,16 @@ class Recorder:
         client: SpotClient,
         call_id: str,
         requests: Sequence[CancelRequest],
-        recv_window: str | None,
-        latency: Latency,
+        options: Options,
         *,
-        last_moment: float | None = None,
+        last_moment: float,
     ) -> None:
         self._journal = session.journal()
         self._reason = ""
         self._of = {id(request): secrets.token_hex(8) for request in requests}
         now = client.now()
-        sending = _SENDING_SECONDS if last_moment is None else max(0.0, last_moment - time.monotonic())
-        good_for = float(recv_window or _DEFAULT_RECV_WINDOW) + (sending + latency.engine) * 1000
+        sending = max(0.0, last_moment - time.monotonic())
+        good_for = float(options.recv_window or _DEFAULT_RECV_WINDOW) + (sending + options.latency.engine) * 1000
         self._reason = self._journal.intend(
             [
                 journal.Intent(
@@ -67,7 +63,7 @@ class Recorder:
                     path=request.path,
                     params={
                         **{name: str(value) for name, value in request.params.items() if value is not None},
-                        **({"recvWindow": recv_window} if recv_window else {}),
+                        **({"recvWindow": options.recv_window} if options.recv_window else {}),
                     },
                     seen=[named(row) for row in request.seen or ()],
                     key=client.key_hint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -13,10 +14,11 @@ from nbext import messages, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
 from nbext.orders import FINAL, Row, identity, in_doubt, list_of
-from nbext.spot.parameters import parse_symbols
+from nbext.spot.parameters import parse_recv_window, parse_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     from pandas import DataFrame
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 CANCEL_ALL = "/api/v3/openOrders"
 LOOK_SECONDS = 15.0
 """Reading what is open takes at most this long, all symbols together."""
-MAX_WAIT = 10.0
-RECONCILE_SECONDS = 20.0
 _OLDEST_PANDAS = 3
 _CLOCK_SAMPLES = 3
 
@@ -130,6 +130,30 @@ class Filter:
     prefix: str | None = None
     older_than: timedelta | None = None
 
+    @classmethod
+    def parse(
+        cls,
+        side: str | None = None,
+        type: str | None = None,
+        prefix: str | None = None,
+        older_than: str | timedelta | None = None,
+    ) -> Self:
+        """Check what the caller gave.
+
+        Raises
+        ------
+        ConfigurationError
+            A value is blank, or not one of its kind. Nothing was sent.
+        """
+        for name, value in (("side", side), ("type", type), ("prefix", prefix), ("older than", older_than)):
+            if isinstance(value, str) and not value.strip():
+                raise ConfigurationError(f"{name} is blank; nothing was sent. Say which, or leave it out.")
+        if side is not None and side.upper() not in _SIDES:
+            raise ConfigurationError(f"unknown side {side!r}; nothing was sent. Use BUY or SELL.")
+        if type is not None and not re.fullmatch(r"[A-Za-z_]+", type):
+            raise ConfigurationError(f"unknown order type {type!r}; nothing was sent. Use one like LIMIT.")
+        return cls(side and side.upper(), type and type.upper(), prefix, _parse_age(older_than))
+
     def __bool__(self) -> bool:
         return any(value is not None for value in (self.side, self.type, self.prefix, self.older_than))
 
@@ -163,29 +187,6 @@ class Filter:
         return ", ".join(filter(None, said))
 
 
-def parse_filter(
-    side: str | None,
-    type: str | None,
-    prefix: str | None,
-    older_than: str | timedelta | None,
-) -> Filter:
-    """Check the values that say which orders are meant.
-
-    Raises
-    ------
-    ConfigurationError
-        A value is blank, or not one of its kind.
-    """
-    for name, value in (("side", side), ("type", type), ("prefix", prefix), ("older than", older_than)):
-        if isinstance(value, str) and not value.strip():
-            raise ConfigurationError(f"{name} is blank; nothing was sent. Say which, or leave it out.")
-    if side is not None and side.upper() not in _SIDES:
-        raise ConfigurationError(f"unknown side {side!r}; nothing was sent. Use BUY or SELL.")
-    if type is not None and not re.fullmatch(r"[A-Za-z_]+", type):
-        raise ConfigurationError(f"unknown order type {type!r}; nothing was sent. Use one like LIMIT.")
-    return Filter(side and side.upper(), type and type.upper(), prefix, _parse_age(older_than))
-
-
 def _parse_age(age: str | timedelta | None) -> timedelta | None:
     if age is None or (isinstance(age, timedelta) and age >= timedelta(0)):
         return age
@@ -213,9 +214,6 @@ class Latency:
     lag: float = 2.0
 
 
-LATENCY = Latency()
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to cancel, validated.
@@ -231,9 +229,25 @@ class Options:
 
     recv_window: str | None = None
     exact: bool = False
-    max_wait: float = MAX_WAIT
-    reconcile: float = RECONCILE_SECONDS
-    latency: Latency = LATENCY
+    max_wait: float = 10.0
+    reconcile: float = 20.0
+    latency: Latency = Latency()
+
+    @classmethod
+    def parse(cls, recv_window: str | int | Decimal | None = None, **others: Any) -> Self:
+        """Check what the caller gave.
+
+        Raises
+        ------
+        ConfigurationError
+            The recv window, or a number of seconds, is invalid. Nothing was sent.
+        """
+        options = cls(None if recv_window is None else parse_recv_window(recv_window), **others)
+        for name in ("max_wait", "reconcile"):
+            seconds = getattr(options, name)
+            if not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+                raise ConfigurationError(f"invalid {name} {seconds!r}; nothing was sent. Use seconds, such as 10.")
+        return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +270,22 @@ class Selection:
     @classmethod
     def parse(
         cls,
-        symbols: Sequence[str],
+        symbols: Sequence[str] = (),
+        only: Filter = Filter(),
         *,
-        all_symbols: bool,
-        orders: Sequence[Mapping[str, Any]] | None,
-        side: str | None,
-        type: str | None,
-        prefix: str | None,
-        older_than: str | timedelta | None,
+        all_symbols: bool = False,
+        orders: Sequence[Mapping[str, Any]] | None = None,
     ) -> Self:
-        """Check what the caller gave.
+        """Check what the caller gave: symbols, all of them, or orders.
+
+        Parameters
+        ----------
+        symbols : sequence of str, optional
+        only : Filter, optional
+        all_symbols : bool, default False
+            Every symbol that has open orders.
+        orders : sequence of Mapping, optional
+            Only these: ``symbol``, ``orderId`` and ``origClientOrderId`` of each.
 
         Raises
         ------
@@ -278,11 +298,10 @@ class Selection:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
         refuse_old_pandas()
         named = parse_symbols(symbols)
-        which = parse_filter(side, type, prefix, older_than)
         if orders is None:
-            return cls(named, which)
+            return cls(named, only)
         by_identity = {_identity(order): order for order in orders}
-        return cls(list(dict.fromkeys(symbol for symbol, _, _ in by_identity)), which, by_identity)
+        return cls(list(dict.fromkeys(symbol for symbol, _, _ in by_identity)), only, by_identity)
 
     @property
     def chooses(self) -> bool:

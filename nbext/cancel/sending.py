@@ -17,7 +17,7 @@ from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nbext.cancel.selection import CancelRequest
+    from nbext.cancel.selection import CancelRequest, Options
     from nbext.spot.client import SpotClient
 
 WIDTH = 8
@@ -95,9 +95,7 @@ class Sending:
     ----------
     client : SpotClient
     requests : sequence of CancelRequest
-    recv_window : str or None
-    max_wait : float
-        Seconds that 429 may ask to wait, in all; beyond that it is an error.
+    options : Options
     say : callable
         Takes lines worth reading, on the thread that calls `run`.
     last_moment : float, optional
@@ -110,9 +108,8 @@ class Sending:
         self,
         client: SpotClient,
         requests: Sequence[CancelRequest],
+        options: Options,
         *,
-        recv_window: str | None,
-        max_wait: float,
         say: Callable[[str], None],
         last_moment: float = math.inf,
         progress: Callable[[int, int], None] | None = None,
@@ -121,8 +118,7 @@ class Sending:
         self.stopped = False
         self._client = client
         self._ends = last_moment + client.connect_timeout + client.answer_timeout + _GRACE
-        self._recv_window = recv_window
-        self._max_wait = max_wait
+        self._options = options
         self._say = say
         self._progress = progress
         self._over = threading.Event()
@@ -259,7 +255,7 @@ class Sending:
                 self._begin(attempt)
                 attempts += 1
                 try:
-                    attempt.reply = send(self._client, attempt.request, self._recv_window)
+                    attempt.reply = send(self._client, attempt.request, self._options.recv_window)
                 except RateLimitedError as refused:
                     if refused.http_status != _TOO_MANY or attempts == ATTEMPTS or not self._can_wait():
                         raise
@@ -294,7 +290,7 @@ class Sending:
     def _can_wait(self) -> bool:
         """Return whether the pause that the host has asked for is one that the call has time for."""
         wait = self._client.held_for
-        in_time = self._waited + wait <= self._max_wait and time.monotonic() + wait < self._last_moment
+        in_time = self._waited + wait <= self._options.max_wait and time.monotonic() + wait < self._last_moment
         return in_time and not self._client.is_banned
 
     def _is_over(self) -> bool:

@@ -88,18 +88,17 @@ class NBExt(Magics):
             raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or give --all. Nothing was sent.")
         from nbext import session
         from nbext.cancel import job as cancel
+        from nbext.cancel.selection import Filter, Options, Selection
 
         with _shown_frames():
             job = cancel.Job(
-                args.symbols,
-                all_symbols=args.all,
-                client=session.client_for(args.profile),
-                side=args.side,
-                type=args.type,
-                prefix=args.prefix,
-                older_than=args.older_than,
-                recv_window=args.recv_window,
-                exact=args.exact,
+                session.client_for(args.profile),
+                Selection.parse(
+                    args.symbols,
+                    Filter.parse(args.side, args.type, args.prefix, args.older_than),
+                    all_symbols=args.all,
+                ),
+                Options.parse(args.recv_window, exact=args.exact),
                 say=_say,
                 progress=_progress_bar(),
             )
@@ -123,9 +122,12 @@ class NBExt(Magics):
             df = %open_orders
         """
         args = parse(self.open_orders, line)
+        from nbext import session
         from nbext.cancel import job as cancel
+        from nbext.cancel.selection import Selection
 
-        return cancel.open_orders(*args.symbols, profile=args.profile, exact=args.exact, say=_say)
+        wanted = Selection.parse(args.symbols, all_symbols=not args.symbols)
+        return cancel.open_orders(session.client_for(args.profile), wanted, exact=args.exact, say=_say)
 
     @whole_options
     @magic_arguments()
@@ -209,6 +211,7 @@ class NBExt(Magics):
         from nbext import session
         from nbext.cancel import guard
         from nbext.cancel import job as cancel
+        from nbext.cancel.selection import Filter, Selection
 
         if args.off:
             names = [name for symbol in args.symbols or [None] for name in guard.unset_at_exit(symbol)]
@@ -218,7 +221,8 @@ class NBExt(Magics):
             held = ", ".join(guard.guarded()) or "nothing"
             raise UsageError(f"%nbext_guard: name a symbol, like BTCUSDT. Guarded so far: {held}.")
         client = session.client_for(args.profile)
-        jobs = [cancel.Job([symbol], client=client, prefix=args.prefix) for symbol in args.symbols]
+        only = Filter.parse(prefix=args.prefix)
+        jobs = [cancel.Job(client, Selection.parse([symbol], only)) for symbol in args.symbols]
         for job in jobs:
             job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
         for job in jobs:

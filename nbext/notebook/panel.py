@@ -21,6 +21,7 @@ from IPython.core.getipython import get_ipython
 from nbext import messages, session
 from nbext.cancel import job as cancel
 from nbext.cancel import reads, unfinished
+from nbext.cancel.selection import Selection
 from nbext.errors import NbextError
 from nbext.frames.html import as_html
 from nbext.notebook import panel_view
@@ -325,9 +326,8 @@ class CancelPanel(PanelView):
         ]
         try:
             job = cancel.Job(
-                symbols if everything else (),
-                orders=None if everything else [row.order for row in rows],
-                client=self._client,
+                self._client,
+                Selection.parse(symbols) if everything else Selection.parse(orders=[row.order for row in rows]),
                 say=self._say,
                 progress=self._show_progress,
             )

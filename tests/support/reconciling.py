@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nbext.cancel import job
 from nbext.cancel.selection import Latency
+from support.jobs import make_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Quick:
         }
         if not {"orders", "all_symbols"} & settings.keys():
             symbols = symbols or ("BTCUSDT",)
-        self.job = job.Job(symbols, client=client, say=self.said.append, **settings)
+        self.job = make_job(symbols, client=client, say=self.said.append, **settings)
         if seen:
             self.job.obtain_consent(lambda preview, _: str(len(preview)))
 

@@ -25,8 +25,8 @@ import pandas as pd
 
 import nbext
 from nbext import session
-from nbext.cancel import job as cancel
-from nbext.cancel.selection import Latency, orders_of
+from nbext.cancel.job import Job
+from nbext.cancel.selection import Filter, Latency, Options, Selection, orders_of
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
 
@@ -414,39 +414,40 @@ class Campaign:
         slow = this.lag_allowed > LAG or this.engine_allowed > ENGINE
         this.exact = chance.random() < 0.2
         this.hasty = not slow and chance.random() < 0.25
-        settings: dict[str, Any] = {
-            "client": client,
-            "say": trouble.say(this.told.said),
-            "progress": trouble.progress,
-            "recv_window": RECV_WINDOW,
-            "reconcile": 2 * RECONCILE_SECONDS if slow else 0.3 if this.hasty else RECONCILE_SECONDS,
-            "latency": Latency(engine=this.engine_allowed, lag=this.lag_allowed),
-            "max_wait": chance.choice([1.5, 3.5]),
-            "exact": this.exact,
-        }
+        options = Options.parse(
+            RECV_WINDOW,
+            reconcile=2 * RECONCILE_SECONDS if slow else 0.3 if this.hasty else RECONCILE_SECONDS,
+            latency=Latency(engine=this.engine_allowed, lag=this.lag_allowed),
+            max_wait=chance.choice([1.5, 3.5]),
+            exact=this.exact,
+        )
+
+        def make_job(selection: Selection) -> Job:
+            return Job(client, selection, options, say=trouble.say(this.told.said), progress=trouble.progress)
+
         most = 1 if this.plan.fault in {"limit", "ban"} else len(SYMBOLS)  # of several, one failure is another error
         symbols = chance.sample(SYMBOLS, chance.randint(1, most))
         check = chance.random() < 0.2
         if this.way in {"orders", "one order", "concat"}:
             looks = symbols[:2] if this.way == "concat" else [None]
-            frames = [cancel.open_orders(*filter(None, [symbol]), client=client) for symbol in looks]
+            frames = [nbext.open_orders(*filter(None, [symbol]), client=client) for symbol in looks]
             frame = pd.concat(frames, ignore_index=True) if this.way == "concat" else frames[0]
             chosen = frame.iloc[[number for number in range(len(frame)) if chance.random() < 0.7]]
             chosen = chosen.head(1) if this.way == "one order" else chosen
             this.seen = {judge.identity(row) for row in rows_of(chosen)}
             this.symbols = list(dict.fromkeys(symbol for symbol, _ in this.seen))
-            job = cancel.Job(orders=orders_of(chosen, client), **settings)
+            job = make_job(Selection.parse(orders=orders_of(chosen, client)))
             this.symbols = list(job.symbols)
             return lambda: job.run(check=check)
         if this.way == "everything":
-            job = cancel.Job(all_symbols=True, **settings)
+            job = make_job(Selection.parse(all_symbols=True))
             return lambda: job.run(check=check)
         this.symbols = list(symbols)
         if this.way == "filter":
             this.wanted = chance.choice([{"side": "SELL"}, {"side": "BUY"}, {"prefix": "bot"}, {"type": "LIMIT"}])
-            job = cancel.Job(symbols, **settings | this.wanted)
+            job = make_job(Selection.parse(symbols, Filter.parse(**this.wanted)))
             return lambda: job.run(check=check)
-        job = cancel.Job(symbols, **settings)
+        job = make_job(Selection.parse(symbols))
         if this.way == "all, seen":
 
             def ask(preview: DataFrame, question: str) -> str:  # noqa: ARG001 - as the faces do
@@ -814,7 +815,7 @@ class _BlockError(Exception):
     """What a guarded block raises."""
 
 
-def _guarded(job: cancel.Job, chance: random.Random) -> DataFrame | None:
+def _guarded(job: Job, chance: random.Random) -> DataFrame | None:
     """Cancel on the way out of a block, which fails in its turn."""
     from nbext.cancel.guard import Guard
 

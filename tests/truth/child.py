@@ -6,6 +6,7 @@ One job is a line of JSON on standard input. The answers are the process id, and
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import multiprocessing
@@ -22,7 +23,7 @@ from typing import Any
 import nbext
 from nbext.cancel import job as cancel
 from nbext.cancel import unfinished
-from nbext.cancel.selection import Latency
+from nbext.cancel.selection import Latency, Options, Selection
 from nbext.errors import NbextError
 from nbext.frames import build
 from nbext.notebook import magics
@@ -54,14 +55,8 @@ def play(job: dict[str, Any]) -> list[Told]:
 def _cancel(job: dict[str, Any], client: nbext.SpotClient, symbols: list[str]) -> Told:
     told, frame = Told(began=time.time()), None
     try:
-        call = cancel.Job(
-            symbols,
-            client=client,
-            say=told.said.append,
-            recv_window=job["recv_window"],
-            latency=Latency(**job["limits"]),
-            **job["patience"],
-        )
+        options = Options.parse(job["recv_window"], latency=Latency(**job["limits"]), **job["patience"])
+        call = cancel.Job(client, Selection.parse(symbols), options, say=told.said.append)
         if job["way"] == "all, seen":
 
             def ask(preview: Any, question: str) -> str:  # noqa: ARG001 - as the faces do
@@ -104,8 +99,8 @@ def _by_magic(job: dict[str, Any]) -> Told:
     from IPython.core.interactiveshell import InteractiveShell
 
     told, spoken = Told(began=time.time()), io.StringIO()
-    defaults: dict[str, Any] = cancel.Job.__init__.__kwdefaults__ or {}
-    defaults |= {"latency": Latency(**job["limits"]), **job["patience"]}
+    patient = Options(latency=Latency(**job["limits"]), **job["patience"])
+    Options.__init__.__defaults__ = tuple(getattr(patient, each.name) for each in dataclasses.fields(Options))
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbext")
     with contextlib.redirect_stdout(spoken):

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.jobs import make_job
 
 import nbext
 from nbext import session
-from nbext.cancel import job as cancel
 from nbext.exchange import LocalExchange
 
 from . import judge
@@ -50,7 +50,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
         told = Told()
         with nbext.SpotClient(proxy.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-            job = cancel.Job(["BTCUSDT"], client=client, say=told.said.append)
+            job = make_job(["BTCUSDT"], client=client, say=told.said.append)
             began = time.time()
             frame = job.run()
             told.began, told.returned = began, time.time()
@@ -177,8 +177,8 @@ def test_a_request_that_never_left_has_no_such_moment_in_the_journal(
     with LocalExchange() as exchange:
         url, key, secret = exchange.url, exchange.api_key, exchange.secret_key
         with nbext.SpotClient(url) as nobody, pytest.raises(nbext.errors.ConfigurationError):
-            cancel.Job(["BTCUSDT"], client=nobody).run()
+            make_job(["BTCUSDT"], client=nobody).run()
     with nbext.SpotClient(url, api_key=key, secret_key=secret) as client, pytest.raises(nbext.errors.NotSentError):
-        cancel.Job(["BTCUSDT"], client=client).run()
+        make_job(["BTCUSDT"], client=client).run()
     session.reset()
     assert [entry["left_at"] for entry in read_journal(tmp_path / "journal.sqlite3")] == [None, None]
