@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nbext import private_files
 from nbext.errors import ConfigurationError
 from nbext.private_files import UnfitError
-from nbext.signals import from_a_signal
+from nbext.signals import from_a_signal, let_through
 
 if TYPE_CHECKING:
     import sqlite3
@@ -258,7 +258,11 @@ class Journal:
         if path is not None:
             try:
                 self.path = path.absolute()
-            except (OSError, RuntimeError):  # it is relative, and the folder that it starts from has been deleted
+            except (
+                OSError,
+                RuntimeError,
+            ) as error:  # it is relative, and starts from a folder that was deleted
+                let_through(error)
                 self._flaw = f"{path} starts from a folder that has been deleted: name a whole path"
         self._salt = b""
         self._connection: sqlite3.Connection | None = None
@@ -279,6 +283,7 @@ class Journal:
                 # The version is in the name, so that an older nbext goes on with its own file beside a newer one.
                 path = platformdirs.user_data_path("nbext", appauthor=False) / f"journal-{_VERSION}.sqlite3"
             except Exception as error:  # noqa: BLE001 - whatever is odd about this user's folders, cancels go out
+                let_through(error)
                 path = Path(f"journal-{_VERSION}.sqlite3")
                 return cls._unfit(path, f"has no folder ({type(error).__name__}): name a file in NBEXT_JOURNAL")
         if str(path).startswith("~"):

@@ -27,6 +27,7 @@ from nbext import private_files
 from nbext.base_url import parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import ConfigurationError
+from nbext.signals import let_through
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ def _entries() -> Mapping[str, Mapping[str, object]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
+        let_through(error)
         raise _unusable(path, f"cannot be read ({error.strerror})") from None
     entries, flaw = _parsed(raw)
     if flaw:

@@ -21,3 +21,12 @@ def from_a_signal(error: BaseException | None) -> BaseException | None:
             step = step.tb_next
         error = error.__cause__ or error.__context__
     return None
+
+
+def let_through(error: BaseException) -> None:
+    """Raise an error again where it is what a signal's handler raised; else leave it to the step that caught it.
+
+    For any step on the caller's thread that survives ``Exception``, ``OSError`` or ``TimeoutError``.
+    """
+    if from_a_signal(error) is not None:
+        raise error

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from support.server import Request
+    from support.spot_clients import Connect
+
+    from nbext.exchange import LocalExchange
+    from nbext.spot.client import SpotClient
 
 GUARD = Path(__file__).parent / "guard"
 
@@ -50,3 +54,42 @@ def serve() -> Iterator[Callable[..., PlainServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+# What many tests begin with; nbext is imported when the first of them asks for it. A file may have its own instead.
+
+
+@pytest.fixture
+def exchange() -> Iterator[LocalExchange]:
+    """Start an exchange with orders on BTCUSDT and ETHUSDT."""
+    from nbext.exchange import LocalExchange
+
+    with LocalExchange() as exchange:
+        exchange.seed_orders()
+        yield exchange
+
+
+@pytest.fixture
+def client(exchange: LocalExchange) -> Iterator[SpotClient]:
+    """Connect to it."""
+    import nbext
+
+    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Make clients with a key, which are closed when the test ends."""
+    from support.spot_clients import clients
+
+    with clients() as make:
+        yield make
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have calls recorded in a journal of the test's own."""
+    path = tmp_path / "journal.sqlite3"
+    monkeypatch.setenv("NBEXT_JOURNAL", str(path))
+    return path

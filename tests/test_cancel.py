@@ -31,35 +31,11 @@ from nbext.frames import columns
 from nbext.orders import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from nbext.spot.client import SpotClient
 
 PATH = "/api/v3/openOrders"
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect to it."""
-    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
-
-
-@pytest.fixture
-def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Name a journal of this test's own."""
-    path = tmp_path / "journal.sqlite3"
-    monkeypatch.setenv("NBEXT_JOURNAL", str(path))
-    return path
 
 
 def still_open(exchange: LocalExchange, symbol: str = "BTCUSDT") -> set[Any]:
@@ -302,7 +278,7 @@ def test_a_strangers_order_with_the_same_id_stays(exchange: LocalExchange, clien
 
 
 def test_the_intent_is_on_disk_before_the_request_leaves(
-    exchange: LocalExchange, client: SpotClient, journal: Path
+    exchange: LocalExchange, client: SpotClient, journal_path: Path
 ) -> None:
     """While the exchange works on the DELETE, the journal holds what was asked; afterwards, what came of it."""
     exchange.faults.answer_late("DELETE", PATH, seconds=0.5)
@@ -310,7 +286,7 @@ def test_the_intent_is_on_disk_before_the_request_leaves(
 
     def read() -> None:
         time.sleep(0.25)
-        with sqlite3.connect(journal) as connection:
+        with sqlite3.connect(journal_path) as connection:
             seen.extend(connection.execute("SELECT params, concluded_at FROM intents"))
         connection.close()
 
@@ -326,15 +302,15 @@ def test_the_intent_is_on_disk_before_the_request_leaves(
     assert entry["callId"].tolist() == [frame.attrs["nbext"]["call_id"]]
     raw = unfinished.raw_answer(entry["id"].iloc[0])
     assert '"orderReports"' in raw
-    assert exchange.secret_key not in journal.read_bytes().decode("latin-1")
-    assert "signature" not in journal.read_bytes().decode("latin-1")
+    assert exchange.secret_key not in journal_path.read_bytes().decode("latin-1")
+    assert "signature" not in journal_path.read_bytes().decode("latin-1")
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(
-    exchange: LocalExchange, client: SpotClient, journal: Path
+    exchange: LocalExchange, client: SpotClient, journal_path: Path
 ) -> None:
     """The cancel goes out all the same, and says that it was not recorded."""
-    journal.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
+    journal_path.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
     said: list[str] = []
     assert len(make_job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert any(line.startswith("Not recorded in the journal:") for line in said)
@@ -372,13 +348,13 @@ except BaseException as error:
 """
 
 
-def interruptible(exchange: LocalExchange, symbols: str, journal: Path) -> subprocess.Popen[str]:
+def interruptible(exchange: LocalExchange, symbols: str, journal_path: Path) -> subprocess.Popen[str]:
     """Start a process that cancels, and that a signal can interrupt."""
     environment = {
         **os.environ,
         "BINANCE_API_KEY": exchange.api_key,
         "BINANCE_API_SECRET": exchange.secret_key,
-        "NBEXT_JOURNAL": str(journal),
+        "NBEXT_JOURNAL": str(journal_path),
     }
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), exchange.url, symbols],
@@ -401,12 +377,12 @@ def wait_for_deletes(exchange: LocalExchange, number: int) -> None:
 
 
 def test_an_interrupt_waits_for_what_is_under_way_and_sends_nothing_more(
-    exchange: LocalExchange, journal: Path
+    exchange: LocalExchange, journal_path: Path
 ) -> None:
     """Of ten symbols the first eight are under way: they are waited for, and the other two are not sent."""
     symbols = ["BTCUSDT", "ETHUSDT", *(f"NO{n}" for n in range(8))]
     exchange.faults.answer_late("DELETE", PATH, seconds=1.0, times=None)
-    child = interruptible(exchange, ",".join(symbols), journal)
+    child = interruptible(exchange, ",".join(symbols), journal_path)
     wait_for_deletes(exchange, 8)
     child.send_signal(signal.SIGINT)
     out, _ = child.communicate(timeout=20)
@@ -417,12 +393,12 @@ def test_an_interrupt_waits_for_what_is_under_way_and_sends_nothing_more(
     assert still_open(exchange) == set()
 
 
-def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClient, journal: Path) -> None:
+def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClient, journal_path: Path) -> None:
     """The intents of a call are one commit, before the first DELETE; its conclusions, refusals too, are another one."""
 
     def commits() -> int:
         """Read the file change counter, which every transaction that changes the file makes one larger."""
-        return int.from_bytes(journal.read_bytes()[24:28], "big")
+        return int.from_bytes(journal_path.read_bytes()[24:28], "big")
 
     symbols = [*(listing.base + listing.quote for listing in LISTINGS), "NOSUCH"]
     assert len(symbols) == 8
@@ -439,10 +415,10 @@ def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClie
     assert still_open(exchange, "ETHUSDT") == set()
 
 
-def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, journal: Path) -> None:
+def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, journal_path: Path) -> None:
     """Whoever insists is let go, and the journal knows that the cancel has no known end."""
     exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
-    child = interruptible(exchange, "BTCUSDT", journal)
+    child = interruptible(exchange, "BTCUSDT", journal_path)
     wait_for_deletes(exchange, 1)
     child.send_signal(signal.SIGINT)
     assert child.stdout is not None
@@ -452,26 +428,26 @@ def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, jour
     out, _ = child.communicate(timeout=20)
     assert time.monotonic() - began < 4
     assert "True" in out
-    with sqlite3.connect(journal) as connection:
+    with sqlite3.connect(journal_path) as connection:
         rows = connection.execute("SELECT concluded_at FROM intents").fetchall()
     connection.close()
     assert rows == [(None,)]
 
 
 def test_a_killed_cancel_is_settled_later(
-    exchange: LocalExchange, journal: Path, monkeypatch: pytest.MonkeyPatch
+    exchange: LocalExchange, journal_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kill -9 between the DELETE and its answer: the journal knows of it, and `reconcile_open` finds its outcome."""
     exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
-    child = interruptible(exchange, "BTCUSDT", journal)
+    child = interruptible(exchange, "BTCUSDT", journal_path)
     wait_for_deletes(exchange, 1)
     child.kill()
     child.communicate()
     early: list[str] = []
-    monkeypatch.setenv("NBEXT_JOURNAL", str(journal))
+    monkeypatch.setenv("NBEXT_JOURNAL", str(journal_path))
     unfinished.reconcile_open(say=early.append)
     assert early[0].startswith("1 request left: sent within the last minutes")
-    with sqlite3.connect(journal) as connection:  # as if it had been an hour ago
+    with sqlite3.connect(journal_path) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()
     exchange.faults.clear()

@@ -23,7 +23,6 @@ from support.server import answer
 from test_untrusted import SPELLINGS
 from truth.proxy import Mishap, Proxy
 
-from nbext.exchange import LocalExchange
 from nbext.journal import Journal
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.server import PlainServer, Request
+
+    from nbext.exchange import LocalExchange
 
 PASSPHRASE = "tR0ub4dor-passphrase"
 KINDS = ["HMAC", "RSA", "Ed25519"]
@@ -200,14 +201,6 @@ def _credential(kind: str, exchange: LocalExchange, home: Path) -> tuple[dict[st
     }
     # Every PKCS#8 file of a kind begins alike.
     return names, [api_key[:-4], PASSPHRASE, *(line for line in lines[1:] if len(b64decode(line + "==")) > 20)]
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
 
 
 @pytest.fixture(params=KINDS)

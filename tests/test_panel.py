@@ -45,21 +45,6 @@ class Clock:
 
 
 @pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect to it."""
-    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
-
-
-@pytest.fixture
 def clock() -> Clock:
     """Make a clock that stands still."""
     return Clock()

@@ -17,26 +17,11 @@ from nbext.exchange import Dialect, LocalExchange
 from nbext.notebook.panel import CancelPanel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from support.server import PlainServer, Request
 
     from nbext.spot.client import SpotClient
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect."""
-    with nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
 
 
 def consent(client: SpotClient, **more: Any) -> int:

@@ -14,22 +14,14 @@ import nbext
 from nbext.cancel.call import Voice
 from nbext.cancel.selection import Latency, Options, by_symbol
 from nbext.cancel.sending import Sending
-from nbext.exchange import LocalExchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
 
     Setting = float | Latency | Callable[[int, int], None]
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from support.spot_clients import (
     PATH,
     RSA,
     SECRET_KEY,
-    clients,
     empty,
     everything_of,
     pem,
@@ -44,16 +43,7 @@ from nbext.spot.client import SpotClient
 from nbext.spot.parameters import parse_recv_window, parse_symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.spot_clients import Connect, Serve, Wrong
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make clients that are closed when the test ends."""
-    with clients() as make:
-        yield make
 
 
 # What goes out

@@ -18,7 +18,7 @@ import pytest
 from support.documents import FIXTURES, fixture_body
 from support.networking import TLSServer
 from support.server import PlainServer, Request, ResetConnection, answer
-from support.spot_clients import API_KEY, CREDENTIALS, PATH, SECRET_KEY, always, clients, empty, everything_of
+from support.spot_clients import API_KEY, CREDENTIALS, PATH, SECRET_KEY, always, empty, everything_of
 
 from nbext.errors import (
     NbextError,
@@ -37,13 +37,6 @@ if TYPE_CHECKING:
     from support.spot_clients import Connect, Responder, Serve
 
     from nbext.spot.client import SpotClient
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make clients that are closed when the test ends."""
-    with clients() as make:
-        yield make
 
 
 # Answers

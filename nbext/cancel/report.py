@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _imp
 import _thread
 import importlib
 import logging
@@ -17,7 +18,7 @@ from nbext.cancel.reads import OpenOrders, look
 from nbext.cancel.reconciliation import is_unseen
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
 from nbext.orders import FINAL, Row, from_reports, identity, unique
-from nbext.signals import from_a_signal
+from nbext.signals import from_a_signal, let_through
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,8 @@ def _word(call: Call) -> str:
     """Return the outcomes, summed up; in bare numbers where their fields are malformed."""
     try:
         return _summary(call)
-    except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+    except Exception as error:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+        let_through(error)
         return f"{call.subject}: {counted(call.rows)} {call.place}"
 
 
@@ -258,6 +260,7 @@ def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
 
 
 _loading: list[_thread.LockType] = []
+_IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 5.0  # no longer, lest the import wait for what the forking thread holds
 
 
@@ -274,8 +277,19 @@ def _load_frames() -> None:
         except RuntimeError:  # there is none left
             return
         _loading[:] = loading
-    with loading[0]:
-        pass
+    _free_import_lock()
+    if loading[0].acquire(timeout=_IMPORT_SECONDS):
+        loading[0].release()
+
+
+def _free_import_lock() -> None:
+    """Unlock what an interrupt in the middle of an import has left locked: all other threads would wait for ever.
+
+    Nothing here runs inside the import system, so whatever this thread still holds there has been left.
+    """
+    with suppress(RuntimeError):  # this thread holds nothing
+        while True:
+            _imp.release_lock()
 
 
 def _await_frames() -> None:
@@ -304,7 +318,8 @@ def counted(rows: Sequence[Row]) -> str:
     """Return the number of orders by outcome; in bare numbers where their fields are malformed."""
     try:
         return messages.outcomes(rows)
-    except Exception:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+    except Exception as error:  # noqa: BLE001 - nothing that an exchange sends may take the word away
+        let_through(error)
         outcomes = [row.outcome for row in rows]
         return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
 

@@ -18,6 +18,7 @@ from nbext import profiles
 from nbext.errors import NbextError
 from nbext.notebook import cells
 from nbext.notebook.lines import parse, whole_options
+from nbext.signals import let_through
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -323,7 +324,8 @@ def ask(preview: DataFrame, question: str) -> str | None:
         return input(question)
     except KeyboardInterrupt:
         return ""
-    except (EOFError, StdinNotImplementedError, OSError):
+    except (EOFError, StdinNotImplementedError, OSError) as error:
+        let_through(error)
         return None
 
 
@@ -384,6 +386,7 @@ def _show(frame: DataFrame) -> None:
     try:
         display(frame)
     except Exception as error:  # noqa: BLE001 - whatever a formatter does
+        let_through(error)
         print(f"The table cannot be shown ({type(error).__name__}); it is in nbext.last.")
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3.util.connection import allowed_gai_family
 
+from nbext.signals import let_through
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -133,6 +135,7 @@ def dial(
                     try:
                         selector.register(_call(waiting.pop(), options), selectors.EVENT_WRITE)
                     except OSError as refused:
+                        let_through(refused)
                         error, due = refused, now
                         continue
                 pause = min(deadline, due) if waiting else deadline

@@ -22,6 +22,7 @@ Kind = Literal["HMAC", "RSA", "Ed25519"]
 # OpenSSL has locks inside: a child that is forked while a thread signs would wait for ever when it signs. A fork waits
 # for that moment; the thread that forks may itself be signing, where a signal handler forks.
 _signing = threading.RLock()
+_LONGEST_WAIT = 1.0
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_signing.acquire, after_in_child=_signing.release, after_in_parent=_signing.release)
 
@@ -56,8 +57,13 @@ class SigningKey:
         str
             64 hex digits (HMAC), or base64 of 64 (Ed25519) or as many bytes as the key has (RSA).
         """
-        with _signing:
+        # Not for ever: an interrupt may have left the lock locked, and a cancel matters more than a fork.
+        alone = _signing.acquire(timeout=_LONGEST_WAIT)
+        try:
             return self._sign(payload)
+        finally:
+            if alone:
+                _signing.release()
 
     def __repr__(self) -> str:
         return f"<{self.kind} key>"

@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from nbext.credentials import Secret
-from nbext.signals import from_a_signal
+from nbext.signals import from_a_signal, let_through
 from nbext.spot import connections
 from nbext.spot.causes import BUNDLES, explain, require_bundle, set_up
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, call
@@ -273,7 +273,8 @@ def _body(reply: TimedResponse) -> bytes | None:
             size += len(chunk)
             if size > LARGEST_BODY:
                 return None
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException) as error:
+        let_through(error)
         return None
     return None if reply.length else b"".join(chunks)
 
@@ -291,8 +292,9 @@ def _read(answer: BaseHTTPResponse) -> bytes | None:
             if size > LARGEST_BODY:
                 answer.close()
                 return None
-    except (HTTPError, OSError, http.client.HTTPException):
+    except (HTTPError, OSError, http.client.HTTPException) as error:
         answer.close()
+        let_through(error)
         return None
     answer.release_conn()
     return b"".join(chunks)

@@ -11,7 +11,6 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,24 +18,6 @@ from hypothesis import strategies as st
 from support.journals import NOW, OUTCOME, commits, conclude, ids, intent, posix, run, start, unsettled
 
 from nbext.journal import CLAIM_MS, GRACE_MS, Conclusion, Intent, Journal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Name a journal that is not there yet, nor is its folder."""
-    return tmp_path / "data" / "journal.sqlite3"
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    """Give a journal that nothing has been written into."""
-    journal = Journal(path)
-    yield journal
-    journal.close()
-
 
 # Where it is, and what it costs before it is used.
 

@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Name a journal that is not there yet, nor is its folder."""
-    return tmp_path / "data" / "journal.sqlite3"
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    """Give a journal that nothing has been written into."""
-    journal = Journal(path)
-    yield journal
-    journal.close()
-
-
 # When it cannot be written, it says why, and the next call tries again.
 
 

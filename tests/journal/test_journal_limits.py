@@ -18,39 +18,15 @@ from support.jobs import make_job
 import nbext
 from nbext import session
 from nbext.cancel import unfinished
-from nbext.exchange import LocalExchange
 from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
 
 PATH = "/api/v3/openOrders"
-
-
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return where the journal of this test is."""
-    path = tmp_path / "journal.sqlite3"
-    monkeypatch.setenv("NBEXT_JOURNAL", str(path))
-    return path
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on BTCUSDT."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect to it."""
-    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
 
 
 @pytest.fixture
