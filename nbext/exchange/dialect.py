@@ -122,7 +122,7 @@ class Dialect:
     released_time: str = _choice("released-time", "placement", "release")
     archive_from: str = _choice("archive-from", "ending", "creation", "live")
     list_expiry_reason: str = _choice("list-expiry-reason", "absent", "in_orders")
-    exchange_filters: str = _choice("exchange-filters", "listed", "empty")
+    exchange_filters: str = _choice("exchange-filters", "empty", "listed")
 
     # When reads and clocks are right.
     engine_tail: float = _seconds("engine-tail", 0, 2, 60)

@@ -374,12 +374,20 @@ def _weigh_day_ticker(values: Mapping[str, str]) -> int:
     return 80
 
 
+def _weigh_window(values: Mapping[str, str]) -> int:
+    """Each symbol weighs 4, all together 200 at most (rule: weights)."""
+    return min(4 * (values["symbols"].count(",") + 1), 200) if "symbols" in values else 4
+
+
 _WEIGHERS: dict[str, Callable[[Mapping[str, str]], int]] = {
     "openOrders": lambda values: 6 if "symbol" in values else 80,
     "depth": _weigh_depth,
     "ticker/24hr": _weigh_day_ticker,
     "ticker/price": lambda values: 2 if "symbol" in values else 4,
     "ticker/bookTicker": lambda values: 2 if "symbol" in values else 4,
+    "ticker": _weigh_window,
+    "ticker/tradingDay": _weigh_window,
+    "myPreventedMatches": lambda values: 20 if "orderId" in values else 2,
     "myTrades": lambda values: 5 if "orderId" in values else 20,
     "test": lambda values: 20 if values.get("computeCommissionRates") == "true" else 1,
 }

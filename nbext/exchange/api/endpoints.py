@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from nbext.exchange.engine.candles import INTERVALS
+from nbext.exchange.engine.limits import DAY, MINUTE
 from nbext.exchange.engine.refusals import Refusal, invalid
 from nbext.exchange.engine.tickets import ORDER_TYPES
 
@@ -26,6 +28,9 @@ _ID = (re.compile(r"[0-9]{1,20}", re.ASCII), r"^[0-9]{1,20}$")
 _DECIMAL = (re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII), r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
 _CLIENT_ID = (re.compile(r"[a-zA-Z0-9_-]{1,36}", re.ASCII), r"^[a-zA-Z0-9-_]{1,36}$")
 # The refusal quotes Java's class intersection; non-ASCII letters are allowed too (rule: value-forms).
+_TIME_ZONE = re.compile(r"(?P<sign>[+-]?)(?P<hours>[0-9]{1,2})(:(?P<minutes>[0-9]{2}))?", re.ASCII)
+_WINDOW = re.compile(r"(?P<number>[1-9][0-9]?)(?P<unit>[mhd])", re.ASCII)
+_LONGEST_WINDOW = {"m": 59, "h": 23, "d": 7}
 _PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}", re.ASCII)
 _SYMBOL = (re.compile(r"(?:(?![a-z])[\w.-]){1,50}"), r"^[\w\-._&&[^a-z]]{1,50}$")
 
@@ -117,6 +122,26 @@ def _symbols(name: str, value: str) -> list[str]:
     if len(set(names)) < len(names):
         raise Refusal(-1151, "Symbol is present multiple times in the list.")
     return [_symbol(name, each) for each in names]
+
+
+def _time_zone(name: str, value: str) -> int:
+    """Read a time zone as microseconds ahead of UTC (rule: candles)."""
+    form = _TIME_ZONE.fullmatch(value)
+    if form is None:
+        raise invalid(name)
+    minutes = int(form["hours"]) * 60 + int(form["minutes"] or 0)
+    minutes = -minutes if form["sign"] == "-" else minutes
+    if not -12 * 60 <= minutes <= 14 * 60 or int(form["minutes"] or 0) > 59:  # noqa: PLR2004 - of an hour
+        raise invalid(name)
+    return minutes * MINUTE
+
+
+def _window(name: str, value: str) -> int:
+    """Read the size of a rolling window, in microseconds (rule: rolling-window)."""
+    form = _WINDOW.fullmatch(value)
+    if form is None or int(form["number"]) > _LONGEST_WINDOW[form["unit"]]:
+        raise invalid(name)
+    return int(form["number"]) * {"m": MINUTE, "h": 60 * MINUTE, "d": DAY}[form["unit"]]
 
 
 _SIDE = _word(("BUY", "SELL"), -1117, "Invalid side.")
@@ -223,6 +248,15 @@ _OTOCO: Readers = {
 _OTOCO_NEEDS = ("symbol", *_WORKING_NEEDS, "pendingSide", "pendingAboveType")
 _ONE: Readers = {"symbol": _symbol, "orderId": _integer, "origClientOrderId": _client_id}
 _SPAN: Readers = {"startTime": _integer, "endTime": _integer}
+_INTERVAL = _word(tuple(INTERVALS), -1120, "Invalid interval.")
+_CANDLES: Readers = {
+    "symbol": _symbol,
+    "interval": _INTERVAL,
+    "startTime": _integer,
+    "endTime": _integer,
+    "timeZone": _time_zone,
+    "limit": _limit(1000),
+}
 _TICKER: Readers = {"symbol": _symbol, "symbols": _symbols, "symbolStatus": _STATUS}
 
 ENDPOINTS = (
@@ -250,8 +284,34 @@ ENDPOINTS = (
         weight=5,
     ),
     Endpoint("trades", "GET", "/api/v3/trades", {"symbol": _symbol, "limit": _limit(1000)}, ("symbol",), weight=25),
+    Endpoint(
+        "historicalTrades",
+        "GET",
+        "/api/v3/historicalTrades",
+        {"symbol": _symbol, "limit": _limit(1000), "fromId": _integer},
+        ("symbol",),
+        weight=25,
+    ),
+    Endpoint(
+        "aggTrades",
+        "GET",
+        "/api/v3/aggTrades",
+        {"symbol": _symbol, "fromId": _integer, **_SPAN, "limit": _limit(1000)},
+        ("symbol",),
+        weight=4,
+    ),
+    Endpoint("klines", "GET", "/api/v3/klines", _CANDLES, ("symbol", "interval"), weight=2),
+    Endpoint("uiKlines", "GET", "/api/v3/uiKlines", _CANDLES, ("symbol", "interval"), weight=2),
     Endpoint("avgPrice", "GET", "/api/v3/avgPrice", {"symbol": _symbol}, ("symbol",), weight=2),
     Endpoint("ticker/24hr", "GET", "/api/v3/ticker/24hr", {**_TICKER, "type": _TICKER_TYPE}, weight=2),
+    Endpoint(
+        "ticker/tradingDay",
+        "GET",
+        "/api/v3/ticker/tradingDay",
+        {**_TICKER, "timeZone": _time_zone, "type": _TICKER_TYPE},
+        weight=4,
+    ),
+    Endpoint("ticker", "GET", "/api/v3/ticker", {**_TICKER, "windowSize": _window, "type": _TICKER_TYPE}, weight=4),
     Endpoint("ticker/price", "GET", "/api/v3/ticker/price", _TICKER, weight=2),
     Endpoint("ticker/bookTicker", "GET", "/api/v3/ticker/bookTicker", _TICKER, weight=2),
     Endpoint("order", "POST", "/api/v3/order", _ORDER, ("symbol", "side", "type"), "TRADE", orders=1),
@@ -390,6 +450,23 @@ ENDPOINTS = (
         "USER_DATA",
         20,
     ),
+    Endpoint(
+        "myPreventedMatches",
+        "GET",
+        "/api/v3/myPreventedMatches",
+        {
+            "symbol": _symbol,
+            "preventedMatchId": _integer,
+            "orderId": _integer,
+            "fromPreventedMatchId": _integer,
+            "limit": _limit(1000),
+        },
+        ("symbol",),
+        "USER_DATA",
+        2,
+    ),
+    Endpoint("commission", "GET", "/api/v3/account/commission", {"symbol": _symbol}, ("symbol",), "USER_DATA", 20),
+    Endpoint("myFilters", "GET", "/api/v3/myFilters", {"symbol": _symbol}, ("symbol",), "USER_DATA", 40),
     Endpoint("rateLimit", "GET", "/api/v3/rateLimit/order", {}, (), "USER_DATA", 40),
 )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from nbext.exchange.api import replies
-from nbext.exchange.api.endpoints import MAX_DECIMAL
+from nbext.exchange.api.admission import to_microseconds
+from nbext.exchange.api.endpoints import MAX_DECIMAL, MAX_INTEGER
 from nbext.exchange.api.parsing import number, row_limit
 from nbext.exchange.engine import refusals
+from nbext.exchange.engine.candles import INTERVALS, Interval
+from nbext.exchange.engine.limits import DAY, MILLISECOND, MINUTE
 from nbext.exchange.engine.refusals import Refusal
 from nbext.exchange.engine.symbols import text
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from nbext.exchange.api.replies import Report
     from nbext.exchange.engine.engine import Engine
     from nbext.exchange.engine.limits import RequestLimits
+    from nbext.exchange.engine.matching import Trade
     from nbext.exchange.engine.symbols import Symbol
 
 DEFAULT_DEPTH = 100
@@ -49,8 +53,14 @@ class MarketData:
             "exchangeInfo": self._exchange_info,
             "depth": self._depth,
             "trades": self._public_trades,
+            "historicalTrades": self._historical_trades,
+            "aggTrades": self._aggregate_trades,
+            "klines": self._candles,
+            "uiKlines": self._candles,
             "avgPrice": self._average_price,
             "ticker/24hr": lambda call: self._ticker(call, lambda symbol: self._day(call, symbol)),
+            "ticker/tradingDay": lambda call: self._windows(call, self._trading_day),
+            "ticker": lambda call: self._windows(call, self._rolling_window),
             "ticker/price": lambda call: self._ticker(call, self._price),
             "ticker/bookTicker": lambda call: self._ticker(call, self._best),
         }
@@ -116,6 +126,67 @@ class MarketData:
     def _day(self, call: Call, symbol: Symbol) -> Report:
         is_full = call.params.get("type") != "MINI"
         return replies.day_ticker(self._engine.markets[symbol.name], self._engine.now(), call.unit, is_full=is_full)
+
+    def _windows(self, call: Call, since: Callable[[Call], int]) -> Report | list[Report]:
+        """Show what happened since some moment, on one symbol or several named ones (rule: rolling-window)."""
+        if "symbol" not in call.params and "symbols" not in call.params:
+            raise refusals.neither("symbol", "symbols", self._engine.dialect.neither_id_code)
+        is_full, begin, now = call.params.get("type") != "MINI", since(call), self._engine.now()
+
+        def row(symbol: Symbol) -> Report:
+            return replies.window_ticker(self._engine.markets[symbol.name], begin, now, call.unit, is_full=is_full)
+
+        return self._ticker(call, row)
+
+    def _rolling_window(self, call: Call) -> int:
+        now = self._engine.now()
+        return now - now % MINUTE + MINUTE - int(cast("int", call.params.get("windowSize", DAY)))
+
+    def _trading_day(self, call: Call) -> int:
+        shift = cast("int", call.params.get("timeZone", 0))
+        return Interval(DAY, shift).start_of(self._engine.now())
+
+    def _candles(self, call: Call) -> list[Any]:
+        """Show candles (rule: candles)."""
+        params = call.params
+        market = self._engine.markets[self._symbol(params).name]
+        interval = Interval(INTERVALS[str(params["interval"])], cast("int", params.get("timeZone", 0)))
+        start, end = number(params, "startTime"), number(params, "endTime")
+        rows = market.candles.rows(
+            interval,
+            None if start is None else to_microseconds(start),
+            None if end is None else to_microseconds(end),
+            row_limit(params),
+            self._engine.now(),
+        )
+        return [replies.candle(row, interval.after(row.start), call.unit) for row in rows]
+
+    def _historical_trades(self, call: Call) -> list[Report]:
+        first = number(call.params, "fromId")
+        trades = list(self._engine.markets[self._symbol(call.params).name].trades)
+        limit = row_limit(call.params)
+        chosen = trades[-limit:] if first is None else [trade for trade in trades if trade.trade_id >= first][:limit]
+        return [replies.public_trade(trade, call.unit) for trade in chosen]
+
+    def _aggregate_trades(self, call: Call) -> list[Report]:
+        """Show trades that go on with each other as one (rule: aggregate-trades)."""
+        params = call.params
+        first, start, end = (number(params, name) for name in ("fromId", "startTime", "endTime"))
+        if first is not None and (start is not None or end is not None):
+            raise refusals.bad_combination()
+        together: dict[int, list[Trade]] = {}
+        for trade in self._engine.markets[self._symbol(params).name].trades:
+            together.setdefault(trade.aggregate_id, []).append(trade)
+        begin = 0 if start is None else to_microseconds(start)
+        until = MAX_INTEGER if end is None else to_microseconds(end) + MILLISECOND
+        rows = [
+            trades
+            for number_, trades in together.items()
+            if number_ >= (first or 0) and begin <= trades[0].time < until
+        ]
+        limit = row_limit(params)
+        rows = rows[-limit:] if first is None and start is None else rows[:limit]
+        return [replies.aggregate_trade(trades, call.unit) for trades in rows]
 
     def _public_trades(self, call: Call) -> list[Report]:
         trades = self._engine.markets[self._symbol(call.params).name].trades

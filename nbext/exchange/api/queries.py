@@ -47,6 +47,9 @@ class Queries:
             "allOrderList": self._all_lists,
             "account": self._account,
             "myTrades": self._trades,
+            "myPreventedMatches": self._prevented_matches,
+            "commission": self._commission,
+            "myFilters": self._filters,
             "rateLimit": self._rate_limit,
         }
 
@@ -177,6 +180,38 @@ class Queries:
         else:
             fills = fills[-row_limit(params) :]
         return [replies.trade(fill, call.unit) for fill in fills]
+
+    def _prevented_matches(self, call: Call) -> list[Report]:
+        """Show self-trades that were prevented, by the orders that took (rule: own-prevented-matches)."""
+        params = call.params
+        symbol, account = self._symbol(params), self._engine.account(call.account)
+        sent = frozenset(params) & {"preventedMatchId", "orderId", "fromPreventedMatchId"}
+        if sent not in ({"preventedMatchId"}, {"orderId"}, {"orderId", "fromPreventedMatchId"}):
+            raise refusals.bad_combination()
+        order_id, match_id = number(params, "orderId"), number(params, "preventedMatchId")
+        first = number(params, "fromPreventedMatchId") or 0
+        found = [
+            (match, order)
+            for order in account.orders[symbol.name].values()
+            for match in order.prevented_matches or ()
+            if order_id in {None, order.order_id, match.maker.order_id}
+            and match_id in {None, match.prevented_match_id}
+            and match.prevented_match_id >= first
+        ]
+        found.sort(key=lambda pair: pair[0].prevented_match_id)
+        return [replies.own_prevented(match, order, call.unit) for match, order in found[: row_limit(params)]]
+
+    def _commission(self, call: Call) -> Report:
+        return replies.commission(self._symbol(call.params), self._engine.account(call.account))
+
+    def _filters(self, call: Call) -> Report:
+        """Show what counts the account's orders (rule: own-filters)."""
+        symbol = self._symbol(call.params)
+        return {
+            "exchangeFilters": self._engine.filters.wire,
+            "symbolFilters": [each for each in symbol.filters.wire if str(each["filterType"]).startswith("MAX_")],
+            "assetFilters": [],
+        }
 
     def _rate_limit(self, call: Call) -> list[Report]:
         count = self._engine.account(call.account).order_count

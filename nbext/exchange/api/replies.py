@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nbext.exchange.engine.accounts import Account
+    from nbext.exchange.engine.candles import Candle
     from nbext.exchange.engine.matching import Market, Trade
     from nbext.exchange.engine.orders import Fill, PreventedMatch
+    from nbext.exchange.engine.symbols import Symbol
 
     Report = dict[str, Any]
 
@@ -264,40 +266,75 @@ def best_prices(market: Market) -> Report:
     return row
 
 
+def aggregate_trade(trades: list[Trade], unit: int) -> Report:
+    """Write trades that go on with each other as ``GET /aggTrades`` shows them (rule: aggregate-trades)."""
+    first, last = trades[0], trades[-1]
+    return {
+        "a": first.aggregate_id,
+        "p": text(first.price),
+        "q": text(sum((trade.quantity for trade in trades), start=ZERO)),
+        "f": first.trade_id,
+        "l": last.trade_id,
+        "T": stamp(first.time, unit),
+        "m": first.is_buyer_maker,
+        "M": True,
+    }
+
+
+def candle(row: Candle, until: int, unit: int) -> list[object]:
+    """Write a candle as ``GET /klines`` shows it (rule: candles)."""
+    return [
+        stamp(row.start, unit),
+        *map(text, (row.open, row.high, row.low, row.close, row.volume)),
+        stamp(until, unit) - 1,
+        text(row.money),
+        row.count,
+        text(row.taker_volume),
+        text(row.taker_money),
+        "0",
+    ]
+
+
 def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
     """Write what happened on a symbol in the last 24 hours."""
-    day = [trade for trade in market.trades if trade.time > now - DAY]
-    prices = [trade.price for trade in day] or [market.last_price or ZERO]
-    volume = sum((trade.quantity for trade in day), start=ZERO)
-    money = sum((trade.price * trade.quantity for trade in day), start=ZERO)
-    earlier = [trade.price for trade in market.trades if trade.time <= now - DAY]
-    before = earlier[-1] if earlier else prices[0]
+    row = window_ticker(market, now - DAY, now, unit, is_full=is_full)
+    if is_full:
+        earlier = [trade.price for trade in market.trades if trade.time <= now - DAY]
+        last = [trade.quantity for trade in market.trades if trade.time > now - DAY][-1:]
+        before = text(earlier[-1]) if earlier else row["openPrice"]
+        own = {"prevClosePrice": before, "lastPrice": row.pop("lastPrice"), "lastQty": text(last[0] if last else ZERO)}
+        changes = ("symbol", "priceChange", "priceChangePercent", "weightedAvgPrice")
+        row = {name: row.pop(name) for name in changes} | own | best_prices(market) | row
+    return row
+
+
+def window_ticker(market: Market, since: int, now: int, unit: int, *, is_full: bool) -> Report:
+    """Write what happened on a symbol after a moment (rule: rolling-window)."""
+    trades = [trade for trade in market.trades if trade.time > since]
+    prices = [trade.price for trade in trades] or [market.last_price or ZERO]
+    volume = sum((trade.quantity for trade in trades), start=ZERO)
+    money = sum((trade.price * trade.quantity for trade in trades), start=ZERO)
     change = prices[-1] - prices[0]
-    span: Report = {
-        "openPrice": text(prices[0]),
-        "highPrice": text(max(prices)),
-        "lowPrice": text(min(prices)),
-        "lastPrice": text(prices[-1]),
-        "volume": text(volume),
-        "quoteVolume": text(money),
-        "openTime": stamp(now - DAY, unit),
-        "closeTime": stamp(now, unit),
-        "firstId": day[0].trade_id if day else -1,
-        "lastId": day[-1].trade_id if day else -1,
-        "count": len(day),
-    }
     row: Report = {"symbol": market.symbol.name}
     if is_full:
         row |= {
             "priceChange": text(change),
             "priceChangePercent": f"{change / prices[0] * 100 if prices[0] else ZERO:.3f}",
             "weightedAvgPrice": text(money / volume if volume else ZERO),
-            "prevClosePrice": text(before),
-            "lastPrice": text(prices[-1]),
-            "lastQty": text(day[-1].quantity if day else ZERO),
-            **best_prices(market),
         }
-    return row | span
+    return row | {
+        "openPrice": text(prices[0]),
+        "highPrice": text(max(prices)),
+        "lowPrice": text(min(prices)),
+        "lastPrice": text(prices[-1]),
+        "volume": text(volume),
+        "quoteVolume": text(money),
+        "openTime": stamp(since, unit),
+        "closeTime": stamp(now, unit),
+        "firstId": trades[0].trade_id if trades else -1,
+        "lastId": trades[-1].trade_id if trades else -1,
+        "count": len(trades),
+    }
 
 
 def rate_limit(kind: str, interval: str, number: int, limit: int) -> Report:
@@ -344,6 +381,47 @@ def _prevented(match: PreventedMatch) -> Report:
     if match.maker_quantity is not None:
         report["makerPreventedQuantity"] = text(match.maker_quantity)
     return report
+
+
+def own_prevented(match: PreventedMatch, taker: Order, unit: int) -> Report:
+    """Write a prevented self-trade as ``GET /myPreventedMatches`` shows it (rule: own-prevented-matches)."""
+    row: Report = {
+        "symbol": taker.symbol.name,
+        "preventedMatchId": match.prevented_match_id,
+        "takerOrderId": taker.order_id,
+        "makerSymbol": match.maker.symbol.name,
+        "makerOrderId": match.maker.order_id,
+        "tradeGroupId": taker.account.trade_group_id,
+        "selfTradePreventionMode": taker.stp_mode,
+        "price": text(match.price),
+    }
+    for name, quantity in (("maker", match.maker_quantity), ("taker", match.taker_quantity)):
+        if quantity is not None:
+            row[f"{name}PreventedQuantity"] = text(quantity)
+    return row | {"transactTime": stamp(match.time, unit)}
+
+
+def commission(symbol: Symbol, account: Account) -> Report:
+    """Write what an account pays on a symbol, as ``GET /account/commission`` shows it (rule: commission)."""
+    rates = {
+        "maker": account.maker_rate,
+        "taker": account.taker_rate,
+        "buyer": account.buyer_rate,
+        "seller": account.seller_rate,
+    }
+    none = dict.fromkeys(rates, NOTHING)
+    return {
+        "symbol": symbol.name,
+        "standardCommission": {name: text(rate) for name, rate in rates.items()},
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": {
+            "enabledForAccount": account.bnb_discount is not None,
+            "enabledForSymbol": account.bnb_discount is not None,
+            "discountAsset": "BNB",
+            "discount": text(account.bnb_discount or ZERO),
+        },
+    }
 
 
 def _add_prevented(report: Report, order: Order) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine import liquidity
+from nbext.exchange.engine.candles import Candles
 from nbext.exchange.engine.limits import MINUTE
 from nbext.exchange.engine.order_book import Book
 from nbext.exchange.engine.orders import Event, Fill, Order, OrderList, PreventedMatch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nbext.exchange.engine.symbols import Symbol
 
 RECENT_TRADES = 10_000
+DAILY_ROOMS = 300  # what is said to have traded in a day before the start, in multiples of what the market offers
 # Self-trade prevention modes by what they take from the two sides (rule: self-trade-prevention).
 TAKER_EXPIRES = frozenset({"EXPIRE_TAKER", "EXPIRE_BOTH"})
 MAKER_EXPIRES = frozenset({"EXPIRE_MAKER", "EXPIRE_BOTH"})
@@ -37,6 +39,7 @@ class Trade(NamedTuple):
     price: Decimal
     quantity: Decimal
     is_buyer_maker: bool
+    aggregate_id: int
 
 
 class Market:
@@ -73,6 +76,7 @@ class Market:
         self._next_prevented_id = 0
         self._bnb_price = bnb_price
         self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
+        self.candles = Candles(f"{symbol.name} {first_trade_id}", symbol.tick, symbol.room * DAILY_ROOMS)
         self._aftermath: deque[Decimal | OrderList] = deque()
 
     # What can be known about the market.
@@ -198,7 +202,7 @@ class Market:
         for order, is_maker in ((maker, True), (taker, False)):
             self._fill(order, trade_id, price, quantity, is_maker=is_maker)
         self.last_price = price
-        self.trades.append(Trade(trade_id, self.now, price, quantity, maker.side == "BUY"))
+        self._publish(trade_id, price, quantity, maker.side == "BUY")
         self._aftermath.append(price)
         # A touched limit leg trades first, and the stop leg ends afterwards (rule: oco).
         for partner in partners:
@@ -208,13 +212,23 @@ class Market:
             if not order.remaining:
                 self._end(order, "FILLED", "fill")
 
+    def _publish(self, trade_id: int, price: Decimal, quantity: Decimal, is_buyer_maker: bool) -> None:
+        """Show a trade to the public; one that goes on with the last is added up with it (rule: aggregate-trades)."""
+        aggregate = 0
+        if self.trades:
+            last = self.trades[-1]
+            goes_on = (last.time, last.price, last.is_buyer_maker) == (self.now, price, is_buyer_maker)
+            aggregate = last.aggregate_id + (not goes_on)
+        self.trades.append(Trade(trade_id, self.now, price, quantity, is_buyer_maker, aggregate))
+        self.candles.add(self.now, price, quantity, taker_buys=not is_buyer_maker)
+
     def _prevent(self, taker: Order, maker: Order, quantity: Decimal) -> None:
         """Keep an account from trading with itself, as the taker's mode says (rule: self-trade-prevention)."""
         mode = taker.stp_mode
         decrement = quantity if mode == "DECREMENT" else None
         taker_loses = taker.remaining if mode in TAKER_EXPIRES else decrement
         maker_loses = maker.remaining if mode in MAKER_EXPIRES else decrement
-        match = PreventedMatch(self._next_prevented_id, maker, maker.limit, taker_loses, maker_loses)
+        match = PreventedMatch(self._next_prevented_id, maker, maker.limit, taker_loses, maker_loses, self.now)
         self._next_prevented_id += 1
         self.update_id += 1
         taker.prevented_matches = [*(taker.prevented_matches or ()), match]

@@ -58,6 +58,7 @@ class PreventedMatch:
     price: Decimal
     taker_quantity: Decimal | None
     maker_quantity: Decimal | None
+    time: int
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
