@@ -14,6 +14,7 @@ than `nbext.errors`, `nbext.exchange` and `nbext.exchange.testing` are private.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nbext.errors import (
@@ -99,3 +100,15 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     from nbext.notebook import magics
 
     magics.unload(shell)
+
+
+def _show_frames_in_ipython() -> None:
+    """Have IPython show our frames our way, from the import on; the magics want ``%load_ext nbext``."""
+    core = sys.modules.get("IPython.core.getipython")
+    if core is not None and (shell := core.get_ipython()) is not None:
+        from nbext.notebook import formatters
+
+        formatters.register(shell)
+
+
+_show_frames_in_ipython()

@@ -251,7 +251,14 @@ def cancel_log(last: int | None = 1000) -> DataFrame:
 
 
 def open_orders(
-    *symbols: str, client: SpotClient | None = None, profile: str | None = None, exact: bool = False
+    *symbols: str,
+    client: SpotClient | None = None,
+    profile: str | None = None,
+    side: str | None = None,
+    type: str | None = None,
+    prefix: str | None = None,
+    older_than: str | timedelta | None = None,
+    exact: bool = False,
 ) -> DataFrame:
     """Return what is open now.
 
@@ -263,6 +270,8 @@ def open_orders(
         None means all symbols, since reading changes nothing.
     client, profile, exact
         As in `cancel_all`.
+    side, type, prefix, older_than
+        Only what `cancel_all` would cancel with them: orders that match, and the rest of their lists.
 
     Returns
     -------
@@ -275,7 +284,9 @@ def open_orders(
         Reading failed. No orders were changed.
     """
     return job.open_orders(
-        session.given(client, profile), Selection.parse(symbols, all_symbols=not symbols), exact=exact
+        session.given(client, profile),
+        Selection.parse(symbols, Filter.parse(side, type, prefix, older_than), all_symbols=not symbols),
+        exact=exact,
     )
 
 

@@ -31,8 +31,10 @@ def subject(symbols: Sequence[str]) -> str:
     return ", ".join(symbols) or "all symbols"
 
 
-def place(exchange: Exchange) -> str:
-    """Return the profile and host of an exchange, as messages end with them."""
+def place(exchange: Exchange, *, is_live: bool = False) -> str:
+    """Return the profile and host of an exchange, as messages end with them; of the local exchange, the profile."""
+    if exchange.profile == "local" and not is_live:  # which it is once it has ended: anybody may answer in its place
+        return "[local]"
     return f"[{exchange.profile}, {exchange.host}]"
 
 
@@ -42,7 +44,7 @@ def count(number: int, what: str) -> str:
 
 
 def kinds(rows: Sequence[Row]) -> str:
-    """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``."""
+    """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``; empty without lists."""
     single = 0
     lists: dict[tuple[str, int], str] = {}
     for row in rows:
@@ -52,7 +54,9 @@ def kinds(rows: Sequence[Row]) -> str:
             single += 1
         else:
             lists[str(row.order.get("symbol")), list_id] = f"{kind} list" if isinstance(kind, str) else "order list"
-    parts = [f"{single} single"] if single or not lists else []
+    if not lists:
+        return ""
+    parts = [f"{single} single"] if single else []
     parts += [count(number, kind) for kind, number in _tally(lists.values()).items()]
     return f" ({', '.join(parts)})"
 

@@ -20,7 +20,7 @@ import re
 import sys
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from nbext import private_files
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
 DEFAULT = "local"
+
+
+class Exchange(Protocol):
+    """Anything that says which profile it is of, such as a client."""
+
+    profile: str
+
+
 _BASE_URLS = {
     "testnet": "https://testnet.binance.vision",
     "demo": "https://demo-api.binance.com",
@@ -179,6 +187,11 @@ def local() -> LocalExchange:
             "Call it there; the profile 'local' reaches that exchange from here."
         )
     return exchange
+
+
+def is_untouched(exchange: Exchange) -> bool:
+    """Whether this is the exchange behind the ``local`` profile, of this process, before any order was placed on it."""
+    return exchange.profile == DEFAULT and _local is not None and not _local.is_inherited and _local.is_untouched
 
 
 def _local_exchange() -> LocalExchange:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from IPython.core.completer import Completion
     from support.server import PlainServer
 
+FILTERS = ["--side", "--type", "--prefix", "--older-than"]
+
 
 @pytest.fixture
 def shell() -> Iterator[InteractiveShell]:
@@ -85,8 +87,8 @@ def test_options_are_offered_wherever_a_magic_can_stand(shell: InteractiveShell,
         ("%nbext |", ["local", "testnet", "demo", "live", "custom"]),
         ("%nbext_guard --o|", ["--off"]),
         ("%cancel_log -|", ["--last", "--raw", "--reconcile"]),
-        ("%open_orders -|", ["--profile", "--exact"]),
-        ("%open_orders --exact --|", ["--profile"]),
+        ("%open_orders -|", ["--profile", "--exact", *FILTERS]),
+        ("%open_orders --exact --|", ["--profile", *FILTERS]),
     ],
 )
 def test_each_place_has_its_own_offers(shell: InteractiveShell, cell: str, wanted: list[str]) -> None:

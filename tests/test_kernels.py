@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import socket
 import subprocess
 import sys
@@ -62,9 +61,9 @@ def kernel() -> Iterator[Kernel]:
     kernel.close()
 
 
-def port_of(summary: str) -> int:
-    """Read the port of the exchange from a summary line."""
-    return int(re.findall(r"127\.0\.0\.1:(\d+)", summary)[0])
+def port_of(kernel: Kernel) -> int:
+    """Give the port of the local exchange in a kernel."""
+    return int(kernel.run("print(nbext.local().url)").rpartition(":")[2])
 
 
 def test_a_kernel_restarts_with_the_exchange_in_it(kernel: Kernel) -> None:
@@ -74,7 +73,7 @@ def test_a_kernel_restarts_with_the_exchange_in_it(kernel: Kernel) -> None:
     for _ in range(3):
         said = kernel.run(work)
         assert said.startswith("BTCUSDT: 13 orders canceled"), said
-        ports.append(port_of(said))
+        ports.append(port_of(kernel))
         kernel.restart()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", ports[-1]), timeout=5)
@@ -85,7 +84,7 @@ def test_a_busy_kernel_restarts(kernel: Kernel) -> None:
     """An exchange with a market under way, a panel that refreshes itself and a guard do not hold a restart up."""
     kernel.run("import nbext\n%load_ext nbext\nnbext.local().seed_orders()\n%nbext_guard BTCUSDT --yes")
     kernel.run("panel = %cancel_panel BTCUSDT\npanel.auto_refresh.value = True\npanel.wait()")
-    port = port_of(kernel.run("x = %open_orders BTCUSDT"))
+    port = port_of(kernel)
     kernel.restart()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -335,7 +338,7 @@ def test_a_cell_that_fails_cancels_all_the_same(
     assert isinstance(error, kind)
     assert deletes(sample) == ["BTCUSDT"]
     assert "BTCUSDT: 4 orders canceled" in shell.out
-    assert "LIMIT_MAKER" in shell.out
+    assert "STOP_LOSS_LIMIT" in shell.out
     assert shell.out.count("division by zero") == (kind is ZeroDivisionError)
     assert nbext.last is not None
 
@@ -395,7 +398,7 @@ def test_one_symbol_that_fails_does_not_hide_the_others(
     assert error.frame is nbext.last
     assert nbext.last is not None
     assert nbext.last["orderId"].tolist() == [11, 13, 20, 21]
-    assert shell.out.index("LIMIT_MAKER") < shell.out.index("IncompleteError: ETHUSDT on custom")
+    assert shell.out.index("STOP_LOSS_LIMIT") < shell.out.index("IncompleteError: ETHUSDT on custom")
 
 
 def test_a_wrong_setting_does_not_keep_the_extension_from_loading() -> None:
@@ -476,15 +479,46 @@ def test_the_delete_leaves_before_pandas_is_imported(sample: PlainServer) -> Non
     assert sample.requests[0].at < pandas[0]
 
 
-def test_several_requests_have_a_progress_bar(shell: Shell, sample: PlainServer) -> None:
-    """From three symbols on a bar moves, a few times however many there are, and ends full."""
+def test_progress_is_one_line_of_a_terminal_that_goes_again(
+    serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after a second, says how many requests are answered, and is wiped out before the summary."""
+
+    def respond(_: Request) -> bytes:
+        time.sleep(0.8)
+        return answer([])
+
+    monkeypatch.setenv("NBEXT_BASE_URL", serve(respond).url)
+    monkeypatch.setenv("BINANCE_API_KEY", API_KEY)
+    monkeypatch.setenv("BINANCE_API_SECRET", SECRET_KEY)
+    line = "%cancel_all " + " ".join(f"S{n}USDT" for n in range(10)) + " -y"
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
+        f"shell.run_cell('%load_ext nbext')\nassert shell.run_cell({line!r} + ';').success"
+    )
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=theirs, check=True)
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # how the end of it looks
+        while piece := os.read(ours, 65536):
+            written += piece
+    os.close(ours)
+    first, *lines = written.decode().replace("\r\n", "\n").split("\n")
+    said = [part.partition("\x1b[K")[0] for part in re.split("\r", first)]
+    counted = [int(part.split()[1]) for part in said if part.startswith("Canceling")]
+    assert counted == sorted(counted)
+    assert counted[0] == 8
+    assert "of 10 requests answered" in said[1]
+    assert first.rpartition("\r\x1b[K")[2].startswith("S0USDT, S1USDT")
+    assert "Canceling" not in "".join(lines)
+
+
+def test_quick_calls_show_no_progress(shell: Shell, sample: PlainServer) -> None:
+    """Within a second there is nothing to wait for."""
     shell.run("%cancel_all " + " ".join(f"S{n}USDT" for n in range(40)) + " -y")
     assert len(deletes(sample)) == 40
-    assert "0/40" in shell.out
-    assert "40/40" in shell.out
-    assert shell.out.count("/40") <= 12
-    shell.run("%cancel_all BTCUSDT ETHUSDT -y")
-    assert "/2" not in shell.out
+    assert "of 40" not in shell.out
 
 
 def test_the_journal_is_shown_as_a_frame(shell: Shell, sample: PlainServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
             assert "all 1 open order on BTCUSDT" in question
             return "1"
         assert preview["orderId"].tolist() == [filled, kept]
-        assert "all 2 open orders on BTCUSDT (2 single), the single ones worth 1050.0 [custom" in question
+        assert "all 2 open orders on BTCUSDT, the single ones worth 1050.0 [custom" in question
         exchange.set_price("BTCUSDT", "54000")
         return "2"
 
@@ -281,7 +281,8 @@ def test_the_program_shows_the_main_job() -> None:
     assert (
         "BTCUSDT: 13 orders canceled (6 single, 1 OCO list, 2 OTO lists), 1 had traded 0.4 of 1.0 first" in child.stdout
     )
-    assert "ETHUSDT: 5 orders, 5 open" in child.stdout
+    assert "all symbols: 5 open orders (3 single, 1 OCO list) [local]" in child.stdout
+    assert "all: symbol ETHUSDT, filled 0 %" in child.stdout
     assert child.stderr == ""
 
 

@@ -128,7 +128,8 @@ def test_the_quickstart_does_the_main_job() -> None:
         notebook, "df = %cancel_all BTCUSDT", "stream"
     )
     assert "nothing was open" in output(notebook, "%cancel_all BTCUSDT", "stream")
-    assert "ETHUSDT: 5 orders, 5 open" in output(notebook, "%open_orders")
+    assert "5 open orders (3 single, 1 OCO list)" in output(notebook, "%open_orders", "stream")
+    assert "all: symbol ETHUSDT" in output(notebook, "%open_orders")
     assert "nothing is listed as open" in output(notebook, "%cancel_all ETHUSDT --check", "stream")
 
 
@@ -157,7 +158,7 @@ def test_only_the_orders_of_the_run_are_cleaned_up() -> None:
     """What the dead run left behind goes; the orders that were there before it stay open, and no others do."""
     notebook = stored("03-cleanup-after-backtest")
     mess, gone, left = (
-        set(re.findall(r"^\d{7}\b", output(notebook, source), re.MULTILINE))
+        set(re.findall(r"\b\d{7}\b", output(notebook, source)))
         for source in (
             "before = %open_orders BTCUSDT\nbefore",
             "gone = %cancel_all BTCUSDT --prefix run7-\ngone",

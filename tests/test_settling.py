@@ -219,7 +219,7 @@ def test_check_names_a_symbol_on_which_orders_keep_appearing(exchange: LocalExch
 
     call.job._say = Voice(place_again)
     call.run(check=True)
-    assert "1 order open now (1 single), on ETHUSDT" in call.said[-1]
+    assert "1 order open now, on ETHUSDT" in call.said[-1]
 
 
 def test_an_interrupt_while_the_workers_start_holds_everything_back_that_it_says(

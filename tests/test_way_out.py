@@ -248,7 +248,7 @@ def test_without_pandas_the_word_and_the_record_are_there(
         check=True,
     )
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("BTCUSDT, ETHUSDT: 2 orders canceled (2 single) [custom,")
+    assert lines[0].startswith("BTCUSDT, ETHUSDT: 2 orders canceled [custom,")
     assert any("BTCUSDT canceled: 1" in line for line in lines)
     raised = next(line for line in lines if line.startswith("raised"))
     assert raised.startswith("raised NbextError BTCUSDT, ETHUSDT: 2 orders canceled")

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nbext import messages
+from nbext import messages, profiles
 from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import ConfigurationError, NbextError, OutcomeUnknownError
 from nbext.orders import identity, legs_without_report
@@ -121,7 +121,7 @@ class Call:
     @property
     def place(self) -> str:
         """Profile and host, in words."""
-        return messages.place(self.client)
+        return messages.place(self.client, is_live=profiles.is_live(self.client.base_url))
 
     @property
     def beyond(self) -> int:

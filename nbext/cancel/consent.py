@@ -112,12 +112,13 @@ def _no_prompt(where: str, client: SpotClient) -> ConfigurationError:
 
 def _question(selection: Selection, client: SpotClient, seen: OpenOrders, *, before_cell: bool) -> str:
     rows = seen.rows()
-    live = "LIVE exchange: cancel" if profiles.is_live(client.base_url) else "Cancel"
+    is_live = profiles.is_live(client.base_url)
+    live = "LIVE exchange: cancel" if is_live else "Cancel"
     every = "" if selection.chooses else "all "
     what = f"{every}{messages.count(len(rows), 'open order')}{selection.matching} on {selection.subject}"
     what += f"{details(seen, rows)}{messages.notional(rows)}"
     what += ", and whatever is open afterwards" if before_cell else ""
-    return f"{live} {what} {messages.place(client)}? Type {len(rows)} to cancel: "
+    return f"{live} {what} {messages.place(client, is_live=is_live)}? Type {len(rows)} to cancel: "
 
 
 def _changed(shown: OpenOrders, now: OpenOrders) -> str:

@@ -74,7 +74,7 @@ class Job:
     say : callable, optional
         Takes each line worth reading beside the frame.
     progress : callable, optional
-        Takes the number of requests done, and the number of all.
+        Takes the number of requests done, and the number of all, again and again until all are done.
     """
 
     def __init__(
@@ -107,10 +107,12 @@ class Job:
         began = time.monotonic()
         seen = self._selection.read(self._client, self._say)
         rows = seen.rows(dry_run=True)
-        counted = f"{messages.count(len(rows), 'order')}{self._selection.matching} would be canceled"
-        said = f"{counted}{consent.details(seen, rows)}" if rows else self._selection.nothing
         where = messages.place(self._client)
-        self._say(f"{self._selection.subject}: dry run, {said}; nothing was sent {where}")
+        counted = f"{messages.count(len(rows), 'order')}{self._selection.matching} would be canceled"
+        said = f"{counted}{consent.details(seen, rows)}; nothing was sent {where}"
+        if not rows:
+            said = report.with_invitation(f"{self._selection.nothing}; nothing was sent", self._client)
+        self._say(f"{self._selection.subject}: dry run, {said}")
         return report.keep(
             rows, self._client, call="dry_run", requested=self.symbols, began=began, exact=self._options.exact
         )
@@ -277,7 +279,11 @@ def open_orders(
     """
     began = time.monotonic()
     voice = Voice(None if say is None else lambda line: say(printable(line)))
-    rows = selection.read(client, voice).rows()
-    counted = f"{messages.count(len(rows), 'open order')}{selection.matching}{messages.kinds(rows)}"
-    voice(f"{selection.subject}: {counted if rows else selection.nothing} {messages.place(client)}")
+    seen = selection.read(client, voice)
+    rows = seen.rows()
+    said = report.with_invitation(selection.nothing, client)
+    if rows:
+        said = f"{messages.count(len(rows), 'open order')}{selection.matching}{messages.kinds(rows)}"
+        said += f"{messages.beyond(len(seen.beyond))} {messages.place(client)}"
+    voice(f"{selection.subject}: {said}")
     return report.keep(rows, client, call="open_orders", requested=selection.symbols, began=began, exact=exact)

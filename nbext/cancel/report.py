@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nbext import messages, session
+from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.cancel.reconciliation import is_unseen
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
@@ -94,7 +94,11 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     from nbext.frames import build
 
     session.note_shown((row.order for row in rows), client)
-    return build.frame(rows, exact=exact, summary={"profile": client.profile, "host": client.host, **facts})
+    facts = {"profile": client.profile, "host": client.host, "at": round(client.now()), **facts}
+    table = build.frame(rows, exact=exact, summary=facts)
+    if undocumented := [name for name in table.columns if name not in build.DOCUMENTED]:
+        table.attrs["nbext"]["undocumented"] = undocumented  # which tells them from columns that the user adds
+    return table
 
 
 def keep(
@@ -126,6 +130,14 @@ def keep(
     return table
 
 
+def with_invitation(nothing: str, client: SpotClient) -> str:
+    """Return that nothing is open, where that is, and on a local exchange without any orders how to get some."""
+    where = messages.place(client, is_live=profiles.is_live(client.base_url))
+    if not profiles.is_untouched(client):
+        return f"{nothing} {where}"
+    return f"{nothing} {where}. nbext.local().seed_orders() places orders to practice with."
+
+
 def _word(call: Call) -> str:
     """Return the outcomes, summed up; in bare numbers where their fields are malformed."""
     try:
@@ -149,6 +161,8 @@ def _summary(call: Call) -> str:
         said += f"; {which} lost, so this is what the exchange's own records show"
     if unknown := [symbol for symbol in call.lost if symbol not in found]:
         said = f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
+    if not rows and not call.failures and not call.only_read:
+        return f"{call.subject}: {with_invitation(said, call.client)}"
     return f"{call.subject}: {said} {call.place}"
 
 

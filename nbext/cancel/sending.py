@@ -146,7 +146,7 @@ class Sending:
                 except RuntimeError:  # the system has none left, or the interpreter is about to end
                     threads = WIDTH
                     self._work()
-            for news in self._heard():
+            for news in self._heard() or [None]:  # nothing new for a moment: the time goes on, too
                 self._tell(news)
         while not self._news.empty():
             self._tell(self._news.get())

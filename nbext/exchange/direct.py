@@ -273,6 +273,11 @@ class DirectCalls:
         self._require_own()
         return self._app.faults
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no order has been placed on the main account since the start, or since `reset`."""
+        return not any(list(self._engine.account("main").orders.values()))
+
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
         """Return what happened to an order, in sequence, whatever was answered.
 

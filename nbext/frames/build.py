@@ -85,6 +85,7 @@ _CONDITIONAL_KINDS: dict[str, Kind] = {
     "expiryReason": "text",
 }
 _KINDS: dict[str, Kind] = {**_COLUMN_KINDS, **_CONDITIONAL_KINDS}
+DOCUMENTED = frozenset(_KINDS)
 _NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQuoteOrderQty", "icebergQty"})
 
 

@@ -1,6 +1,8 @@
 """A frame as an HTML table that needs no script, so that GitHub, exports and untrusted notebooks show its rows.
 
-A long one carries what makes it searchable in the same output, compressed: it depends on no other cell and no network.
+GitHub keeps attributes, an untrusted notebook keeps inline styles, and only a trusted one keeps the style sheet and the
+scripts. So alignment, spacing and color are said in all three, and glyphs and words carry what matters. A long table is
+made searchable by a library that one output of a notebook carries for all of them, compressed.
 """
 
 from __future__ import annotations
@@ -20,63 +22,123 @@ _MOST_ROWS = 1000
 """The most rows that the HTML has."""
 _LONG = 30
 """A table of more rows than this can be searched, sorted and paged."""
+_FIGURE_SPACE = "\N{FIGURE SPACE}"
+"""As wide as a digit: it lines decimal points up where nothing else does."""
+_LEFT, _RIGHT = (
+    f' align="{side}" nowrap style="text-align:{side};white-space:nowrap;padding:2px 6px"' for side in ("left", "right")
+)
+# Readable on white and on black, about 4.3:1; the style sheet has better ones for each theme.
+_GREEN, _BLUE, _GREY, _ORANGE, _RED = "#148e2f", "#1f77df", "#7a7a7a", "#bb631a", "#e23640"
+_COLORS = {
+    "canceled": _GREEN,
+    "filled": _BLUE,
+    "open": _BLUE,
+    "expired": _GREY,
+    "rejected": _GREY,
+    "archived": _GREY,
+    "would_cancel": _ORANGE,
+    "unknown": _RED,
+    "BUY": _GREEN,
+    "SELL": _RED,
+}
 
 
-def as_html(frame: DataFrame, *, searchable: bool = True) -> str:
+def is_long(frame: DataFrame) -> bool:
+    """Return whether a table of a frame can be searched, where scripts run."""
+    return len(frame) > _LONG
+
+
+def as_html(frame: DataFrame, *, captioned: bool = True, searchable: bool = True, carries: bool = True) -> str:
     """Return a frame of ours as an HTML table; values are escaped.
 
     Parameters
     ----------
     frame : DataFrame
+    captioned : bool, default True
+        Say where the frame is from, and count its rows by outcome.
     searchable : bool, default True
         Include what makes a long table searchable. Useless where scripts do not run, as in a widget.
+    carries : bool, default True
+        Whether to include the library as well, or to rely on another output of the notebook that does.
     """
     shown = frame[:_MOST_ROWS]
-    is_long = searchable and len(shown) > _LONG
-    mark = "<b>Dry run: nothing was canceled</b>" if columns.is_dry_run(frame) else ""
-    said = escape(columns.caption(frame) + (f"; the first {len(shown)} are shown" if len(shown) < len(frame) else ""))
-    table = f"<p>{mark}{said}</p>"
-    if len(shown):
-        texts = columns.texts(shown)
-        brackets = columns.brackets(shown)
-        paddings = {name: columns.paddings(column) for name, column in texts.items() if name in columns.NUMBERS}
-        rows = [
-            "".join(
-                _cell(name, column[row], brackets[row], paddings[name][row] if name in paddings else "")
-                for name, column in texts.items()
-            )
-            for row in range(len(shown))
+    scripted = searchable and is_long(shown)
+    mark = "<b>Dry run: nothing was canceled</b>" if columns.is_dry_run(frame) and (captioned or len(frame)) else ""
+    said = mark + (escape(columns.caption(frame)) if captioned else "")
+    if not len(shown):
+        return f"{_style()}<div class=nbext-table><p>{said}</p></div>" if said else ""
+    table = columns.table(shown, captioned=captioned)
+    cells = [_cells(column, shown, scripted=scripted) for column in table.columns]
+    body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True))
+    head = "".join(map(_header, table.columns))
+    notes = [f"the first {len(shown)} of {len(frame)} orders are shown"] if len(shown) < len(frame) else []
+    note = "; ".join([*notes, *filter(None, [table.note()])])
+    return (
+        f'{_style()}<div class="nbext-table{" long" * scripted}">'
+        f'<table class="t" cellpadding="4">{f"<caption{_LEFT}>{said}</caption>" if said else ""}'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        f"{f'<p class=note>{escape(note)}</p>' if note else ''}</div>"
+        f"{_scripts(carries=carries) if scripted else ''}"
+    )
+
+
+def _header(column: columns.Column) -> str:
+    side = _LEFT if column.kind == "word" else _RIGHT
+    by_list = ' class="by-list"' if column.name == "list" else ""
+    return f'<th scope="col"{by_list}{side}>{escape(column.name)}</th>'
+
+
+def _cells(column: columns.Column, frame: DataFrame, *, scripted: bool) -> list[str]:
+    """Return the cells of a column, with what a script is to sort by where the text will not do."""
+    texts = [escape(text) for text in column.cells]
+    if column.name == "orderId":
+        # The key is no number: of one, a script would keep 53 bits.
+        return [f'<th scope="row"{_key(f"k{text:0>20}", scripted)}{_RIGHT}>{text}</th>' for text in texts]
+    if column.name == "list":
+        return [
+            f'<td class="l{_PLACES[bracket] if text else ""}"{_key(key, scripted)}{_LEFT}>'
+            f"{f'<span class=k aria-hidden=true>{bracket}</span> {_unbroken(text)}' if text else ''}</td>"
+            for text, key, bracket in zip(texts, columns.list_keys(frame), columns.brackets(frame), strict=True)
         ]
-        head = "".join(f'<th scope="col"{" class=n" * (name in columns.NUMBERS)}>{name}</th>' for name in texts)
-        body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-        title = f"<caption>{mark}{said}</caption>"
-        table = f'<table class="t">{title}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
-    box = f'<div class="nbext-table{" long" * is_long}">{table}</div>'
+    if column.name in {"outcome", "side"}:
+        marked = {text: _marked(text) for text in set(texts)}
+        return [marked[text] for text in texts]
+    if column.kind == "number":
+        some = ' class="some"' if column.name == "executedQty" else ""
+        return [
+            f"<td{some if text.strip('0.') else ''}{_key(text, scripted)}{_RIGHT}>{text}{_FIGURE_SPACE * padding}</td>"
+            for text, padding in zip(texts, columns.paddings(column.cells), strict=True)
+        ]
+    side = _LEFT if column.kind == "word" else _RIGHT
+    return [f"<td{side}>{_unbroken(text)}</td>" for text in texts]
+
+
+_PLACES = {"┌": " first", "├": "", "└": " last", " ": " first last"}
+
+
+def _key(key: str, scripted: bool) -> str:
+    return f' data-order="{key}"' if scripted else ""
+
+
+def _marked(text: str) -> str:
+    """Return the cell of an outcome or a side, with its glyph and in its color, if it is one that we know."""
+    if text not in columns.GLYPHS:
+        return f"<td{_LEFT}>{text}</td>"
+    color = _COLORS[text]
+    words = _unbroken(text.replace("_", " "))
+    glyph = f"<span aria-hidden=true>{columns.GLYPHS[text]}</span>"
+    return f'<td class="{text}"{_LEFT}><font color="{color}" style="color:{color}">{glyph} {words}</font></td>'
+
+
+def _unbroken(text: str) -> str:
+    """Keep a text on one line even where neither styles nor attributes do."""
+    return text.replace(" ", "&nbsp;")
+
+
+@cache
+def _style() -> str:
     # Lab, Notebook, VS Code and Colab tell the style sheet which theme is on; elsewhere the page's colors decide.
-    return f"<style>\n{_beside('table.css')}</style>{box}{_search_script() if is_long else ''}"
-
-
-def _cell(name: str, text: str, bracket: str, padding: str) -> str:
-    shown = escape(text)
-    if name == "orderId":
-        return f'<th scope="row">{shown}</th>'
-    if name in columns.NUMBERS:
-        some = " some" if name == "executedQty" and text.strip("0.") else ""
-        return f'<td class="n{some}"{f" data-pad={padding}" if padding else ""}>{shown}</td>'
-    if name == "list":
-        place = {"┌": " first", "└": " last", " ": " first last"}.get(bracket, "")
-        drawn = f'<span class="k" aria-hidden="true">{bracket}</span> {shown}'
-        return f'<td class="l{place}">{_unbroken(drawn)}</td>' if text else "<td></td>"
-    if name in {"outcome", "side"} and text in columns.GLYPHS:
-        words = f'<span aria-hidden="true">{columns.GLYPHS[text]}</span> {shown.replace("_", " ")}'
-        return f'<td class="{shown}">{_unbroken(words)}</td>'
-    return f"<td>{shown}</td>"
-
-
-def _unbroken(html: str) -> str:
-    """Keep a cell on one line even without our style sheet: on GitHub, and in notebooks that are not trusted."""
-    mark, end, words = html.partition("</span>")
-    return mark + end + words.replace(" ", "&nbsp;")
+    return f"<style>\n{_beside('table.css')}</style>"
 
 
 @cache
@@ -85,15 +147,19 @@ def _beside(name: str) -> str:
 
 
 @cache
-def _search_script() -> str:
+def _scripts(*, carries: bool) -> str:
+    """Return the script of a long table, and the library that it waits for, unless another output has that."""
     import gzip
     from pathlib import Path
 
     import itables
 
     script = _beside("table.js")
-    folder = Path(itables.__file__).parent / "html"
-    for placeholder, file in (("PACKED_STYLE", "dt_bundle.css"), ("PACKED_SCRIPT", "dt_bundle.js")):
-        packed = b64encode(gzip.compress((folder / file).read_bytes(), mtime=0)).decode()
-        script = script.replace(placeholder, packed)
+    if carries:
+        library = _beside("library.js")
+        folder = Path(itables.__file__).parent / "html"
+        for placeholder, file in (("PACKED_STYLE", "dt_bundle.css"), ("PACKED_SCRIPT", "dt_bundle.js")):
+            packed = b64encode(gzip.compress((folder / file).read_bytes(), mtime=0)).decode()
+            library = library.replace(placeholder, packed)
+        script = library + script
     return f'<script type="module">\n{script}</script>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -10,36 +11,74 @@ from unicodedata import combining, east_asian_width
 from nbext.frames import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pandas import DataFrame
 
 _MOST_LINES = 200
 """The most rows shown in full, which is how many orders a symbol may have open; of more, the first and the last."""
-_GIVEN_UP = ("status", "executedQty", "stopPrice", "type", "list", "symbol", "price", "origQty")
-"""The columns left out, one after the other, until the rest fits the width."""
+_GIVEN_UP = ("origClientOrderId", "status", "age", "type", "list", "origQty", "side", "symbol", "trigger")
+"""The columns left out, one after the other, until the rest fits the width; never prices, nor what has traded."""
+_GREEN, _BLUE, _YELLOW, _RED, _GREY = 32, 34, 33, 31, 90
+_COLORS = {
+    "canceled": _GREEN,
+    "BUY": _GREEN,
+    "filled": _BLUE,
+    "open": _BLUE,
+    "would_cancel": _YELLOW,
+    "unknown": _RED,
+    "SELL": _RED,
+    "expired": _GREY,
+    "rejected": _GREY,
+    "archived": _GREY,
+}
 
 
-def as_text(frame: DataFrame, width: int | None = None) -> str:
-    """Return a frame of ours as a plain table no wider than the terminal."""
+def as_text(frame: DataFrame, width: int | None = None, *, captioned: bool = True, colored: bool = False) -> str:
+    """Return a frame of ours as a plain table no wider than the terminal.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    width : int, optional
+        By default that of the terminal.
+    captioned : bool, default True
+        Say where the frame is from, and count its rows by outcome.
+    colored : bool, default False
+        Set outcomes and sides in color, which only a terminal shows.
+    """
     import pandas as pd
 
     width = width or shutil.get_terminal_size().columns
     half = _MOST_LINES // 2
     shown = frame if len(frame) <= _MOST_LINES else pd.concat([frame[:half], frame[-half:]])
-    texts = columns.texts(shown)
-    if "list" in texts:
-        brackets = columns.brackets(shown, plain=not draws("┌├└"))
-        texts["list"] = [f"{bracket} {text}".rstrip() for bracket, text in zip(brackets, texts["list"], strict=True)]
-    for given_up in ("", *_GIVEN_UP):
-        texts.pop(given_up, None)
-        lines = _lines(texts) if len(shown) else []
-        if max(map(width_of, lines), default=0) <= width:
-            break
+    lines: list[str] = []
+    notes = []
+    if len(shown):
+        shown.attrs = frame.attrs
+        table = columns.table(shown, captioned=captioned)
+        for column in table.columns:
+            if column.name == "list":
+                brackets = columns.brackets(shown, plain=not draws("┌├└"))
+                column.cells = [f"{each} {text}".rstrip() for each, text in zip(brackets, column.cells, strict=True)]
+        given_up = iter(_GIVEN_UP)
+        while max(map(width_of, _lines(table.columns))) > width and (name := next(given_up, None)):
+            table.columns = [column for column in table.columns if column.name != name]
+        lines = _lines(table.columns, colored=colored)
+        notes.append(table.note())
     if len(frame) > _MOST_LINES:
         lines.insert(half + 1, f"... {len(frame) - 2 * half} more ...")
-    said = columns.caption(frame) + (" (dry run: nothing was canceled)" if columns.is_dry_run(frame) else "")
-    return "\n".join([*lines, said])
+    if columns.is_dry_run(frame) and (captioned or len(frame)):
+        notes.insert(0, "dry run: nothing was canceled")
+    if captioned:
+        notes.insert(0, columns.caption(frame))
+    said = "; ".join(filter(None, notes))
+    return "\n".join([*lines, *([said] if said else [])])
+
+
+def takes_color() -> bool:
+    """Return whether standard output is a terminal that shows colors; ``NO_COLOR`` forbids them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def draws(letters: str) -> bool:
@@ -51,22 +90,29 @@ def draws(letters: str) -> bool:
     return True
 
 
-def _lines(texts: Mapping[str, Sequence[str]]) -> list[str]:
+def _lines(table: Sequence[columns.Column], *, colored: bool = False) -> list[str]:
     """Set a table: words to the left, numbers to the right with their decimal points in line."""
     set_columns = []
-    for name, column in texts.items():
-        cells = list(column)
-        to_the_right = name in columns.NUMBERS or name == "orderId"
-        if name in columns.NUMBERS:
+    for column in table:
+        cells = list(column.cells)
+        if column.kind == "number":
             paddings = columns.paddings(cells)
-            cells = [text + " " * len(padding) for text, padding in zip(cells, paddings, strict=True)]
-        cells = [name, *cells]
+            cells = [text + " " * padding for text, padding in zip(cells, paddings, strict=True)]
+        cells = [column.name, *cells]
         widest = max(map(width_of, cells))
         blanks = [" " * (widest - width_of(cell)) for cell in cells]
+        paint = _painted if colored and column.name in {"outcome", "side"} else str
         set_columns.append(
-            [blank + cell if to_the_right else cell + blank for cell, blank in zip(cells, blanks, strict=True)]
+            [
+                paint(cell) + blank if column.kind == "word" else blank + cell
+                for cell, blank in zip(cells, blanks, strict=True)
+            ]
         )
     return [" ".join(cells).rstrip() for cells in zip(*set_columns, strict=True)]
+
+
+def _painted(text: str) -> str:
+    return f"\x1b[{_COLORS[text]}m{text}\x1b[0m" if text in _COLORS else text
 
 
 def width_of(text: str) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.getipython import get_ipython
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
 # Frames are recognized by the name of their type, so that registering imports neither pandas nor `frames`.
 _TYPE = "pandas", "DataFrame"
+_summed_up: deque[tuple[object, ...]] = deque(maxlen=100)
+"""The frames of which a line has been printed, and in which cell."""
 
 
 def register(shell: InteractiveShell) -> None:
@@ -21,6 +26,8 @@ def register(shell: InteractiveShell) -> None:
         formatter = _formatter(shell, kind)
         earlier = formatter.pop(".".join(_TYPE), None)
         formatter.for_type_by_name(*_TYPE, ours(earlier.earlier if isinstance(earlier, ours) else earlier))
+    if library.before_cell not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", library.before_cell)
 
 
 def unregister(shell: InteractiveShell) -> None:
@@ -31,6 +38,70 @@ def unregister(shell: InteractiveShell) -> None:
         before = printer.earlier if isinstance(printer, ours) else printer
         if before is not None:
             formatter.for_type_by_name(*_TYPE, before)
+    if library.before_cell in shell.events.callbacks["pre_run_cell"]:
+        shell.events.unregister("pre_run_cell", library.before_cell)
+
+
+def note_summed_up(frame: DataFrame) -> None:
+    """Note that a line about a frame was printed just now: in this cell, its table needs no caption that repeats it."""
+    _summed_up.append((_this_cell(), *_identity(frame)))
+
+
+def _identity(frame: DataFrame) -> tuple[object, ...]:
+    made = frame.attrs.get("nbext")
+    facts: Mapping[str, object] = made if isinstance(made, dict) else {}
+    return facts.get("call"), facts.get("call_id"), len(frame)
+
+
+def _is_summed_up(frame: DataFrame) -> bool:
+    return "nbext" in frame.attrs and (_this_cell(), *_identity(frame)) in _summed_up
+
+
+def _this_cell() -> object:
+    """Return what tells the execution of one cell from that of another, also where several run at a time."""
+    shell = get_ipython()
+    message = _message(shell)
+    return message.get("header", {}).get("msg_id") or getattr(shell, "execution_count", None)
+
+
+def _message(shell: Any) -> Mapping[str, Any]:
+    """Return the front end's message that made this cell run; empty in a terminal."""
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else None
+    return parent if isinstance(parent, dict) else {}
+
+
+class _Library:
+    """Which output of a notebook carries the library that makes long tables searchable.
+
+    One is enough for all, wherever it is. It is sent again when its cell runs again or was deleted, and with every long
+    table where the front end does not name its cells, since each output may then have a frame of its own.
+    """
+
+    def __init__(self) -> None:
+        self._cell: object = None
+
+    def before_cell(self, _: object = None) -> None:
+        """Forget the cell that carries it, when its output is about to go or has gone."""
+        metadata = self._metadata()
+        deleted = metadata.get("deletedCells")
+        if self._cell in {metadata.get("cellId"), *(deleted if isinstance(deleted, list) else ())}:
+            self._cell = None
+
+    def is_due(self) -> bool:
+        """Return whether the output that is being made has to carry it."""
+        cell = self._metadata().get("cellId")
+        is_due = cell is None or self._cell is None
+        if is_due:
+            self._cell = cell
+        return is_due
+
+    @staticmethod
+    def _metadata() -> Mapping[str, Any]:
+        metadata = _message(get_ipython()).get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+
+library = _Library()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +112,10 @@ class _Plain:
 
     def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:
         from nbext.frames.columns import is_ours
-        from nbext.frames.text import as_text
+        from nbext.frames.text import as_text, takes_color
 
         if is_ours(frame):
-            printer.text(as_text(frame))
+            printer.text(as_text(frame, captioned=not _is_summed_up(frame), colored=takes_color()))
         elif self.earlier is not None:
             self.earlier(frame, printer, cycle)
         else:
@@ -58,15 +129,16 @@ class _Html:
     earlier: Callable[[DataFrame], str | None] | None
 
     def __call__(self, frame: DataFrame) -> str | None:
+        from nbext.frames import html
         from nbext.frames.columns import is_ours
-        from nbext.frames.html import as_html
 
         if is_ours(frame):
-            return as_html(frame)
+            carries = html.is_long(frame) and library.is_due()
+            return html.as_html(frame, captioned=not _is_summed_up(frame), carries=carries)
         if self.earlier is not None:
             return self.earlier(frame)
-        html: str | None = frame._repr_html_()  # type: ignore[operator] # what IPython would have called
-        return html
+        its_own: str | None = frame._repr_html_()  # type: ignore[operator] # what IPython would have called
+        return its_own
 
 
 _PRINTERS: dict[str, Any] = {"text/plain": _Plain, "text/html": _Html}

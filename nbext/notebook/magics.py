@@ -11,19 +11,20 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
-from IPython.display import ProgressBar, display
+from IPython.display import display
 from traitlets import Enum, TraitError
 
-from nbext import profiles
+from nbext import messages, profiles
 from nbext.errors import NbextError
 from nbext.notebook import cells
 from nbext.notebook.lines import parse, whole_options
+from nbext.notebook.progress import Progress
 from nbext.signals import let_through
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
     from nbext.cancel.job import Job
     from nbext.notebook.panel import CancelPanel
     from nbext.spot.client import SpotClient
-
-
-_MANY = 3
-"""Show a progress bar from this many requests on."""
-_STEPS = 10
-"""The number of times it moves."""
 
 
 @magics_class
@@ -91,7 +86,7 @@ class NBExt(Magics):
         from nbext.cancel import job as cancel
         from nbext.cancel.selection import Filter, Options, Selection
 
-        with _shown_frames():
+        with _shown_frames(), Progress() as progress:
             job = cancel.Job(
                 session.client_for(args.profile),
                 Selection.parse(
@@ -101,34 +96,44 @@ class NBExt(Magics):
                 ),
                 Options.parse(args.recv_window, exact=args.exact),
                 say=_say,
-                progress=_progress_bar(),
+                progress=progress,
             )
             if cell is not None:
                 return self._after_cell(cell, job, args)
             confirm = cast("Confirm", self.confirm)
-            return cancel.perform(job, dry_run=args.dry_run, yes=args.yes, check=args.check, ask=ask, confirm=confirm)
+            how = {"dry_run": args.dry_run, "yes": args.yes, "check": args.check}
+            return _summed_up(cancel.perform(job, **how, ask=ask, confirm=confirm))
 
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; none means all")
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
     @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
+    @argument("--side", metavar="BUY|SELL", help="only orders of this side, and the rest of their lists")
+    @argument("--type", metavar="T", help="only orders of this type, such as LIMIT")
+    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
+    @argument("--older-than", metavar="AGE", help="only orders at least this old: 90s, 15m, 2h, 1d")
     @line_magic
     def open_orders(self, line: str) -> DataFrame:
         """Show what is open now, in the columns of %cancel_all.
 
+        Filters choose what the same filters of %cancel_all would cancel.
+
         Examples::
 
             %open_orders BTCUSDT
+            %open_orders BTCUSDT --older-than 1h
             df = %open_orders
         """
         args = parse(self.open_orders, line)
         from nbext import session
         from nbext.cancel import job as cancel
-        from nbext.cancel.selection import Selection
+        from nbext.cancel.selection import Filter, Selection
 
-        wanted = Selection.parse(args.symbols, all_symbols=not args.symbols)
-        return cancel.open_orders(session.client_for(args.profile), wanted, exact=args.exact, say=_say)
+        chosen = Filter.parse(args.side, args.type, args.prefix, args.older_than)
+        wanted = Selection.parse(args.symbols, chosen, all_symbols=not args.symbols)
+        client = session.client_for(args.profile)
+        return _summed_up(cancel.open_orders(client, wanted, exact=args.exact, say=_say))
 
     @whole_options
     @magic_arguments()
@@ -230,7 +235,7 @@ class NBExt(Magics):
             guard.set_at_exit(job.symbols[0], job, args.prefix or "")
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id starts with {args.prefix}"
         print(
-            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} [{client.profile}, {client.host}]. {which} are "
+            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} {messages.place(client)}. {which} are "
             "canceled when this kernel is shut down or restarted (best effort: not on SIGTERM or SIGKILL)."
         )
 
@@ -281,7 +286,7 @@ class NBExt(Magics):
         if os.getpid() != mine:  # a child that the cell has forked
             raise failure or UsageError("A forked child left the cell; it sends nothing. End it in the cell.")
         try:
-            frame = job.rehearse() if args.dry_run else job.run(check=args.check)
+            frame = _summed_up(job.rehearse() if args.dry_run else job.run(check=args.check))
         except (NbextError, KeyboardInterrupt) as error:
             raise error from failure
         if failure is not None:
@@ -290,24 +295,16 @@ class NBExt(Magics):
         return frame
 
 
+def _summed_up(frame: DataFrame) -> DataFrame:
+    """Return a frame after noting that a line about it was printed, so that it need not be said again."""
+    from nbext.notebook import formatters
+
+    formatters.note_summed_up(frame)
+    return frame
+
+
 def _say(line: str) -> None:
     print(printable(line))
-
-
-def _progress_bar() -> Callable[[int, int], None]:
-    """Return a progress bar for calls with several requests, for notebooks, terminals and papermill alike."""
-    bars: list[ProgressBar] = []
-
-    def show(done: int, total: int) -> None:
-        if total < _MANY:
-            return
-        if not bars:
-            bars.append(ProgressBar(total))
-            bars[0].display()
-        elif done * _STEPS // total != bars[0].progress * _STEPS // total:  # a terminal shows each on a line of its own
-            bars[0].progress = done
-
-    return show
 
 
 def ask(preview: DataFrame, question: str) -> str | None:
@@ -319,7 +316,7 @@ def ask(preview: DataFrame, question: str) -> str | None:
         What was typed; empty after an interrupt. None if this shell cannot prompt: it has no standard input, or that
         has ended.
     """
-    display(preview)
+    display(_summed_up(preview))
     try:
         return input(question)
     except KeyboardInterrupt:
@@ -377,7 +374,7 @@ def _shown_frames() -> Iterator[None]:
     except (NbextError, KeyboardInterrupt) as error:
         frame = getattr(error, "frame", None)
         if frame is not None and len(frame):
-            _show(frame)
+            _show(_summed_up(frame))
         raise
 
 
