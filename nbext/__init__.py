@@ -6,7 +6,7 @@ In a notebook or an IPython shell::
     %cancel_all BTCUSDT
 
 works at once, without an account or a network, on the built-in practice exchange; other profiles reach the testnet, the
-demo and the live exchange. The same as Python calls: `cancel_all`, `cancel_orders`, `open_orders`, `guard`,
+demo and the live exchange. The same as Python calls: `cancel_all`, `cancel_orders`, `open_orders`, `guard`, `alive`,
 `cancel_log`, `connect`, `ladder`, `SpotClient`, `local`, `LocalExchange`, and `last`, the last frame. Modules other
 than `nbext.errors`, `nbext.exchange` and `nbext.exchange.testing` are private.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from pandas import DataFrame
 
-    from nbext.api import cancel_all, cancel_log, cancel_orders, guard, ladder, open_orders
+    from nbext.api import alive, cancel_all, cancel_log, cancel_orders, guard, ladder, open_orders
     from nbext.exchange import LocalExchange
     from nbext.profiles import local
     from nbext.session import connect
@@ -51,6 +51,7 @@ __all__ = [
     "RejectedError",
     "SpotClient",
     "__version__",
+    "alive",
     "cancel_all",
     "cancel_log",
     "cancel_orders",
@@ -66,6 +67,7 @@ __all__ = [
 _ELSEWHERE = {
     "LocalExchange": "nbext.exchange",
     "SpotClient": "nbext.spot.client",
+    "alive": "nbext.api",
     "cancel_all": "nbext.api",
     "cancel_log": "nbext.api",
     "cancel_orders": "nbext.api",

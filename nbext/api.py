@@ -194,6 +194,7 @@ def guard(
     recv_window: str | int | Decimal | None = None,
     exact: bool = False,
     yes: bool = False,
+    outlive: bool = False,
 ) -> Guard:
     """Cancel on the way out of a block: ``with nbext.guard("BTCUSDT"): ...``.
 
@@ -204,6 +205,9 @@ def guard(
     ----------
     *symbols, all, client, profile, prefix, recv_window, exact, yes
         As in `cancel_all`.
+    outlive : bool, default False
+        Cancel also when this process ends within the block, however it ends: a second process, the watchdog, waits for
+        that. On an exchange that this process started, there is nothing to outlive.
 
     Returns
     -------
@@ -222,7 +226,23 @@ def guard(
         Selection.parse(symbols, Filter.parse(prefix=prefix), all_symbols=all),
         Options.parse(recv_window, exact=exact),
     )
-    return Guard(canceling, yes=yes, ask=_ask())
+    return Guard(canceling, yes=yes, ask=_ask(), outlive=outlive)
+
+
+def alive() -> bool:
+    """Give a sign of life, for ``%nbext_guard SYMBOL --after 60s``.
+
+    Unless one comes within each 60 s, what is guarded is canceled. Every finished cell counts as one as well; a cell
+    that runs for long has to call this.
+
+    Returns
+    -------
+    bool
+        False once a guard has run for lack of signs. It does not stand any more until it is set again.
+    """
+    from nbext.cancel.guard import keeper
+
+    return keeper.alive()
 
 
 def cancel_log(last: int | None = 1000) -> DataFrame:

@@ -163,8 +163,13 @@ def is_live(base_url: str) -> bool:
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.netloc in PRACTICE_HOSTS:
         return False
+    return not ends_with_this_process(base_url)
+
+
+def ends_with_this_process(base_url: str) -> bool:
+    """Whether it is an exchange that this process started."""
     exchange = sys.modules.get("nbext.exchange")  # what nobody has imported, this process has not started
-    return exchange is None or not exchange.is_ours(base_url)
+    return exchange is not None and bool(exchange.is_ours(base_url))
 
 
 def local() -> LocalExchange:

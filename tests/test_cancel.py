@@ -521,9 +521,8 @@ def test_guards_of_two_runs_stand_beside_each_other(exchange: LocalExchange) -> 
     environment = {**os.environ, **keys, "NBEXT_BASE_URL": exchange.url}
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     said = child.stdout + child.stderr
-    assert "Guarded so far: BTCUSDT run7-*, BTCUSDT other-*" in said or (
-        "Guarded so far: BTCUSDT other-*, BTCUSDT run7-*" in said
-    )
+    place = f" [custom, {exchange.url.partition('//')[2]}]\n"
+    assert f"\nBTCUSDT other-*{place}BTCUSDT run7-*{place}watchdog: process " in said
     assert not still_open(exchange) & set(mine)
     assert len(still_open(exchange)) == 13
 
@@ -565,7 +564,7 @@ def test_the_guard_of_a_kernel_cancels_when_it_ends(exchange: LocalExchange) -> 
         "NBEXT_JOURNAL": "off",
     }
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert "not on SIGTERM or SIGKILL" in child.stdout
+    assert "are canceled when this kernel ends, however it ends (watchdog: process " in child.stdout
     assert still_open(exchange) == set()
     assert len(still_open(exchange, "ETHUSDT")) == 5
     assert child.stderr == ""

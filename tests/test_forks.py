@@ -243,11 +243,11 @@ def test_a_child_that_exits_cancels_nothing_for_its_parent(serve: Serve) -> None
     server = serve(report)
     run(
         f"""
-from nbext.cancel import guard as guarding
+from nbext.cancel.guard import keeper
 from nbext.cancel.job import Job
 from nbext.cancel.selection import Selection
 client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
-guarding.set_at_exit("KERNEL", Job(client, Selection.parse(["KERNEL"])))
+keeper.keep(Job(client, Selection.parse(["KERNEL"])), say=str)
 
 from IPython.core.interactiveshell import InteractiveShell
 os.environ.update(NBEXT_BASE_URL={server.url!r}, BINANCE_API_KEY="k" * 64, BINANCE_API_SECRET="s" * 64)

@@ -7,9 +7,11 @@ been answered, unless the user was shown what is open before.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from nbext import messages
 from nbext.cancel import consent, report, searches
@@ -19,6 +21,7 @@ from nbext.cancel.selection import LOOK_SECONDS, Options, Selection
 from nbext.cancel.sending import Attempt, Sending
 from nbext.errors import NbextError
 from nbext.orders import from_reports, identity
+from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -98,6 +101,20 @@ class Job:
         """The symbols that were named, as the exchange spells them; empty for all."""
         return self._selection.symbols
 
+    @property
+    def client(self) -> SpotClient:
+        """The exchange and the key that it uses."""
+        return self._client
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The arguments that make the same job in another process, as far as a guard takes them."""
+        return {
+            "symbols": self._selection.symbols,
+            "prefix": self._selection.filter.prefix,
+            "recv_window": self._options.recv_window,
+        }
+
     def must_ask(self, *, yes: bool, confirm: Confirm) -> bool:
         """Return whether this cancel may only go out after the user has agreed to it."""
         return consent.must_ask(self._client, yes=yes, confirm=confirm)
@@ -166,6 +183,41 @@ class Job:
             raise outcome
         return outcome
 
+    def finds_anything(self) -> bool:
+        """Return whether anything that is meant is open; where nothing is, it is read twice, as a read may lag.
+
+        Raises
+        ------
+        NotSentError, RejectedError, RateLimitedError
+            It could not be read.
+        """
+        seen = self._selection.read(self._client, self._say)
+        lag = self._options.latency.lag
+        return bool(self._selection.read_again_if_empty(seen, self._client, self._say, lag=lag).orders)
+
+    def settle(self, *, until: float) -> Call:
+        """Record, send, reconcile and record as `run` does, without a frame: in a process that has no user.
+
+        Parameters
+        ----------
+        until : float
+            Monotonic time at which all of it ends.
+
+        Returns
+        -------
+        Call
+            With what became of each order; `report.shortfall` tells what is not done.
+
+        Raises
+        ------
+        NbextError
+            Nothing could be read, where something had to be.
+        """
+        call = self._prepare(until - ANSWER_SECONDS - CONNECT_SECONDS)
+        _carry_out(call, until)
+        report.tell(call)
+        return call
+
     def run_at_exit(self) -> None:
         """Send the cancels when the process is about to end: no threads, no pandas, no time for reconciling.
 
@@ -191,8 +243,8 @@ class Job:
             else:
                 self._say(f"{type(attempt.error).__name__}: {attempt.error}")
 
-    def _prepare(self) -> Call:
-        """Find out what to send, and write it into the journal. Nothing is sent yet."""
+    def _prepare(self, last_moment: float = math.inf) -> Call:
+        """Find out what to send, and write it into the journal. Nothing is sent yet, nor after the last moment."""
         began = time.monotonic()
         selection, options, client = self._selection, self._options, self._client
         seen = self._agreed
@@ -201,7 +253,7 @@ class Job:
             seen = selection.read_again_if_empty(seen, client, self._say, lag=options.latency.lag)
         requests = selection.requests(seen)
         call_id = secrets.token_hex(8)
-        last_moment = time.monotonic() + SENDING_SECONDS + options.max_wait
+        last_moment = min(last_moment, time.monotonic() + SENDING_SECONDS + options.max_wait)
         recorder = Recorder(client, call_id, requests, options, last_moment=last_moment)
         sending = Sending(client, requests, options, last_moment=last_moment, say=self._say, progress=self._progress)
         return Call(
@@ -222,14 +274,21 @@ class Job:
         )
 
 
-def _complete(call: Call, *, check: bool) -> DataFrame | BaseException:
-    """Send, reconcile, and report: return the frame, or the error that the user has to see."""
+def _carry_out(call: Call, until: float = math.inf) -> bool:
+    """Send, and find out what no answer told, until a moment; return whether the user interrupted."""
     call.sending.run()
     call.end_sending()
+    call.options = replace(call.options, reconcile=max(0.0, min(call.options.reconcile, until - time.monotonic())))
     interrupted = searches.find_out(call, at_once=False)
     if call.sending.doubt():  # the reads showed that answers had come to the wrong requests
         call.end_sending()
         interrupted = searches.find_out(call, at_once=interrupted) or interrupted
+    return interrupted
+
+
+def _complete(call: Call, *, check: bool) -> DataFrame | BaseException:
+    """Send, reconcile, and report: return the frame, or the error that the user has to see."""
+    interrupted = _carry_out(call)
     report.conclude(call)
     outcome = report.ending(call, KeyboardInterrupt() if interrupted else None)
     if check and not isinstance(outcome, BaseException):

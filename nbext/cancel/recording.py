@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nbext import journal, messages, session
+from nbext.cancel import notices
 from nbext.errors import NbextError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Recorder:
         """Say what was not recorded and, once per process, that earlier cancels have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
+        for line in notices.take():
+            say(line)
         if not session.unfinished_reported:
             session.unfinished_reported = True
             with suppress(NbextError):

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 def conclude(call: Call) -> None:
     """Record the outcomes and say them, and only then build the frame: nothing can take the word away."""
+    tell(call)
+    if call.table is None and not call.no_key:
+        _build(call)
+
+
+def tell(call: Call) -> None:
+    """Record the outcomes and say them."""
     if not call.recorded:
         _assess(call)
         if call.no_key:
@@ -47,28 +54,37 @@ def conclude(call: Call) -> None:
                 logging.getLogger("nbext").warning("%s", _word(call))
         call.recorder.report(call.say)
         call.told = True
-    if call.table is None and not call.no_key:
-        _build(call)
 
 
 def ending(call: Call, cause: BaseException | None) -> DataFrame | BaseException:
     """Return what the call ends with: its frame, or the error that says what may be believed."""
     if call.no_key is not None:
         return call.no_key
-    told = " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
+    told = _failures(call)
     if isinstance(cause, KeyboardInterrupt):
         told = told or "all that was sent is known, and nothing more was."
         return Interrupted(f"{call.subject} {call.place}: {told}", frame=call.table, failures=call.failures)
     if cause is not None:
         cause.add_note(f"nbext: {_word(call)} {told}".rstrip())
         return cause
-    try:
-        _raise_unless_done(call, told)
-    except NbextError as error:
+    if (error := shortfall(call)) is not None:
         return error
     if call.table is None:
         return _without_table(call)
     return call.table
+
+
+def shortfall(call: Call) -> NbextError | None:
+    """Return what may be believed, where not simply all is done."""
+    try:
+        _raise_unless_done(call, _failures(call))
+    except NbextError as error:
+        return call.no_key or error
+    return None
+
+
+def _failures(call: Call) -> str:
+    return " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
 
 
 def check(call: Call) -> None:

@@ -152,7 +152,7 @@ class Filter:
             raise ConfigurationError(f"unknown side {side!r}; nothing was sent. Use BUY or SELL.")
         if type is not None and not re.fullmatch(r"[A-Za-z_]+", type):
             raise ConfigurationError(f"unknown order type {type!r}; nothing was sent. Use one like LIMIT.")
-        return cls(side and side.upper(), type and type.upper(), prefix, _parse_age(older_than))
+        return cls(side and side.upper(), type and type.upper(), prefix, parse_age(older_than))
 
     def __bool__(self) -> bool:
         return any(value is not None for value in (self.side, self.type, self.prefix, self.older_than))
@@ -187,7 +187,14 @@ class Filter:
         return ", ".join(filter(None, said))
 
 
-def _parse_age(age: str | timedelta | None) -> timedelta | None:
+def parse_age(age: str | timedelta | None) -> timedelta | None:
+    """Read a time such as ``15m``.
+
+    Raises
+    ------
+    ConfigurationError
+        It is none.
+    """
     if age is None or (isinstance(age, timedelta) and age >= timedelta(0)):
         return age
     if isinstance(age, str) and (parts := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*", age)):

@@ -159,6 +159,8 @@ class NBExt(Magics):
         print(f"key           {f'...{client.key_hint} ({client.key_kind})' if client.key_hint else 'none'}")
         print(f"clock offset  {_clock(client)}")
         print(f"used weight   {'unknown' if client.used_weight is None else client.used_weight}")
+        for number, guard in enumerate(_guards()):
+            print(f"{'' if number else 'guards':<14}{guard}")
         if client.held_for:
             print(f"waiting       {client.held_for:.0f} s, as the exchange asked")
 
@@ -200,44 +202,55 @@ class NBExt(Magics):
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
     @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
     @argument("-y", "--yes", action="store_true", help="do not ask")
+    @argument("--after", metavar="TIME", help="cancel as well when no sign of life comes for this long: 60s, 5m")
     @argument("--off", action="store_true", help="remove the guard from these symbols, or from all")
     @line_magic
     def nbext_guard(self, line: str) -> None:
-        """Cancel the open orders on the symbols when this kernel is shut down or restarted.
+        """Cancel the open orders on the symbols when this kernel ends, however it ends; without any, show the guards.
 
-        Best effort: a kernel that is killed (SIGTERM, SIGKILL, power loss) cancels nothing.
+        A second process, the watchdog, waits for the end of this one. Every finished cell is a sign of life, and so is
+        nbext.alive().
 
         Examples::
 
             %nbext_guard BTCUSDT
             %nbext_guard BTCUSDT --prefix run7-
+            %nbext_guard BTCUSDT --after 60s
             %nbext_guard --off
         """
         args = parse(self.nbext_guard, line)
         from nbext import session
-        from nbext.cancel import guard
         from nbext.cancel import job as cancel
-        from nbext.cancel.selection import Filter, Selection
+        from nbext.cancel.guard import keeper
+        from nbext.cancel.selection import Filter, Selection, parse_age
 
         if args.off:
-            names = [name for symbol in args.symbols or [None] for name in guard.unset_at_exit(symbol)]
+            names = [name for symbol in args.symbols or [None] for name in keeper.remove(symbol)]
             print(f"Guard removed: {', '.join(names)}." if names else "There was no guard to remove.")
             return
         if not args.symbols:
-            held = ", ".join(guard.guarded()) or "nothing"
-            raise UsageError(f"%nbext_guard: name a symbol, like BTCUSDT. Guarded so far: {held}.")
+            print("\n".join(_guards()) or "Nothing is guarded. Name a symbol, like %nbext_guard BTCUSDT.")
+            return
         client = session.client_for(args.profile)
+        after = None if (age := parse_age(args.after)) is None else age.total_seconds()
         only = Filter.parse(prefix=args.prefix)
         jobs = [cancel.Job(client, Selection.parse([symbol], only)) for symbol in args.symbols]
+        if profiles.ends_with_this_process(client.base_url):
+            where = messages.place(client)
+            print(f"Nothing to guard: the exchange ends with this kernel, and its orders with it {where}.")
+            return
         for job in jobs:
             job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
         for job in jobs:
-            guard.set_at_exit(job.symbols[0], job, args.prefix or "")
+            keeper.keep(job, after=after, say=_say)
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id starts with {args.prefix}"
-        print(
-            f"Guarded: {', '.join(job.symbols[0] for job in jobs)} {messages.place(client)}. {which} are "
-            "canceled when this kernel is shut down or restarted (best effort: not on SIGTERM or SIGKILL)."
-        )
+        when = "when this kernel ends, however it ends"
+        if keeper.pid is None:
+            when = "when this kernel ends in good order, not when it is killed"
+        if after is not None:
+            when += f", or gives no sign of life for {after:g} s"
+        symbols = ", ".join(job.symbols[0] for job in jobs)
+        _say(f"Guarded: {symbols} {messages.place(client)}. {which} are canceled {when} (watchdog: {keeper.state}).")
 
     @whole_options
     @magic_arguments()
@@ -307,6 +320,19 @@ def _say(line: str) -> None:
     print(printable(line))
 
 
+def _guards() -> list[str]:
+    """Return a line for each guard, and one for the watchdog."""
+    guard = sys.modules.get("nbext.cancel.guard")  # else nothing is guarded
+    lines = guard.keeper.shown() if guard is not None else []
+    return [printable(line) for line in (*lines, f"watchdog: {guard.keeper.state}")] if guard and lines else []
+
+
+def _after_cell(_: object = None) -> None:
+    """Take a finished cell for a sign of life."""
+    if (guard := sys.modules.get("nbext.cancel.guard")) is not None:
+        guard.keeper.alive()
+
+
 def ask(preview: DataFrame, question: str) -> str | None:
     """Show a preview and prompt the user.
 
@@ -345,6 +371,7 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     formatters.register(shell)
     completion.register(shell)
+    shell.events.register("post_run_cell", _after_cell)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -362,6 +389,10 @@ def unload(shell: InteractiveShell) -> None:
         shell.configurables.remove(magics)
     formatters.unregister(shell)
     completion.unregister(shell)
+    with contextlib.suppress(ValueError):
+        shell.events.unregister("post_run_cell", _after_cell)
+    if (guard := sys.modules.get("nbext.cancel.guard")) is not None:
+        guard.keeper.remove()
     if (session := sys.modules.get("nbext.session")) is not None:  # else nothing was kept
         session.reset()
 

@@ -128,6 +128,7 @@ class SpotClient:
                 private_key=private_key,
                 passphrase=passphrase,
             )
+        self._credential = credential
         if credential is not None:
             self._api_key, self._signing_key = credential.api_key, _signing_key(credential)
         self._wire = Wire(
@@ -154,6 +155,32 @@ class SpotClient:
     def close(self) -> None:
         """Close the connections. The client can still be used, and opens new ones."""
         self._wire.close()
+
+    def prepare(self) -> None:
+        """Do what the first request would do before it connects."""
+        self._wire.prepare()
+
+    def written_out(self) -> dict[str, str | float | None]:
+        """Return what makes the same client in another process, with its secrets as plain text.
+
+        Call it where it goes out, from a function that is `sealed`, and keep it nowhere.
+        """
+        whole = self._credential
+        secrets = {
+            name: None if (secret := getattr(whole, name, None)) is None else secret.reveal()
+            for name in ("api_key", "secret_key", "private_key", "passphrase")
+        }
+        return {"base_url": self.base_url, "profile": self.profile, "clock_offset": self.clock_offset, **secrets}
+
+    @classmethod
+    @sealed
+    def from_written(cls, written: Mapping[str, Any]) -> Self:
+        """Make the client that `written_out` describes."""
+        arguments = dict(written)
+        offset = arguments.pop("clock_offset")
+        client = cls(arguments.pop("base_url"), **arguments)
+        client.clock_offset = offset
+        return client
 
     @property
     def key_hint(self) -> str:

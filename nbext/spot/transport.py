@@ -134,6 +134,11 @@ class Wire:
         self._pool = None
         self._adapter.close()
 
+    def prepare(self) -> None:
+        """Choose proxy and certificates now; what is wrong with them, the first request says."""
+        with suppress(Exception):
+            self._way()
+
     def _way(self) -> HTTPConnectionPool:
         """Give the way to the host; a new one when there is none yet, or the settings are not what they were."""
         settings = Secret("\0".join(os.environ.get(name, "") for name in self._watched))
