@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from nbext.exchange import Dialect, LocalExchange
+from nbext.exchange import Dialect, LocalExchange, Refusal
 
 
 def main() -> int:
@@ -31,6 +31,13 @@ def main() -> int:
         help="file with an RSA or Ed25519 public key whose signatures are accepted too; may be repeated",
     )
     parser.add_argument("--seed-orders", action="store_true", help="start with a mixture of open orders")
+    parser.add_argument(
+        "--walk",
+        action="append",
+        default=[],
+        metavar="SYMBOL",
+        help="let the price of a symbol move by itself, a step each second; may be repeated",
+    )
     parser.add_argument(
         "--dialect",
         action="append",
@@ -54,8 +61,10 @@ def main() -> int:
         )
         for path in options.public_key:
             exchange.add_key(public_key=path.read_bytes(), api_key=exchange.api_key)
+        for symbol in options.walk:
+            exchange.start_market(symbol, realtime=True)
         exchange.start()
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, OverflowError, Refusal) as error:
         parser.error(str(error))
     if options.seed_orders:
         exchange.seed_orders()

@@ -152,7 +152,7 @@ class DirectCalls:
                 )
             self._app.maker.set_price(self._engine.symbol(symbol), wanted)
 
-    def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001) -> None:
+    def start_market(self, symbol: str, *, every: float = 1.0, swing: float = 0.001, realtime: bool = False) -> None:
         """Start a random walk of a price, which `advance` then follows; the same seed gives the same walk.
 
         Parameters
@@ -163,12 +163,16 @@ class DirectCalls:
             Seconds between two steps.
         swing : float
             Typical size of a step, as a share of the price.
+        realtime : bool
+            Move by itself as time passes, while the exchange is served: limit orders fill and stops trigger.
         """
         with self._step("start_market()"):
             if not (every >= LEAST_PACE and 0 < swing <= 1):
                 raise ValueError(f"every must be at least {LEAST_PACE} (seconds), and swing between 0 and 1")
             share = Decimal(str(swing))
-            self._app.maker.start(self._engine.symbol(symbol), every=round(every * SECOND), swing=share)
+            self._app.maker.start(
+                self._engine.symbol(symbol), every=round(every * SECOND), swing=share, realtime=realtime
+            )
 
     def stop_market(self, symbol: str) -> None:
         """Stop the random walk of a price where it is."""

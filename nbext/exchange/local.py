@@ -157,7 +157,7 @@ class LocalExchange(DirectCalls):
         self._require_own()
         if self.is_serving:
             return self
-        server = Server(self._app, self._port)
+        server = Server(self._app, self._port, self)
         self._port_used = server.port
         started = threading.Event()
         self._thread = threading.Thread(

@@ -131,7 +131,7 @@ def test_reset_stops_the_paths_and_sets_the_clock_right(exchange: LocalExchange)
 
 
 @pytest.mark.parametrize("params", [{"every": 0}, {"swing": 0}, {"swing": 2}])
-def test_impossible_paths(exchange: LocalExchange, params: dict[str, float]) -> None:
+def test_impossible_paths(exchange: LocalExchange, params: dict[str, Any]) -> None:
     """A path needs a pace and a swing."""
     with pytest.raises(ValueError, match="every must be"):
         exchange.start_market(SYMBOL, **params)

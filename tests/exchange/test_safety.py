@@ -16,6 +16,7 @@ import pytest
 from support.exchange_client import OPEN_ORDERS, Client
 
 from nbext.exchange.api.app import App
+from nbext.exchange.direct import DirectCalls
 from nbext.exchange.engine.limits import RequestLimits
 from nbext.exchange.http.server import MAX_CONNECTIONS, Server
 
@@ -108,7 +109,7 @@ def test_who_waits_for_an_answer_keeps_its_connection(exchange: LocalExchange) -
 def impatient() -> Iterator[Server]:
     """Serve with deadlines of 0.4 seconds."""
     app = App(seed=0, max_num_orders=200, request_limits=RequestLimits(), order_limits=(50, 100))
-    serving = Server(app, 0, header_seconds=0.4, body_seconds=0.4)
+    serving = Server(app, 0, DirectCalls(app), header_seconds=0.4, body_seconds=0.4)
     with asyncio.Runner() as runner:
         stopping = asyncio.Event()
         thread = threading.Thread(target=runner.run, args=(serving.serve(stopping),))

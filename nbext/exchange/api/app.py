@@ -226,6 +226,17 @@ class App:
         if outer is None and self.reads.keeps_past:
             self.reads.note()
 
+    def move(self) -> None:
+        """Move the markets that move with the time."""
+        with self.lock:
+            if not self.maker.due_by(self.engine.now()):
+                return
+            try:
+                with self.step("the market"):
+                    self.maker.catch_up(self.engine.now())
+            except Exception as error:  # noqa: BLE001 - kept, and raised where the caller is
+                self._broken(error)
+
     # The way of a request.
 
     def arrive(self, method: str, path: str, request: Request) -> RequestContext:

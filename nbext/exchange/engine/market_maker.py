@@ -40,6 +40,7 @@ class Path:
     every: int  # microseconds
     due: int
     chance: random.Random = field(repr=False)
+    is_realtime: bool = False  # moves as time passes, not only with `advance`
 
     def next_price(self, price: Decimal) -> Decimal:
         """Return the price after this one."""
@@ -129,7 +130,7 @@ class MarketMaker:
 
     # Paths.
 
-    def start(self, symbol: Symbol, *, every: int, swing: Decimal) -> None:
+    def start(self, symbol: Symbol, *, every: int, swing: Decimal, realtime: bool = False) -> None:
         """Start a symbol's price on its path, one step every `every` microseconds."""
         market = self._engine.begin(symbol)
         self._paths[symbol.name] = Path(
@@ -139,6 +140,7 @@ class MarketMaker:
             every=every,
             due=market.now + every,
             chance=random.Random(f"{self._seed} {symbol.name}"),
+            is_realtime=realtime,
         )
 
     def stop(self, symbol: Symbol) -> None:
@@ -153,7 +155,20 @@ class MarketMaker:
                 break
             pass_time(path.due)
             path.due += path.every
-            price = path.next_price(self._engine.last_price(path.symbol.name))
-            if path.symbol.status == "TRADING":  # a halted symbol misses its steps, but its path continues
-                self.set_price(path.symbol, price)
+            self._step(path)
         pass_time(until)
+
+    def due_by(self, now: int) -> list[Path]:
+        """Return the paths that move with the time and have a step due."""
+        return [path for path in self._paths.values() if path.is_realtime and path.due <= now]
+
+    def catch_up(self, now: int) -> None:
+        """Take the step that is due on each path that moves with the time; what was missed is missed."""
+        for path in self.due_by(now):
+            path.due = max(path.due + path.every, now + 1)
+            self._step(path)
+
+    def _step(self, path: Path) -> None:
+        price = path.next_price(self._engine.last_price(path.symbol.name))
+        if path.symbol.status == "TRADING":  # a halted symbol misses its steps, but its path continues
+            self.set_price(path.symbol, price)

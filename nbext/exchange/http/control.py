@@ -9,12 +9,16 @@ and a signature. Their clock is never skewed, so that a skew can be undone:
 - ``GET /nbext/faults`` and ``DELETE /nbext/faults``: list what is wrong now; remove all faults.
 - ``GET /nbext/history`` (``symbol``, ``orderId``), ``GET /nbext/orders`` (``symbol``, ``at``) and ``GET
   /nbext/requests`` (``method``, ``path``, ``symbol``): the same as the methods of `LocalExchange` of these names.
+- ``POST /nbext/price`` (``symbol``, ``price``), ``POST /nbext/market`` (``symbol``, ``every``, ``swing``,
+  ``realtime``), ``DELETE /nbext/market`` (``symbol``) and ``POST /nbext/advance`` (``seconds``): `set_price`,
+  `start_market`, `stop_market` and `advance`. The answer has the last price, or the exchange's time.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbext.exchange.api.admission import Admission, Request
 from nbext.exchange.api.endpoints import BY_NAME, Endpoint
@@ -74,6 +78,7 @@ def _text(_name: str, value: str) -> str:
 
 
 _symbol = BY_NAME["cancelAll"].readers["symbol"]
+_price = BY_NAME["order"].readers["price"]
 _order_id = BY_NAME["query"].readers["orderId"]
 _WHICH: Readers = {"method": _text, "path": _text, "symbol": _symbol}
 # Python's name of each option of a fault, by the name on the wire, with how it is read and converted.
@@ -121,21 +126,57 @@ ENDPOINTS = {
         ),
         Endpoint("orders", "GET", "/nbext/orders", {"symbol": _symbol, "at": _moment}, (), "TRADE", 0),
         Endpoint("requests", "GET", "/nbext/requests", _WHICH, (), "TRADE", 0),
+        Endpoint(
+            "price", "POST", "/nbext/price", {"symbol": _symbol, "price": _price}, ("symbol", "price"), "TRADE", 0
+        ),
+        Endpoint(
+            "start",
+            "POST",
+            "/nbext/market",
+            {"symbol": _symbol, "every": _number, "swing": _number, "realtime": _flag},
+            ("symbol",),
+            "TRADE",
+            0,
+        ),
+        Endpoint("stop", "DELETE", "/nbext/market", {"symbol": _symbol}, ("symbol",), "TRADE", 0),
+        Endpoint("advance", "POST", "/nbext/advance", {"seconds": _number}, ("seconds",), "TRADE", 0),
     )
 }
 
 
+class Market(Protocol):
+    """What can be moved of an exchange: the methods of `LocalExchange` of these names."""
+
+    def set_price(self, symbol: str, price: Decimal | str | float) -> None:
+        """Move the market to a price."""
+
+    def start_market(self, symbol: str, *, every: float = ..., swing: float = ..., realtime: bool = ...) -> None:
+        """Start a random walk of a price."""
+
+    def stop_market(self, symbol: str) -> None:
+        """Stop it."""
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+
+    def last_price(self, symbol: str) -> Decimal:
+        """Return the price of the last trade."""
+
+
 class Control:
-    """Lets a second process set faults and read the truth.
+    """Lets a second process set faults, move the market and read the truth.
 
     Parameters
     ----------
     app : App
         The exchange it controls.
+    market : Market
+        The same exchange, as its owner moves it.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, market: Market) -> None:
         self._app = app
+        self._market = market
         self._admission = Admission(app.steady_clock)
         self._admission.keys = app.admission.keys
         self._calls: dict[str, Callable[[Mapping[str, Value]], object]] = {
@@ -144,6 +185,10 @@ class Control:
             "clearFaults": self._clear,
             "history": lambda params: app.history(_int(params["orderId"]), str(params["symbol"])),
             "orders": self._orders,
+            "price": self._set_price,
+            "start": self._start,
+            "stop": self._stop,
+            "advance": self._advance,
             "requests": lambda params: app.requests(**{name: str(value) for name, value in params.items()}),
         }
 
@@ -186,6 +231,27 @@ class Control:
     def _orders(self, params: Mapping[str, Value]) -> object:
         symbol, at = (str(params[name]) if name in params else None for name in ("symbol", "at"))
         return self._app.orders(symbol, None if at is None else float(at), "main")
+
+    def _set_price(self, params: Mapping[str, Value]) -> object:
+        self._market.set_price(str(params["symbol"]), Decimal(str(params["price"])))
+        return self._last_price(params)
+
+    def _start(self, params: Mapping[str, Value]) -> object:
+        how: dict[str, Any] = {name: float(str(params[name])) for name in ("every", "swing") if name in params}
+        self._market.start_market(str(params["symbol"]), realtime=bool(params.get("realtime", False)), **how)
+        return self._last_price(params)
+
+    def _stop(self, params: Mapping[str, Value]) -> object:
+        self._market.stop_market(str(params["symbol"]))
+        return self._last_price(params)
+
+    def _advance(self, params: Mapping[str, Value]) -> object:
+        self._market.advance(float(str(params["seconds"])))
+        return {"serverTime": self._app.clock() // 1000}
+
+    def _last_price(self, params: Mapping[str, Value]) -> object:
+        symbol = str(params["symbol"])
+        return {"symbol": symbol, "price": str(self._market.last_price(symbol))}
 
     def _clear(self, _: Mapping[str, Value]) -> object:
         self._app.faults.clear()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nbext.exchange.api.app import App, RequestContext
     from nbext.exchange.api.faults import Fault
+    from nbext.exchange.http.control import Market
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
@@ -38,6 +39,7 @@ MAX_HEADERS = 16 * 1024
 MAX_CONNECTIONS = 256
 HEADER_SECONDS = 300.0  # a notebook's kept-alive connection should survive a look at the frame
 BODY_SECONDS = 10.0
+MARKET_SECONDS = 0.05  # how often to look whether a market that moves with the time has a step to take
 EARLY_HINTS = 103
 TOO_MUCH = frozenset({418, 429})
 RESET = struct.pack("ii", 1, 0)  # linger for zero seconds: closing sends RST
@@ -132,16 +134,24 @@ class Server(HTTPServerConnectionDelegate):
         The exchange without its HTTP side.
     port : int
         Port to listen on; 0 for a free one. A port in use raises OSError here.
+    market : Market
+        What a second process can move.
     header_seconds, body_seconds : float
         How long a request may take to arrive; the first also bounds how long a connection may stay idle.
     """
 
     def __init__(
-        self, app: App, port: int, *, header_seconds: float = HEADER_SECONDS, body_seconds: float = BODY_SECONDS
+        self,
+        app: App,
+        port: int,
+        market: Market,
+        *,
+        header_seconds: float = HEADER_SECONDS,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app = app
         self._deadlines = header_seconds, body_seconds
-        self._control = Control(app)
+        self._control = Control(app, market)
         self._socket = socket.create_server((HOST, port), backlog=BACKLOG)
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
@@ -162,6 +172,7 @@ class Server(HTTPServerConnectionDelegate):
         )
         self._connections.add_socket(self._socket)
         self._tasks.add(asyncio.create_task(self._connections.close_idle(header_seconds)))
+        self._tasks.add(asyncio.create_task(self._follow_the_time()))
         await stopping.wait()
         self._connections.stop()
         for task in self._tasks:
@@ -169,6 +180,11 @@ class Server(HTTPServerConnectionDelegate):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connections.close_all_connections()
         self._connections.close_detached()
+
+    async def _follow_the_time(self) -> None:
+        while True:
+            await asyncio.sleep(MARKET_SECONDS)
+            self._app.move()
 
     def disown(self) -> None:
         """Close, in a forked child, the parent's listening socket and connections, so that they end with the parent.
