@@ -144,6 +144,21 @@ def test_a_body_that_contradicts_its_status_leaves_the_outcome_unknown(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("document", [{"code": -2013, "msg": "Order does not exist."}, {"code": -1000, "msg": ""}])
+def test_an_error_below_200_is_never_handed_out(serve: Serve, method: str, document: object) -> None:
+    """Neither as the answer to a question nor as that of a cancel."""
+    expected = nbext.RejectedError if method == "GET" else nbext.OutcomeUnknownError
+    with pytest.raises(expected):
+        connect(serve(lambda _: answer(document))).request(method, ONE, {"symbol": "BTCUSDT", "orderId": 1})
+
+
+@pytest.mark.parametrize(("code", "reaches"), [(-2008, 0), (-2014, 0), (-2015, 0), (-2017, 0), (-2010, 1), (-2011, 1)])
+def test_a_refused_key_never_reaches_the_engine(code: int, reaches: int) -> None:
+    """Though its codes stand between those of the engine."""
+    assert answers.of_the_engine(code) is bool(reaches)
+
+
 @pytest.mark.parametrize(
     "first", [answer([]), answer({"code": -2011, "msg": "Unknown order sent."}, 400), answer({"code": -1021}, 400)]
 )
@@ -169,6 +184,23 @@ def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
         make_job(["BTCUSDT", "ETHUSDT"], client=connect(server), reconcile=0.3, say=said.append).run()
     assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
     assert not any("nothing was open" in line for line in said)
+
+
+def test_a_report_that_names_what_was_asked_for_proves_itself(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays as it is where another answer on its connection was out of step."""
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer([report("BTCUSDT")])  # to both
+        return answer({"serverTime": 1700000000000} if request.path == "/api/v3/time" else [])
+
+    monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        make_job(["BTCUSDT", "ETHUSDT"], client=connect(serve(respond)), reconcile=0.3).run()
+    assert set(unknown.value.failures) == {"ETHUSDT"}
+    frame = unknown.value.frame
+    assert frame is not None
+    assert frame[["symbol", "outcome"]].to_numpy().tolist() == [["BTCUSDT", "canceled"]]
 
 
 @pytest.mark.parametrize(

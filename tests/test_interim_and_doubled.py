@@ -204,6 +204,17 @@ def test_a_connection_that_was_idle_is_not_trusted(tmp_path: Path, monkeypatch: 
         assert way.server.connections == 2
 
 
+def test_a_wall_clock_that_was_set_back_hides_no_idle_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steady clock counts, too."""
+    way, real = Way("TCP", own, tmp_path, monkeypatch), time.time
+    with contextlib.closing(way), contextlib.closing(Wire(way.server.url, {}, proxied=False, idle_timeout=0.3)) as line:
+        line.send("GET", "/")
+        monkeypatch.setattr(time, "time", lambda: real() - 3600)
+        time.sleep(0.4)
+        line.send("DELETE", "/")
+        assert way.server.connections == 2
+
+
 def test_a_machine_that_slept_trusts_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the steady clock stood still and the wall clock went on, connections count as idle."""
     way, real = Way("TCP", own, tmp_path, monkeypatch), time.time

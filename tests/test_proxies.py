@@ -6,6 +6,8 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,6 +128,29 @@ def test_faults_of_socks_proxies_are_named(
     assert told(web.port) == f"{proxy} did not answer in time. {check}"
     talker = start(web_server())
     assert told(talker.port) == f"what answers at {proxy[10:]} does not speak as a SOCKS proxy does. {check}"
+
+
+def test_a_socks_proxy_that_drips_has_the_connect_timeout_in_all(
+    start: Callable[[Tunnels], Tunnels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PySocks gives each byte the whole time."""
+    need_pysocks()
+    through = threading.Event()
+
+    def drip(client: socket.socket) -> bool:
+        for reply in (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6)):
+            client.recv(99)
+            for number in range(len(reply)):
+                time.sleep(0.1)
+                client.sendall(reply[number : number + 1])
+        through.set()
+        return False
+
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5h://127.0.0.1:{start(Tunnels(0, drip)).port}")
+    began = time.monotonic()
+    assert "did not answer in time" in fault("https://exchange.invalid", connect_timeout=0.4)
+    assert time.monotonic() - began < 0.9
+    assert through.wait(5)  # what came late is closed by whoever opened it
 
 
 def free_port() -> int:

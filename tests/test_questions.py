@@ -188,6 +188,15 @@ def test_a_look_is_about_what_was_asked(serve: Callable[..., PlainServer]) -> No
         look(client, ["BTCUSDT"])
 
 
+@pytest.mark.parametrize("name", ["status", "orderId", "orderListId", "clientOrderId"])
+@pytest.mark.parametrize("value", [[1], {"a": 1}])
+def test_a_key_that_can_be_none_stands_beside(serve: Callable[..., PlainServer], name: str, value: object) -> None:
+    """An order whose name, id or status is a list or an object is shown, with that under `wire.NAME`."""
+    with connect(serve(listing(ORDER | {"symbol": "BTCUSDT"} | {name: value}))) as client:
+        frame = nbext.open_orders("BTCUSDT", client=client)
+    assert frame[f"wire.{name}"].tolist() == [value]
+
+
 def test_an_order_without_its_ids_is_not_canceled_by_one_of_them() -> None:
     """A single cancel names an order by both ids, or is not sent."""
     with pytest.raises(nbext.RejectedError, match="nothing was sent"):

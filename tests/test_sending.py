@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +135,57 @@ def test_a_request_that_waits_past_the_last_moment_is_not_sent(serve: Serve) -> 
     sending.run()
     assert isinstance(sending.attempts[0].error, nbext.NotSentError)
     assert server.requests == []
+
+
+def test_what_is_still_connecting_at_the_last_moment_is_not_sent() -> None:
+    """The host accepts the connection after the time for sending is over, and no request comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as crowded:
+        address = crowded.getsockname()
+        first = socket.create_connection(address)  # fills the queue, so that the next one waits until this is accepted
+        client = nbext.SpotClient(f"http://127.0.0.1:{address[1]}", api_key="k" * 64, secret_key="s" * 64)
+        sending = Sending(
+            client,
+            by_symbol(["BTCUSDT"], None),
+            Options(max_wait=0),
+            say=lambda _: None,
+            last_moment=time.monotonic() + 0.3,
+        )
+        worker = threading.Thread(target=sending.run)
+        worker.start()
+        time.sleep(0.5)
+        accepted = [crowded.accept()[0], crowded.accept()[0]]
+        accepted[1].settimeout(0.5)
+        came = b""
+        with suppress(TimeoutError, ConnectionError):
+            came = accepted[1].recv(4096)
+        for each in (*accepted, first):
+            each.close()
+        worker.join()
+        client.close()
+    assert came == b""
+    assert isinstance(sending.attempts[0].error, nbext.NotSentError)
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["look", "check"])
+def test_reading_what_is_open_has_a_bound(serve: Serve, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    """Twenty symbols at a host that takes its time to answer questions."""
+    monkeypatch.setattr("nbext.cancel.selection.LOOK_SECONDS", 0.8)
+    monkeypatch.setattr("nbext.cancel.job.LOOK_SECONDS", 0.8)
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer([report(request.params["symbol"])])
+        time.sleep(0.3)
+        return answer([])
+
+    client, began = connect(serve(respond)), time.monotonic()
+    job = make_job([f"V{number}USDT" for number in range(20)], client=client, side=None if check else "BUY")
+    if check:
+        assert len(job.run(check=True)) == 20
+    else:
+        with pytest.raises(nbext.NotSentError):
+            job.run()
+    assert time.monotonic() - began < 3
 
 
 def test_a_check_that_fails_takes_nothing_away(serve: Serve) -> None:

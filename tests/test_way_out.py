@@ -118,6 +118,30 @@ def test_a_callback_that_fails_ends_the_call_in_good_order(
     require_the_way_out(server, caught.value)
 
 
+def test_a_callback_that_has_failed_is_not_called_again(client: nbext.SpotClient) -> None:
+    """What it raised once comes out once; the way out says nothing more through it."""
+    heard: list[str] = []
+
+    def say(line: str) -> None:
+        heard.append(line)
+        raise ValueError("the callback's own")
+
+    with pytest.raises(ValueError, match="the callback's own"):
+        make_job(SYMBOLS, client=client, say=say).run(check=True)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("field", ["executedQty", "origQty"])
+def test_an_amount_that_no_machine_can_write_out_costs_no_word(serve: Callable[..., PlainServer], field: str) -> None:
+    """The summary falls back to bare numbers."""
+    amounts = {"executedQty": "1", "origQty": "1"} | {field: "1e999999999999999999"}
+    said: list[str] = []
+    server = serve(lambda request: answer([report(request.params["symbol"]) | amounts]))
+    with nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64) as client:
+        make_job(["BTCUSDT"], client=client, say=said.append).run()
+    assert said[0].startswith("BTCUSDT: 1 canceled")
+
+
 @pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt, SystemExit])
 def test_an_alarm_ends_the_call_in_good_order(serve: Callable[..., PlainServer], error: type[BaseException]) -> None:
     """A time limit, as test runners and schedulers set it with a signal, is no way to lose what was done."""
@@ -231,6 +255,7 @@ def test_without_pandas_the_word_and_the_record_are_there(
         sys.path.insert(0, {str(tmp_path / "broken")!r})
         import nbext
         from nbext import session
+        session.last = "the frame of an earlier call"
         from nbext.cancel.job import Job
         from nbext.cancel.selection import Selection
         client = nbext.SpotClient({server.url!r}, api_key="k" * 64, secret_key="s" * 64)

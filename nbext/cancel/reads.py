@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 MAX_WAIT = 10.0
-_SHORTEST_WAIT = 1.0
 _ATTEMPTS = 5
 _CLOCK_IS_OFF = -1021
 _TOO_MANY = 429
@@ -68,7 +67,7 @@ def read(
                     say(f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, asking again.")
             return client.request("GET", path, params, signed=signed)
         except RateLimitedError as refused:
-            wait = max(_SHORTEST_WAIT, refused.retry_after or 0.0, client.held_for)
+            wait = max(refused.retry_after or 0.0, client.held_for)
             if refused.http_status != _TOO_MANY or attempts >= _ATTEMPTS or waited + wait > max_wait:
                 raise
             if say:

@@ -115,21 +115,28 @@ def test_what_cannot_be_recorded_is_a_reason(path: Path) -> None:
         ("profile", 3.5),
         ("http_status", "teapot"),
         ("error", b"\x80"),
+        ("error", b"\xc3("),  # a text that is not UTF-8
         ("left_at", 1 << 62),
     ],
 )
-def test_one_bad_row_does_not_spoil_the_rest(path: Path, client: SpotClient, column: str, value: object) -> None:
+def test_one_bad_row_does_not_spoil_the_rest(path: Path, kept: SpotClient, column: str, value: object) -> None:
     """The other rows are shown as they were recorded, and the bad one as damaged, if it is."""
-    nbext.cancel_all("BTCUSDT", client=client)
-    nbext.cancel_all("ETHUSDT", client=client)
-    alter(path, f"UPDATE intents SET {column} = ? WHERE number = 1", value)  # noqa: S608 - from the list above
+    nbext.cancel_all("BTCUSDT", client=kept)
+    nbext.cancel_all("ETHUSDT", client=kept)
+    put = "CAST(? AS TEXT)" if value == b"\xc3(" else "?"
+    alter(path, f"UPDATE intents SET {column} = {put} WHERE number = 1", value)  # noqa: S608 - from the list above
     frame = nbext.cancel_log()
     assert frame["request"].iloc[1] == "cancel all on ETHUSDT"
     assert frame["canceled"].iloc[1] == 5
     assert frame["state"].iloc[1] == "concluded"
-    assert frame["state"].iloc[0] == ("concluded" if column in {"profile", "left_at"} else "damaged")
-    alter(path, "UPDATE intents SET concluded_at = NULL WHERE number = 1")
-    unfinished.reconcile_open(say=lambda _: None)  # nothing can be found out about it, and nothing raises
+    assert frame["state"].iloc[0] == (
+        "concluded" if column in {"profile", "left_at"} or value == b"\xc3(" else "damaged"
+    )
+    alter(path, "UPDATE intents SET concluded_at = NULL, deadline = 2 WHERE number = 1")
+    frame = unfinished.reconcile_open(say=lambda _: None)
+    if column in {"params", "seen"}:  # what was asked is not known, so no read may conclude it
+        assert frame["state"].iloc[0] == "damaged"
+        assert Journal(path).count_open() == 1
 
 
 def test_a_long_journal_is_read_in_pages(path: Path) -> None:
