@@ -267,8 +267,11 @@ def test_own_hosts_are_let_in(client: Client, exchange: LocalExchange) -> None:
 
 
 def test_unknown_paths_and_wrong_methods(client: Client) -> None:
-    """404 has a body for browsers only; 405 has none; neither allows other origins."""
-    assert (client.public("/api/v3/nope").status, client.public("/api/v3/nope").body) == (404, "")
+    """404 names the path, and is a page for browsers; 405 has no body; neither allows other origins."""
+    nope = client.public("/api/v3/nope", symbol="BTCUSDT")
+    assert nope.status == 404
+    assert nope.refusal == (-1020, "This practice exchange does not serve /api/v3/nope.")
+    assert len(client.public(f"/{'x' * 5000}").body["msg"]) < 300
     page = client.send("GET", "/", headers={"Accept": "text/html"})
     assert (page.status, page.body[:6]) == (404, "<html>")
     wrong = client.send("OPTIONS", OPEN_ORDERS, headers={"Origin": "http://evil.example"})

@@ -21,7 +21,7 @@ from nbext.exchange.api.endpoints import BY_PATH
 from nbext.exchange.api.faults import Faults, full_path
 from nbext.exchange.api.handlers import Handlers
 from nbext.exchange.api.reads import Reads
-from nbext.exchange.api.responses import JSON_TYPE, Response, held_back, refused, to_json, unknown_outcome
+from nbext.exchange.api.responses import JSON_TYPE, Response, held_back, refused, to_json, unknown_outcome, unserved
 from nbext.exchange.api.shapes import shaped
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.accounts import KEPT_ORDERS
@@ -257,7 +257,7 @@ class App:
                 if endpoints is None:
                     wants_html = "text/html" in context.request.headers.get("Accept", "")
                     context.refusal = (
-                        Response(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else Response(404)
+                        Response(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else unserved(entry.path)
                     )
                 elif entry.method not in endpoints:
                     context.refusal = Response(405)  # rule: wrong-method

@@ -259,6 +259,9 @@ _CANDLES: Readers = {
 }
 _TICKER: Readers = {"symbol": _symbol, "symbols": _symbols, "symbolStatus": _STATUS}
 
+# Public, and yet signed by some clients.
+_EITHER_WAY: Readers = dict.fromkeys(("symbol", "timestamp", "recvWindow", "signature"), _text)
+
 ENDPOINTS = (
     Endpoint("ping", "GET", "/api/v3/ping", {}),
     Endpoint("time", "GET", "/api/v3/time", {}),
@@ -467,6 +470,11 @@ ENDPOINTS = (
     ),
     Endpoint("commission", "GET", "/api/v3/account/commission", {"symbol": _symbol}, ("symbol",), "USER_DATA", 20),
     Endpoint("myFilters", "GET", "/api/v3/myFilters", {"symbol": _symbol}, ("symbol",), "USER_DATA", 40),
+    # Outside of /api (rule: wallet-replies).
+    Endpoint("coins", "GET", "/sapi/v1/capital/config/getall", {}, (), "USER_DATA", 10),
+    Endpoint("tradeFee", "GET", "/sapi/v1/asset/tradeFee", {"symbol": _symbol}, (), "USER_DATA"),
+    Endpoint("marginPairs", "GET", "/sapi/v1/margin/allPairs", _EITHER_WAY),
+    Endpoint("isolatedPairs", "GET", "/sapi/v1/margin/isolated/allPairs", _EITHER_WAY, weight=10),
     Endpoint("rateLimit", "GET", "/api/v3/rateLimit/order", {}, (), "USER_DATA", 40),
 )
 

@@ -13,6 +13,7 @@ from nbext.exchange.api import parsing, replies
 from nbext.exchange.api.market_data import MarketData
 from nbext.exchange.api.parsing import number, word
 from nbext.exchange.api.queries import Queries
+from nbext.exchange.api.wallet import Wallet
 from nbext.exchange.engine import refusals
 from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
 from nbext.exchange.engine.refusals import Refusal, ReplaceFailed, TooMuch
@@ -67,6 +68,7 @@ class Handlers:
         self._calls: dict[str, Callable[[Call], Answer]] = {
             **MarketData(engine, limits, clock).calls,
             **Queries(engine).calls,
+            **Wallet(engine).calls,
             "order": self._place,
             "test": self._test,
             "cancelReplace": self._replace,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json;charset=UTF-8"
 BANNED = 418
+LONGEST_PATH = 200
 _BAN_END = re.compile(rb" until [0-9]+")
 # The dialect's status for refusals unless named here.
 STATUS = {-2021: 409}
@@ -50,6 +51,12 @@ class Response(NamedTuple):
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+def unserved(path: str) -> Response:
+    """Return the response to a request for what this exchange does not have (rule: unserved-paths)."""
+    body = {"code": -1020, "msg": f"This practice exchange does not serve {path[:LONGEST_PATH]}."}
+    return Response(404, write(body).encode(), {"Content-Type": JSON_TYPE})
 
 
 def refused(refusal: Refusal, dialect: Dialect = PLAIN, call: str = "") -> Response:

@@ -1,0 +1,42 @@
+"""What clients ask for outside of /api when they start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from support.exchange_client import Client
+
+    from nbext.exchange import LocalExchange
+
+
+def test_coins_have_the_accounts_balances_and_no_network(client: Client) -> None:
+    """Every coin of the account, with what it holds; nothing can be deposited or withdrawn."""
+    coins = client.signed("GET", "/sapi/v1/capital/config/getall").body
+    balances = client.signed("GET", "/api/v3/account").body["balances"]
+    assert [(coin["coin"], coin["free"], coin["locked"]) for coin in coins] == [
+        (balance["asset"], balance["free"], balance["locked"]) for balance in balances
+    ]
+    assert {(coin["depositAllEnable"], coin["withdrawAllEnable"], *coin["networkList"]) for coin in coins} == {
+        (False, False)
+    }
+
+
+def test_fees_are_those_that_are_charged(client: Client, exchange: LocalExchange) -> None:
+    """For every symbol, or for one."""
+    exchange.set_commission(maker="0.001", taker="0.002")
+    fees = client.signed("GET", "/sapi/v1/asset/tradeFee").body
+    assert {fee["symbol"] for fee in fees} == {
+        row["symbol"] for row in client.public("/api/v3/exchangeInfo").body["symbols"]
+    }
+    assert client.signed("GET", "/sapi/v1/asset/tradeFee", symbol="BTCUSDT").body == [
+        {"symbol": "BTCUSDT", "makerCommission": "0.00100000", "takerCommission": "0.00200000"}
+    ]
+    assert client.public("/sapi/v1/asset/tradeFee").status == 400
+
+
+def test_there_is_no_margin(client: Client) -> None:
+    """No pairs, asked with a signature or without."""
+    for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
+        assert client.public(path).body == []
+        assert client.signed("GET", path).body == []
