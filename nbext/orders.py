@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _NUMBERS = frozenset(
     }
 )
 _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
+_KEYS_OF = itemgetter(*_KEYS)
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
 """What stands in place of a key that could not be one, or that is not known to be what its name says."""
 _WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
@@ -125,7 +127,7 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
         The orders as they were last seen open, for reports that do not name an order's own id.
     """
     rows: list[Row] = []
-    odd = False
+    numbers: set[int] = set()
     for report in reports:
         legs, order_list = report.get("orderReports"), None
         if legs is None:
@@ -134,21 +136,16 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
             order_list = plain(report)
         for leg in legs:
             try:
-                is_usual = (
-                    leg["status"] == "CANCELED"
-                    and leg["clientOrderId"] != leg["origClientOrderId"]
-                    and type(leg["orderId"]) is type(leg["orderListId"]) is int
-                    and type(leg["symbol"]) is str
-                )
+                symbol, status, number, list_id, shown, own = _KEYS_OF(leg)
             except KeyError:
-                is_usual = False
-            if is_usual:
+                status = None
+            if status == "CANCELED" and shown != own and type(number) is type(list_id) is int and type(symbol) is str:
+                numbers.add(number)
                 rows.append(Row(leg, order_list, "canceled"))
             else:
-                odd = True
                 rows.append(Row(_report(leg, order_list, seen), order_list, outcome(leg)))
     # Thousands of usual reports, each of another order, need no closer look.
-    if not odd and len({(row.order["symbol"], row.order["orderId"]) for row in rows}) == len(rows):
+    if len(numbers) == len(rows):
         return rows
     return unique(rows)
 

@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbext.orders import Row
+
+    _Layer = Sequence[Mapping[str, Any]]
 
 Kind = Literal["id", "text", "number", "time", "flag"]
 
@@ -208,11 +211,13 @@ def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Sort what was sent by column; a column that none of these orders has is left out."""
-    orders: Sequence[Mapping[str, Any]] = [row.order for row in rows]
+    orders: _Layer = [row.order for row in rows]
     lists, legs = _of_lists(rows)
-    sources: dict[str, list[tuple[Sequence[Mapping[str, Any]], str, str]]] = {}
+    common = _common(orders)
+    sources: dict[str, list[tuple[_Layer, str, str]]] = {}
     for layer, prefix in (orders, "wire."), (lists, "list."), (legs, "list.orders."):
-        for name in dict.fromkeys(chain.from_iterable(layer)):
+        shapes = dict.fromkeys(map(tuple, layer))  # a few, whatever the number of orders
+        for name in dict.fromkeys(chain.from_iterable(shapes)):
             clashes = name == "outcome" or (name.startswith(("list.", "wire.")) and name not in KEPT_BESIDE)
             column = f"{prefix}{name}" if clashes else name
             if layer is legs and name == "clientOrderId":
@@ -221,50 +226,71 @@ def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
             sources.setdefault(column, []).append((layer, name, f"{prefix}{name}"))
     columns: dict[str, list[Any]] = {}
     otherwise: dict[str, list[Any]] = {}
-    for column, [(own, own_name, _), *below] in sources.items():
-        if not below:
-            columns[column] = [fields.get(own_name) for fields in own]
-            continue
-        values = [fields.get(own_name, _ABSENT) for fields in own]
-        for under, name, beside in below:
-            others = [fields.get(name, value) for fields, value in zip(under, values, strict=True)]
-            if others == values and list(map(type, others)) == list(map(type, values)):
-                continue
-            differs = [
-                value is not _ABSENT and (type(value) is not type(other) or value != other)
-                for value, other in zip(values, others, strict=True)
-            ]
-            if any(differs):
-                values_beside = [other if differ else None for other, differ in zip(others, differs, strict=True)]
-                otherwise[_free(beside, otherwise)] = values_beside
-            values = [other if value is _ABSENT else value for value, other in zip(values, others, strict=True)]
-        columns[column] = [None if value is _ABSENT else value for value in values]
+    for column, [(own, name, _), *below] in sources.items():
+        absent = _ABSENT if below else None
+        values = (own is orders and common.get(name)) or [fields.get(name, absent) for fields in own]
+        columns[column] = _with_those_below(values, below, otherwise) if below else values
     for name, values in otherwise.items():
         columns[_free(name, columns)] = values
     return columns
 
 
-def _of_lists(rows: Sequence[Row]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+def _common(orders: _Layer) -> dict[str, list[Any]]:
+    """Give the fields that all of these orders have, in fewer steps than one by one."""
+    names = set(orders[0]).intersection(*orders)
+    columns = zip(*map(itemgetter(*names), orders), strict=True) if len(names) > 1 else ()
+    return dict(zip(names, map(_equal_texts_once, columns), strict=False))
+
+
+_FEW = 16
+
+
+def _equal_texts_once(values: Sequence[Any]) -> list[Any]:
+    """Give equal texts as one object, while they are in the processor's cache: what follows looks at each again."""
+    some = _distinct_texts(values[: 2 * _FEW])
+    distinct = _distinct_texts(values) if some and len(some) <= _FEW else None
+    if distinct and len(distinct) <= _FEW:
+        return list(map(dict(zip(distinct, distinct, strict=True)).get, values))
+    return list(values)
+
+
+def _with_those_below(
+    values: list[Any], below: Iterable[tuple[_Layer, str, str]], otherwise: dict[str, list[Any]]
+) -> list[Any]:
+    """Fill what is absent from the layers below, and put what differs there into `otherwise`."""
+    for under, name, beside in below:
+        others = [fields.get(name, value) for fields, value in zip(under, values, strict=True)]
+        if others == values and list(map(type, others)) == list(map(type, values)):
+            continue
+        differs = [
+            value is not _ABSENT and (type(value) is not type(other) or value != other)
+            for value, other in zip(values, others, strict=True)
+        ]
+        if any(differs):
+            values_beside = [other if differ else None for other, differ in zip(others, differs, strict=True)]
+            otherwise[_free(beside, otherwise)] = values_beside
+        values = [other if value is _ABSENT else value for value, other in zip(values, others, strict=True)]
+    return [None if value is _ABSENT else value for value in values]
+
+
+def _of_lists(rows: Sequence[Row]) -> tuple[_Layer, _Layer]:
     """Return, row by row, the fields of the list and of its entry for the leg; empty for single orders."""
-    lists: list[Mapping[str, Any]] = []
-    legs: list[Mapping[str, Any]] = []
-    order_list, shared, named = None, _NO_FIELDS, []
-    for row in rows:
+    lists: list[Mapping[str, Any]] = [_NO_FIELDS] * len(rows)
+    legs: list[Mapping[str, Any]] = [_NO_FIELDS] * len(rows)
+    order_list, shared, named = None, {}, []
+    for place, row in enumerate(rows):
         if row.order_list is None:
-            lists.append(_NO_FIELDS)
-            legs.append(_NO_FIELDS)
             continue
         if row.order_list is not order_list:  # the legs of a list follow each other
             order_list, named = row.order_list, named_legs(row.order_list)
-            shared = {
-                name: value
-                for name, value in order_list.items()
-                if name != "orderReports" and not (name == "orders" and isinstance(value, list))
-            }
-        lists.append(shared)
+            shared = dict(order_list)
+            shared.pop("orderReports", None)
+            if isinstance(shared.get("orders"), list):
+                del shared["orders"]
+        lists[place] = shared
         number = row.order.get("orderId")
         found = [leg for leg in named if leg.get("orderId") == number]
-        legs.append(found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg})
+        legs[place] = found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg}
     return lists, legs
 
 
@@ -401,18 +427,18 @@ def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
     )
 
 
-def _distinct_texts(values: list[Any]) -> list[str] | None:
-    """Return each text once, or None if anything else is among them."""
+def _distinct_texts(values: Sequence[Any]) -> list[str] | None:
+    """Return each text once, as first met, or None if anything else is among them."""
     try:
-        distinct = set(values)
+        distinct = dict.fromkeys(values)  # unlike a set, in the order in which the texts lie in memory
     except TypeError:
         return None
-    distinct.discard(None)
+    distinct.pop(None, None)
     return list(distinct) if set(map(type, distinct)) <= {str} else None
 
 
 def _are_numbers(texts: list[str]) -> bool:
-    joined = "".join(f"{text}," for text in texts)
+    joined = ",".join((*texts, ""))
     return joined.count(",") == len(texts) and _NUMBERS.fullmatch(joined) is not None
 
 
