@@ -83,7 +83,7 @@ def test_a_kernel_restarts_with_the_exchange_in_it(kernel: Kernel) -> None:
 def test_a_busy_kernel_restarts(kernel: Kernel) -> None:
     """An exchange with a market under way, a panel that refreshes itself and a guard do not hold a restart up."""
     kernel.run("import nbext\n%load_ext nbext\nnbext.local().seed_orders()\n%nbext_guard BTCUSDT --yes")
-    kernel.run("panel = %cancel_panel BTCUSDT\npanel.auto_refresh.value = True\npanel.wait()")
+    kernel.run("panel = %cancel_panel BTCUSDT\npanel.auto_refresh = True\npanel.wait()")
     port = port_of(kernel)
     kernel.restart()
     with pytest.raises(ConnectionRefusedError):
@@ -148,7 +148,7 @@ def test_closed_panels_leave_a_kernel_as_it_was(kernel: Kernel) -> None:
         "def cycle(number):\n"
         "    for _ in range(number):\n"
         "        panel = get_ipython().run_line_magic('cancel_panel', 'BTCUSDT')\n"
-        "        panel.auto_refresh.value = True\n"
+        "        panel.auto_refresh = True\n"
         "        panel.wait()\n"
         "    %unload_ext nbext\n"
         "    %load_ext nbext\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import html
 import json
 import re
 import subprocess
@@ -20,8 +19,8 @@ from support.server import answer
 
 import nbext
 from nbext.exchange import Dialect, LocalExchange
-from nbext.notebook import clicks, magics, panel_view
-from nbext.notebook.panel import ARMED, ARMED_LIVE, CancelPanel
+from nbext.notebook import clicks, magics
+from nbext.notebook.panel import CancelPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,10 +59,39 @@ def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
     panel.wait()
 
 
-def text(widget: Any) -> str:
-    """Give what an HTML widget says, without tags and style."""
-    body = re.sub(r"<style>.*?</style>", "", widget.value, flags=re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]*>", " ", body)).strip()
+def send(panel: CancelPanel, **message: Any) -> None:
+    """Send what the script in the browser sends."""
+    panel._handle_custom_msg(message, [])
+
+
+def keys(panel: CancelPanel, *, lists: bool | None = None) -> list[str]:
+    """Name the units that can be canceled, lists or single orders only if so wanted."""
+    return [row["key"] for row in panel.rows if row["live"] and lists in (None, row["list"])]
+
+
+def ask(panel: CancelPanel, *wanted: str, everything: bool = False) -> Any:
+    """Click what asks, and give the question."""
+    send(panel, do="ask", keys=list(wanted or keys(panel)), everything=everything or not wanted)
+    panel_rests(panel)
+    return panel.status["question"]
+
+
+def panel_rests(panel: CancelPanel) -> None:
+    """Wait until the panel has nothing to do."""
+    until(lambda: not panel.status["busy"])
+    panel.wait()
+
+
+def agree(panel: CancelPanel, clock: Clock, typed: str = "") -> None:
+    """Answer the question after a second, and wait."""
+    clock.now += 1
+    send(panel, do="confirm", question=panel.status["question"]["number"], typed=typed)
+    panel_rests(panel)
+
+
+def notes(panel: CancelPanel) -> str:
+    """Give what is said below the buttons."""
+    return "\n".join(panel.status["notes"])
 
 
 def deletes(exchange: LocalExchange) -> list[Any]:
@@ -71,168 +99,228 @@ def deletes(exchange: LocalExchange) -> list[Any]:
     return exchange.requests("DELETE")
 
 
-def fire(panel: CancelPanel, button: Any, clock: Clock) -> None:
-    """Click twice, a second apart, and wait."""
-    button.click()
-    clock.now += 1
-    button.click()
-    panel.wait()
-
-
 def open_ids(exchange: LocalExchange) -> set[Any]:
     """Ask the exchange what is open."""
     return {order["orderId"] for order in exchange.open_orders("BTCUSDT")}
 
 
+def until(fact: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for a fact."""
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_it_shows_what_is_open_and_where(exchange: LocalExchange, panel: CancelPanel) -> None:
     """The badge names the exchange in words; lists stand together; what has traded is shown; symbols are suggested."""
-    assert "LOCAL" in text(panel.badge)
-    assert "no real money" in text(panel.badge)
-    assert panel.symbol.options == ("BTCUSDT", "ETHUSDT")
-    assert "BTCUSDT: 13 open orders (6 single, 1 OCO list, 2 OTO lists)" in text(panel.reading)
-    assert len(panel.orders.options) == 9
-    labels = [label for label, _ in panel.orders.options]
-    assert sum("traded 0.4" in label for label in labels) == 1
-    assert sum(label.startswith("BTCUSDT OTO ") and " + " in label for label in labels) == 2
-    assert panel.cancel_all.description == "Cancel all on BTCUSDT"
-    assert panel.cancel_selected.disabled
+    assert panel.status["exchange"]["word"] == "LOCAL"
+    assert "no real money" in panel.status["exchange"]["meaning"]
+    assert panel.status["symbols"] == ["BTCUSDT", "ETHUSDT"]
+    assert "13 open orders on BTCUSDT (6 single, 1 OCO list, 2 OTO lists)" in panel.status["summary"]
+    assert [row["live"] for row in panel.rows] == [1, 1, 1, 1, 1, 1, 2, 2, 3]
+    orders = {order["order"]: order for row in panel.rows for order in row["orders"]}
+    assert [order["filled"] for order in orders.values() if order["filled"]] == [40]
+    assert sum(order["pending"] for order in orders.values()) == 3
+    assert [row["name"] for row in panel.rows if row["list"]] == ["OCO list 7917", "OTO list 7918", "OTO list 7919"]
+    assert panel.rows[6]["about"] == "SELL 0.5, one cancels the other"
+    assert panel.rows[7]["about"] == "BUY 0.1, then SELL 0.1"
+    assert panel.rows[8]["about"] == "BUY 0.25, then SELL 0.25"
     assert deletes(exchange) == []
 
 
-def test_two_clicks_cancel_all(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
-    """The first click sends nothing and says what the second one would do; then outcomes and the journal are shown."""
-    panel.cancel_all.click()
+def test_orders_are_shown_in_words(exchange: LocalExchange, panel: CancelPanel) -> None:
+    """A trailing stop has no price and trails by percent; an iceberg says so; distances are from the last price."""
+    cells = {order["order"]: order for row in panel.rows for order in row["orders"]}
+    trailing = next(order for order in cells.values() if "trailing" in order["trigger"])
+    assert (trailing["price"], trailing["trigger"], trailing["distance"]) == ("market", "5 % trailing", "")
+    assert "2, iceberg 0.25" in {order["quantity"] for order in cells.values()}
+    exchange.set_price("BTCUSDT", "60000")
+    panel.refresh()
     panel.wait()
+    limit = next(order for row in panel.rows for order in row["orders"] if order["price"] == "58,759")
+    assert limit["distance"] == "\N{MINUS SIGN}2.07 %"
+    assert abs(panel.status["clock"] - limit["placed"]) < 60_000
+
+
+def test_a_question_then_everything_is_canceled(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """The first click sends nothing and asks; a yes cancels all at once, and outcomes and the journal are shown."""
+    question = ask(panel)
     assert deletes(exchange) == []
-    assert panel.cancel_all.description == "Click again to cancel 13 open orders"
-    clock.now += 1
-    panel.cancel_all.click()
-    panel.wait()
+    assert question["sentence"] == "Cancel 13 orders on BTCUSDT?"
+    assert question["confirm"] == "Cancel 13 orders"
+    assert question["type"] == ""
+    agree(panel, clock)
     assert [request["path"] for request in deletes(exchange)] == [PATH]
     assert panel.frame is not None
     assert panel.frame["outcome"].tolist() == ["canceled"] * 13
-    assert "13 orders canceled" in text(panel.message)
-    assert "13 canceled" in text(panel.result)
-    assert "cancel all on BTCUSDT" in text(panel.calls)
-    assert "nothing is open" in text(panel.reading)
+    assert "13 orders canceled" in notes(panel)
+    assert "Nothing is open" in panel.status["summary"]
     assert open_ids(exchange) == set()
-    assert panel.cancel_all.description == "Cancel all on BTCUSDT"
-    assert not panel.cancel_all.disabled
+    assert panel.status["question"] is None
+    sent, request, orders, state = panel.recent[0]
+    assert (request, orders, state) == ("cancel all on BTCUSDT", "13 canceled", "concluded")
+    assert sent[:13] == time.strftime("%Y-%m-%d %H")
+
+
+def test_what_was_canceled_stays_until_a_refresh(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """In its place, with its outcome, and out of reach; a reading by itself leaves it there."""
+    before = [row["key"] for row in panel.rows]
+    ask(panel, before[1], before[6])
+    agree(panel, clock)
+    panel.refresh()
+    panel.wait()
+    assert [row["key"] for row in panel.rows] == before
+    outcomes = [[order["outcome"] for order in row["orders"]] for row in panel.rows]
+    assert outcomes[1] == ["canceled"]
+    assert outcomes[6] == ["canceled"] * 2
+    assert sum(row["live"] for row in panel.rows) == len(open_ids(exchange)) == 10
+    assert ask(panel, before[1]) is None
+    assert "Nothing of this is open any more; nothing was canceled." in notes(panel)
+    send(panel, do="refresh")
+    panel_rests(panel)
+    assert [row["key"] for row in panel.rows] == [each for each in before if each not in (before[1], before[6])]
 
 
 def test_selected_orders_go_and_lists_go_whole(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
     """One single order and one list: these requests and no others."""
     before = open_ids(exchange)
-    single = next(unit for _, unit in panel.orders.options if not unit.is_list)
-    whole = next(unit for _, unit in panel.orders.options if unit.is_list)
-    legs = {order["orderId"] for order in exchange.open_orders("BTCUSDT") if order["orderListId"] == whole.number}
-    panel.orders.value = [single, whole]
-    assert panel.cancel_selected.description == "Cancel selected (2)"
-    fire(panel, panel.cancel_selected, clock)
+    single, whole = keys(panel, lists=False)[0], keys(panel, lists=True)[0]
+    ours = {int(order["order"]) for row in panel.rows if row["key"] in (single, whole) for order in row["orders"]}
+    question = ask(panel, single, whole)
+    assert question["sentence"] == "Cancel 3 orders on BTCUSDT?"
+    assert "1 single, 1 OCO list, the list as a whole" in question["detail"]
+    assert question["keys"] == sorted([single, whole])
+    agree(panel, clock)
     assert sorted(request["path"] for request in deletes(exchange)) == ["/api/v3/order", "/api/v3/orderList"]
-    assert open_ids(exchange) == before - {single.number} - legs
-    assert panel.orders.value == ()
-    assert panel.cancel_selected.disabled
+    assert open_ids(exchange) == before - ours
 
 
-def test_rows_and_list_are_one_selection(panel: CancelPanel) -> None:
-    """A click on a leg chooses its whole list, a click on another leg lets go of it; the list follows, and leads."""
-    pytest.importorskip("anywidget")
-    cells = panel.table.df["list"].tolist()
-    legs = [place for place, cell in enumerate(cells) if cell.startswith("OCO")]
-    assert len(legs) == 2
-    panel.table.selected_rows = [0, legs[1]]
-    assert panel.table.selected_rows == [0, *legs]
-    assert [unit.is_list for unit in panel.orders.value] == [False, True]
-    panel.table.selected_rows = [0, legs[1]]
-    assert panel.table.selected_rows == [0]
-    panel.orders.value = [unit for _, unit in panel.orders.options if unit.is_list][:1]
-    assert panel.table.selected_rows == legs
-    panel.symbol.value = "ETHUSDT"
-    panel.wait()
-    assert panel.table.selected_rows == []
-    assert panel.orders.value == ()
-
-
-@pytest.mark.parametrize("gap", [0.0, 0.2, 0.69])
-def test_clicks_without_a_pause_never_fire(
-    exchange: LocalExchange, panel: CancelPanel, clock: Clock, gap: float
+def test_an_answer_that_comes_too_soon_does_not_count(
+    exchange: LocalExchange, panel: CancelPanel, clock: Clock
 ) -> None:
-    """A double click, and any number of clicks as fast, arm and nothing more."""
+    """Half a second must pass between a question and its answer; the question stays."""
+    question = ask(panel)
     for _ in range(20):
-        panel.cancel_all.click()
-        clock.now += gap
+        send(panel, do="confirm", question=question["number"])
+        clock.now += clicks.TOO_SOON / 25
     panel.wait()
     assert deletes(exchange) == []
-    clock.now += clicks.DOUBLE_CLICK
-    panel.cancel_all.click()
-    panel.wait()
+    assert panel.status["question"] == question
+    agree(panel, clock)
     assert len(deletes(exchange)) == 1
 
 
-def test_a_double_click_fires_once(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
-    """The second half of a firing double click neither fires nor arms; the next firing takes two clicks again."""
-    panel.cancel_all.click()
+def test_a_question_is_answered_once(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """Neither a second answer nor one to another question does anything."""
+    question = ask(panel, keys(panel)[0])
     clock.now += 1
-    panel.cancel_all.click()
-    panel.cancel_all.click()
-    panel.wait()
-    clock.now += 0.3
-    panel.cancel_all.click()
-    panel.wait()
-    assert len(deletes(exchange)) == 1
-    assert panel.cancel_all.description == "Cancel all on BTCUSDT"
+    for number in (question["number"], question["number"], question["number"] + 1, None, "1"):
+        send(panel, do="confirm", question=number)
+    panel_rests(panel)
     clock.now += 1
-    panel.cancel_all.click()
-    panel.wait()
+    send(panel, do="confirm", question=question["number"])
+    panel_rests(panel)
     assert len(deletes(exchange)) == 1
 
 
-def test_an_arming_does_not_last(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
-    """A second click after five seconds is a first one."""
-    panel.cancel_all.click()
-    clock.now += ARMED + 0.1
-    panel.cancel_all.click()
-    panel.wait()
+def test_a_question_does_not_last(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """An answer after a minute is none."""
+    question = ask(panel)
+    clock.now += clicks.ANSWER + 0.1
+    send(panel, do="confirm", question=question["number"])
+    panel_rests(panel)
     assert deletes(exchange) == []
-    assert panel.cancel_all.description.startswith("Click again")
 
 
-def test_what_was_armed_is_what_fires(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
-    """Another button, another symbol, another selection: each disarms."""
-    units = [unit for _, unit in panel.orders.options]
-    panel.orders.value = units[:1]
-    panel.cancel_all.click()
-    clock.now += 1
-    panel.cancel_selected.click()
-    assert panel.cancel_all.description == "Cancel all on BTCUSDT"
-    clock.now += 1
-    panel.orders.value = units[1:2]
-    panel.cancel_selected.click()
-    clock.now += 1
-    panel.symbol.value = "eth/usdt"
-    panel.wait()
-    assert panel.symbol.value == "ETHUSDT"
-    assert panel.cancel_all.description == "Cancel all on ETHUSDT"
-    panel.cancel_all.click()
-    panel.wait()
+def test_what_was_asked_about_is_what_goes(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """Keeping, another selection, another filter, another symbol: each closes the question."""
+    first, second = keys(panel)[:2]
+
+    def change(name: str, value: object) -> None:
+        with panel.hold_sync():
+            setattr(panel, name, value)
+
+    for closes in (
+        lambda: send(panel, do="keep"),
+        lambda: change("picked", [second]),
+        lambda: change("filters", {"side": "BUY"}),
+        lambda: change("symbol", "eth/usdt"),
+    ):
+        number = ask(panel, first)["number"]
+        clock.now += 1
+        closes()
+        assert panel.status["question"] is None
+        send(panel, do="confirm", question=number)
+        panel_rests(panel)
+    assert panel.symbol == "ETHUSDT"
+    assert {row["symbol"] for row in panel.rows} == {"ETHUSDT"}
+    assert deletes(exchange) == []
+
+
+def test_a_new_order_leads_to_a_new_question(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """What came after the question is counted and asked about; what was filled meanwhile is not asked about again."""
+    ask(panel)
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
+    agree(panel, clock)
+    assert deletes(exchange) == []
+    question = panel.status["question"]
+    assert question["sentence"] == "Cancel 14 orders on BTCUSDT?"
+    assert question["news"] == "1 order is new since you looked."
+    exchange.set_price("BTCUSDT", "59900")
+    agree(panel, clock)
+    assert len(deletes(exchange)) == 1
+    assert open_ids(exchange) == set()
+
+
+def test_the_count_is_taken_when_asking(exchange: LocalExchange, panel: CancelPanel) -> None:
+    """The question counts what is open now, and says what is new since the table was read."""
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
+    question = ask(panel)
+    assert question["confirm"] == "Cancel 14 orders"
+    assert question["news"] == "1 order is new since you looked."
+    assert sum(row["live"] for row in panel.rows) == 14
+
+
+def test_only_what_was_shown_goes(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
+    """A narrowed table sends the orders that it shows; one that came meanwhile is not among them."""
+    buys = [row["key"] for row in panel.rows if not row["list"] and row["orders"][0]["side"] == "BUY"]
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price="50000")
+    send(panel, do="ask", keys=buys, everything=False)
+    panel_rests(panel)
+    assert panel.status["question"]["confirm"] == f"Cancel {len(buys)} orders"
+    agree(panel, clock)
+    assert {request["path"] for request in deletes(exchange)} == {"/api/v3/order"}
+    assert len(deletes(exchange)) == len(buys)
+    assert len(open_ids(exchange)) == 14 - len(buys)
+
+
+def test_keys_that_are_not_open_cancel_nothing(exchange: LocalExchange, panel: CancelPanel) -> None:
+    """Whatever a browser sends, only orders of the last look can be meant."""
+    for wrong in (["BTCUSDT order 1"], ["ETHUSDT order 4231693"], [], [None, {}], ["BTCUSDT list 4231693"]):
+        send(panel, do="ask", keys=wrong, everything=False)
+        panel_rests(panel)
+        assert panel.status["question"] is None
+        assert "nothing was canceled" in notes(panel)
+    for odd in ({}, {"do": "fire"}, {"do": "ask"}, {"do": "confirm"}, {"do": "ask", "keys": 7}):
+        send(panel, **odd)
+        panel_rests(panel)
     assert deletes(exchange) == []
 
 
 def test_while_it_works_clicks_are_dropped(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
-    """The buttons are off, and a click that had queued up does nothing."""
+    """A click that had queued up does nothing."""
     exchange.faults.answer_late("DELETE", PATH, seconds=0.5)
-    panel.cancel_all.click()
+    number = ask(panel)["number"]
     clock.now += 1
-    panel.cancel_all.click()
-    assert panel.cancel_all.disabled
+    send(panel, do="confirm", question=number)
     for _ in range(5):
         clock.now += 1
-        panel.cancel_all.click()
-    assert "still busy" in text(panel.message)
-    panel.wait()
+        send(panel, do="ask", keys=keys(panel), everything=True)
+    assert "still busy" in notes(panel)
+    panel_rests(panel)
     assert len(deletes(exchange)) == 1
-    assert not panel.cancel_all.disabled
+    assert panel.status["question"] is None
 
 
 @pytest.fixture
@@ -249,47 +337,48 @@ def shell() -> Iterator[InteractiveShell]:
 def test_clicks_around_a_cell_are_dropped(
     shell: InteractiveShell, exchange: LocalExchange, client: SpotClient, clock: Clock
 ) -> None:
-    """A click in a cell, or just after its end, does nothing and says so; a cell takes an arming away."""
+    """A click in a cell, or just after its end, does nothing and says so; a cell closes the question."""
     panel = CancelPanel("BTCUSDT", client=client, clock=clock)
     panel.wait()
-    shell.user_ns["panel"] = panel
-    panel.cancel_all.click()
-    clock.now += 1
-    shell.run_cell("panel.cancel_all.click()")
-    assert "ignored: it came while a cell was running" in text(panel.message)
-    panel.message.value = ""
+    shell.user_ns.update(panel=panel, send=send, ask=ask)
+    shell.run_cell("ask(panel)")
+    assert "ignored: it came while a cell was running" in notes(panel)
     clock.now += 0.2
-    panel.cancel_all.click()
-    assert "ignored: it came while a cell was running" in text(panel.message)
+    assert ask(panel) is None
+    assert "ignored: it came while a cell was running" in notes(panel)
     clock.now += 0.2
-    panel.cancel_all.click()
-    assert panel.cancel_all.description.startswith("Click again")
+    number = ask(panel)["number"]
     shell.run_cell("1/1")
-    assert "confirmation was reset" in text(panel.message)
-    assert panel.cancel_all.description == "Cancel all on BTCUSDT"
+    assert "confirmation was reset" in notes(panel)
+    assert panel.status["question"] is None
+    clock.now += 1
+    send(panel, do="confirm", question=number)
+    panel_rests(panel)
     panel.close()
     shell.run_cell("1")
     assert deletes(exchange) == []
 
 
+def stranger(number: int) -> dict[str, Any]:
+    """Make an open order as another server shows it."""
+    return {
+        "symbol": "BTCUSDT",
+        "orderId": number,
+        "orderListId": -1,
+        "clientOrderId": f"mine{number}",
+        "price": "1.0",
+        "origQty": "2.0",
+        "executedQty": "0.0",
+        "status": "NEW",
+        "type": "LIMIT",
+        "side": "BUY",
+        "time": 1,
+    }
+
+
 def test_on_live_the_number_is_typed(serve: Callable[..., PlainServer], clock: Clock) -> None:
-    """Two clicks are not enough: the number of orders has to be typed, and the right one."""
-    orders = [
-        {
-            "symbol": "BTCUSDT",
-            "orderId": number,
-            "orderListId": -1,
-            "clientOrderId": f"mine{number}",
-            "price": "1.0",
-            "origQty": "2.0",
-            "executedQty": "0.0",
-            "status": "NEW",
-            "type": "LIMIT",
-            "side": "BUY",
-            "time": 1,
-        }
-        for number in (7, 8)
-    ]
+    """A click is not enough: the number of orders has to be typed, the right one, and of what is open then."""
+    orders = [stranger(7), stranger(8)]
 
     def respond(request: Request) -> bytes:
         if request.method == "GET":
@@ -302,33 +391,32 @@ def test_on_live_the_number_is_typed(serve: Callable[..., PlainServer], clock: C
     with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
         panel = CancelPanel("BTCUSDT", client=client, clock=clock)
         panel.wait()
-        assert "LIVE" in text(panel.badge)
-        assert panel.number.layout.display == "none"
+        assert panel.status["exchange"]["word"] == "LIVE"
+        assert panel.status["exchange"]["meaning"] == "treated as LIVE: not known to be a practice exchange"
+        assert panel.status["exchange"]["where"].endswith("key …kkkk")
+        assert ask(panel)["sentence"] == "Cancel 2 orders on BTCUSDT? LIVE."
         for typed in ("", "3", "all"):
-            panel.cancel_all.click()
-            assert panel.number.layout.display is None
-            assert "LIVE exchange. Type 2 and click again" in text(panel.message)
-            clock.now += 10
-            panel.number.value = typed
-            panel.cancel_all.click()
-            panel.wait()
-            assert isinstance(panel.error, nbext.ConfigurationError)
-            assert "not confirmed; nothing was canceled" in text(panel.message)
-            assert panel.number.value == ""
-            clock.now += 1
-        panel.cancel_all.click()
-        clock.now += ARMED_LIVE + 1
-        panel.number.value = "2"
-        panel.cancel_all.click()
-        panel.wait()
+            assert panel.status["question"]["type"] == "2"
+            agree(panel, clock, typed)
+            assert panel.status["question"]["news"] == (f"{typed!r} is not the number of orders." if typed else "")
+        clock.now += clicks.ANSWER + 1
+        send(panel, do="confirm", question=panel.status["question"]["number"], typed="2")
+        panel_rests(panel)
         assert all(request.method == "GET" for request in server.requests)
-        clock.now += 1
-        panel.number.value = " 2 "
-        panel.cancel_all.click()
-        panel.wait()
+        ask(panel)
+        orders.append(stranger(9))
+        agree(panel, clock, "2")
+        assert panel.status["question"]["news"] == "1 order is new since you looked."
+        assert panel.status["question"]["type"] == "3"
+        assert panel.error is None
+        del orders[0]
+        agree(panel, clock, "3")
+        assert panel.status["question"]["news"] == "1 order is no longer open."
+        assert all(request.method == "GET" for request in server.requests)
+        agree(panel, clock, " 2 ")
         assert [request.path for request in server.requests if request.method == "DELETE"] == [PATH]
         assert panel.frame is not None
-        assert panel.frame["outcome"].tolist() == ["canceled"] * 2
+        assert panel.frame["outcome"].tolist()[-2:] == ["canceled"] * 2
         panel.close()
 
 
@@ -338,72 +426,78 @@ def test_errors_are_shown_in_the_words_of_the_error_tree(
     """A refusal, an outcome that is not known, and an exchange that is down: each is named, and the panel goes on."""
     body = '{"code":-2015,"msg":"Invalid API-key."}'
     exchange.faults.fail("DELETE", PATH, status=400, body=body, after_executing=False)
-    fire(panel, panel.cancel_all, clock)
-    assert text(panel.message).startswith("RejectedError: ")
+    ask(panel)
+    agree(panel, clock)
+    assert "RejectedError: " in notes(panel)
     assert len(open_ids(exchange)) == 13
     exchange.faults.lose_answer("DELETE", PATH)
-    clock.now += 1
-    fire(panel, panel.cancel_all, clock)
-    assert "13 orders canceled" in text(panel.message)
-    assert "an answer was lost" in text(panel.message)
+    ask(panel)
+    agree(panel, clock)
+    assert "13 orders canceled" in notes(panel)
+    assert "an answer was lost" in notes(panel)
     exchange.stop()
-    panel.refresh_button.click()
-    panel.wait()
-    assert text(panel.reading).startswith("NotSentError: ")
-    assert "The table is as of" in text(panel.reading)
-    clock.now += 1
-    fire(panel, panel.cancel_all, clock)
-    assert text(panel.message).startswith("NotSentError: ")
-    assert not panel.cancel_all.disabled
+    send(panel, do="refresh")
+    panel_rests(panel)
+    assert panel.status["problem"].startswith("NotSentError: ")
+    assert "The table is as of" in panel.status["problem"]
+    assert not panel.status["ready"]
 
 
-def test_a_wrong_symbol_is_told_of(exchange: LocalExchange, panel: CancelPanel) -> None:
-    """Nothing can be canceled, and nothing is sent."""
-    sent = len(exchange.requests())
-    panel.symbol.value = "BTC USDT!"
-    panel.wait()
-    assert text(panel.reading).startswith("ConfigurationError: ")
-    assert panel.cancel_all.disabled
-    assert len(exchange.requests()) == sent
+def test_an_exchange_that_does_not_answer_is_not_asked_about(exchange: LocalExchange, panel: CancelPanel) -> None:
+    """Where nothing can be counted, no click leads to a question."""
+    before = keys(panel)
+    exchange.stop()
+    send(panel, do="ask", keys=before, everything=True)
+    panel_rests(panel)
+    assert panel.status["question"] is None
+    assert panel.status["problem"].startswith("NotSentError: ")
 
 
-def test_without_a_symbol_only_selected_orders_can_go(exchange: LocalExchange, client: SpotClient) -> None:
-    """No symbol never means all."""
-    panel = CancelPanel(client=client)
-    panel.wait()
-    assert "all symbols: 18 open orders" in text(panel.reading)
-    assert panel.cancel_all.disabled
-    assert {unit.symbol for _, unit in panel.orders.options} == {"BTCUSDT", "ETHUSDT"}
-    panel.close()
+def test_without_a_key_or_such_a_symbol_nothing_can_be_asked(exchange: LocalExchange, panel: CancelPanel) -> None:
+    """The panel says what is missing, and is not ready."""
+    for wrong, error in (("BTC USDT!", "ConfigurationError: "), ("NOSUCH", "RejectedError: ")):
+        panel.symbol = wrong
+        panel_rests(panel)
+        assert panel.status["problem"].startswith(error)
+        assert not panel.status["ready"]
+        assert panel.rows == []
+        send(panel, do="ask", keys=[], everything=True)
+        panel_rests(panel)
+        assert panel.status["question"] is None
+    with nbext.SpotClient(exchange.url) as client:
+        bare = CancelPanel("BTCUSDT", client=client)
+        bare.wait()
+        assert "no key" in bare.status["problem"] or "API key" in bare.status["problem"]
+        assert not bare.status["ready"]
+        bare.close()
     assert deletes(exchange) == []
 
 
-def test_a_refresh_keeps_the_selection_that_is_left(exchange: LocalExchange, panel: CancelPanel) -> None:
-    """What filled meanwhile goes from the list; what stays selected keeps its arming."""
-    (nearest,), (other,) = ([unit for label, unit in panel.orders.options if at in label] for at in ("59958", "61757"))
-    panel.orders.value = [nearest, other]
-    panel.cancel_selected.click()
-    panel.refresh()
+def test_without_a_symbol_only_selected_orders_can_go(
+    exchange: LocalExchange, client: SpotClient, clock: Clock
+) -> None:
+    """No symbol never means all."""
+    panel = CancelPanel(client=client, clock=clock)
     panel.wait()
-    assert panel.cancel_selected.description.startswith("Click again")
-    exchange.set_price("BTCUSDT", "59900")
-    panel.refresh()
-    panel.wait()
-    assert panel.orders.value == (other,)
-    assert panel.cancel_selected.description == "Cancel selected (1)"
+    assert "18 open orders on all symbols" in panel.status["summary"]
+    assert ask(panel) is None
+    assert {row["symbol"] for row in panel.rows} == {"BTCUSDT", "ETHUSDT"}
+    assert ask(panel, keys(panel)[0])["confirm"] == "Cancel 1 order"
+    panel.close()
+    assert deletes(exchange) == []
 
 
 def test_auto_refresh_follows_and_stops_at_an_error(exchange: LocalExchange, client: SpotClient) -> None:
     """It reads again by itself, no faster than its share of the weight; what goes wrong ends it."""
     panel = CancelPanel("BTCUSDT", client=client)
     panel.wait()
-    panel.auto_refresh.value = True
+    panel.auto_refresh = True
     nbext.cancel_all("BTCUSDT", client=client)
-    until(lambda: "nothing is open" in text(panel.reading))
-    assert re.search(r"every [2-9] s", panel.auto_refresh.description)
+    until(lambda: "Nothing is open" in panel.status["summary"])
+    assert re.search(r"every [2-9] s", panel.status["pace"])
     exchange.stop()
-    until(lambda: not panel.auto_refresh.value)
-    assert text(panel.reading).startswith("NotSentError: ")
+    until(lambda: not panel.auto_refresh)
+    assert panel.status["problem"].startswith("NotSentError: ")
     panel.close()
 
 
@@ -411,71 +505,65 @@ def test_the_ladder_shows_what_is_open_and_what_has_just_gone(
     exchange: LocalExchange, panel: CancelPanel, clock: Clock
 ) -> None:
     """Switched on, it is drawn with each reading; what was canceled stays in it until somebody refreshes."""
-    alone = panel_view.pause(panel._client, everything=False)
-    assert panel.picture.value == ""
-    panel.ladder.value = True
+    assert panel.picture == ""
+    panel.ladder = True
     panel.wait()
-    assert "<p>BTCUSDT: 13 orders, 13 open [" in panel.picture.value
-    panel.orders.value = [unit for _, unit in panel.orders.options][:2]
-    fire(panel, panel.cancel_selected, clock)
-    assert "BTCUSDT: 13 orders, 11 open, 2 canceled [" in panel.picture.value
-    assert len([1 for request in exchange.requests("GET") if "ticker" in str(request["path"])]) == 2
-    panel.refresh_button.click()
+    assert "BTCUSDT: 13 orders, 13 open [" in panel.picture
+    ask(panel, *keys(panel)[:2])
+    agree(panel, clock)
+    assert "BTCUSDT: 13 orders, 11 open, 2 canceled [" in panel.picture
+    send(panel, do="refresh")
+    panel_rests(panel)
+    assert "BTCUSDT: 11 orders, 11 open [" in panel.picture
+    panel.ladder = False
     panel.wait()
-    assert "BTCUSDT: 11 orders, 11 open [" in panel.picture.value
-    panel.ladder.value = False
-    panel.wait()
-    assert panel.picture.value == ""
-    assert panel_view.pause(panel._client, everything=False, price=True) > alone
+    assert panel.picture == ""
+    assert len(deletes(exchange)) == 2
 
 
-def test_the_ladder_strikes_out_what_has_ended_and_nothing_else(
+def test_what_has_ended_is_struck_out_and_nothing_else(
     exchange: LocalExchange, panel: CancelPanel, clock: Clock
 ) -> None:
-    """An order that a cancel left open is drawn as it is read later; one that has gone is gone, read again or not."""
-    panel.ladder.value = True
-    panel.orders.value = [unit for _, unit in panel.orders.options][:1]
-    (kept,) = panel.orders.value
+    """An order that a cancel left open is shown as it is read later; one that has gone is gone, read again or not."""
+    panel.ladder = True
+    kept = keys(panel)[0]
     exchange.faults.firewall("DELETE", "/api/v3/order")
-    fire(panel, panel.cancel_selected, clock)
-    assert "BTCUSDT: 13 orders, 13 open [" in panel.picture.value
-    panel._client.cancel("/api/v3/order", {"symbol": "BTCUSDT", "orderId": kept.number})
+    ask(panel, kept)
+    agree(panel, clock)
+    assert "BTCUSDT: 13 orders, 13 open [" in panel.picture
+    assert kept in keys(panel)
+    panel._client.cancel("/api/v3/order", {"symbol": "BTCUSDT", "orderId": int(kept.split()[-1])})
     panel.refresh()
     panel.wait()
-    assert "BTCUSDT: 12 orders, 12 open [" in panel.picture.value
-    exchange.faults.firewall("GET", PATH, times=3)
+    assert "BTCUSDT: 12 orders, 12 open [" in panel.picture
+    number = ask(panel)["number"]
     clock.now += 1
-    fire(panel, panel.cancel_all, clock)
-    assert text(panel.reading).startswith("RejectedError")
-    assert "BTCUSDT: 12 orders, 12 canceled [" in panel.picture.value
+    send(panel, do="confirm", question=number)
+    panel_rests(panel)
+    assert "BTCUSDT: 12 orders, 12 canceled [" in panel.picture
+    assert [order["outcome"] for row in panel.rows for order in row["orders"]] == ["canceled"] * 12
 
 
 def test_the_magic_asks_when_the_reader_wants_to_be_asked(shell: InteractiveShell) -> None:
-    """The trait `confirm` holds for the panel, too, from the next first click on."""
+    """The trait `confirm` holds for the panel, too, from the next question on."""
     nbext.local().reset()
     nbext.local().seed_orders()
     shell.run_cell("%load_ext nbext")
     panel = shell.run_line_magic("cancel_panel", "BTCUSDT")
     panel.wait()
-    clock = panel._trigger._clock = Clock()
+    clock = panel._clicks._clock = Clock()
     shell.run_cell("%config NBExt.confirm = 'always'")
     clock.now += 1
-    fire(panel, panel.cancel_all, clock)
-    assert "not confirmed; nothing was canceled" in text(panel.message)
+    assert ask(panel)["type"] == "13"
+    agree(panel, clock)
+    assert panel.status["question"]["type"] == "13"
     assert deletes(nbext.local()) == []
     shell.run_cell("%config NBExt.confirm = 'live'")
     clock.now += 10
-    fire(panel, panel.cancel_all, clock)
+    assert ask(panel)["type"] == ""
+    agree(panel, clock)
     assert len(deletes(nbext.local())) == 1
     shell.run_cell("%unload_ext nbext")
-
-
-def until(fact: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for a fact."""
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_no_trait_holds_a_secret(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
@@ -483,8 +571,9 @@ def test_no_trait_holds_a_secret(exchange: LocalExchange, panel: CancelPanel, cl
     exchange.faults.firewall("GET", PATH, echo=True)
     panel.refresh()
     panel.wait()
-    assert "RejectedError" in text(panel.reading)
-    fire(panel, panel.cancel_all, clock)
+    assert "RejectedError" in panel.status["problem"]
+    ask(panel)
+    agree(panel, clock)
     state = json.dumps(Widget.get_manager_state(), default=str)
     assert "BTCUSDT" in state
     assert exchange.secret_key not in state
@@ -492,23 +581,8 @@ def test_no_trait_holds_a_secret(exchange: LocalExchange, panel: CancelPanel, cl
     assert "signature=" not in state
 
 
-def test_text_of_the_exchange_is_escaped(serve: Callable[..., PlainServer]) -> None:
-    """Markup in an answer stays text."""
-    evil = "<img src=x onerror=alert(1)>"
-    order = {"symbol": "BTCUSDT", "orderId": 1, "clientOrderId": "c", "type": evil, "side": "BUY", "status": "NEW"}
-    server = serve(lambda _: answer([{**order, "orderListId": -1}]))
-    with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
-        panel = CancelPanel("BTCUSDT", client=client)
-        panel.wait()
-        assert evil in panel.orders.options[0][0]
-        for widget in (panel.reading, panel.message, panel.result, panel.calls, panel.badge):
-            assert evil not in widget.value
-        assert evil not in getattr(panel.table, "value", "")
-        panel.close()
-
-
 def test_a_list_of_the_id_zero_goes_whole(clock: Clock) -> None:
-    """The first list of an exchange is a list like any other: one line, one name, one request."""
+    """The first list of an exchange is a list like any other: one header, one name, one request."""
     with (
         LocalExchange(dialect=Dialect(list_ids="from_zero", order_ids="from_zero")) as exchange,
         nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client,
@@ -516,35 +590,33 @@ def test_a_list_of_the_id_zero_goes_whole(clock: Clock) -> None:
         exchange.seed_orders()
         panel = CancelPanel("BTCUSDT", client=client, clock=clock)
         panel.wait()
-        assert "13 open orders (6 single, 1 OCO list, 2 OTO lists)" in text(panel.reading)
-        label, unit = next(each for each in panel.orders.options if "OCO" in each[0])
-        assert unit == ("BTCUSDT", True, 0)
-        assert label.startswith("BTCUSDT OCO 0: ")
-        panel.orders.value = [unit]
-        fire(panel, panel.cancel_selected, clock)
+        assert "13 open orders on BTCUSDT (6 single, 1 OCO list, 2 OTO lists)" in panel.status["summary"]
+        row = next(row for row in panel.rows if "OCO" in row["name"])
+        assert (row["key"], row["name"], row["live"]) == ("BTCUSDT list 0", "OCO list 0", 2)
+        ask(panel, row["key"])
+        agree(panel, clock)
         assert [request["path"] for request in deletes(exchange)] == ["/api/v3/orderList"]
-        assert "2 orders canceled (1 OCO list)" in text(panel.message)
+        assert "2 orders canceled (1 OCO list)" in notes(panel)
         assert panel.frame is not None
         assert panel.frame["orderListId"].tolist() == [0, 0]
-        assert text(panel.result).replace("\xa0", " ").count("OCO 0") == 1
         panel.close()
 
 
 def test_odd_orders_are_shown_all_the_same(serve: Callable[..., PlainServer]) -> None:
     """Whatever the fields of an order hold, the panel shows it as text, with what it can say of it."""
     evil = "<img src=x onerror=alert(1)>\x1b[31m\ud800"
-    odd: list[Any] = [None, True, 10**30, 1.5, "", evil, [], [[1]], {"a": 1}, "1e5", "0.00", "\u0663"]
-    names = ("clientOrderId", "type", "side", "price", "stopPrice", "origQty", "executedQty", "trailingDelta")
+    odd: list[Any] = [None, True, 10**30, 1.5, "", evil, [], [[1]], {"a": 1}, "1e5", "0.00", "\u0663", "1e999999"]
+    names = ("clientOrderId", "type", "side", "price", "stopPrice", "origQty", "executedQty", "trailingDelta", "time")
     whole = {"symbol": "BTCUSDT", "orderListId": -1, "status": "NEW", "clientOrderId": "c"}
     orders = [{**whole, "orderId": number, **dict.fromkeys(names, value)} for number, value in enumerate(odd)]
     server = serve(lambda _: answer(json.dumps(orders)))
     with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
         panel = CancelPanel("BTCUSDT", client=client)
         panel.wait()
-        assert text(panel.message) == ""
-        assert "12 open orders" in text(panel.reading)
-        assert [label.isprintable() for label, _ in panel.orders.options] == [True] * len(odd)
-        assert "<img" not in panel.reading.value + getattr(panel.table, "value", "")
+        assert notes(panel) == ""
+        assert "13 open orders" in panel.status["summary"]
+        shown = [str(value) for row in panel.rows for order in row["orders"] for value in order.values()]
+        assert all(text.isprintable() and len(text) < 200 for text in shown)
         json.dumps(Widget.get_manager_state(), ensure_ascii=False, default=str).encode()
         panel.close()
 
@@ -554,17 +626,51 @@ def test_the_magic_opens_a_panel_and_goes_with_the_extension(shell: InteractiveS
     magics.load(shell)
     first = shell.run_line_magic("cancel_panel", "BTCUSDT # mine")
     first.wait()
-    assert first.symbol.value == "BTCUSDT"
-    assert "LOCAL" in text(first.badge)
-    second = shell.run_line_magic("cancel_panel", "BTCUSDT --profile local;")
+    assert first.symbol == "BTCUSDT"
+    assert first.status["exchange"]["word"] == "LOCAL"
+    second = shell.run_line_magic("cancel_panel", "btc/usdt --profile local;")
     second.wait()
     assert first.comm is None
-    assert "run %cancel_panel again" in second._repr_mimebundle_()["text/html"]
+    bundle = second._repr_mimebundle_()
+    assert "run %cancel_panel again" in bundle[0]["text/html"]
     result = shell.run_cell("%cancel_panel --prof local", store_history=False)
     assert type(result.error_in_exec or result.error_before_exec).__name__ == "UsageError"
     magics.unload(shell)
     assert "cancel_panel" not in shell.magics_manager.magics["line"]
     assert second.comm is None
+
+
+def test_panels_are_kept_by_profile_and_symbol(
+    shell: InteractiveShell, exchange: LocalExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panel replaces that of the same exchange and symbol, and no other."""
+    monkeypatch.setenv("NBEXT_BASE_URL", exchange.url)
+    monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
+    monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
+    magics.load(shell)
+    there = shell.run_line_magic("cancel_panel", "BTCUSDT")
+    monkeypatch.delenv("NBEXT_BASE_URL")
+    here = shell.run_line_magic("cancel_panel", "BTCUSDT --profile local")
+    other = shell.run_line_magic("cancel_panel", "ETHUSDT --profile local")
+    assert all(panel.comm is not None for panel in (there, here, other))
+    again = shell.run_line_magic("cancel_panel", "BTCUSDT --profile local")
+    assert here.comm is None
+    assert all(panel.comm is not None for panel in (there, other, again))
+    magics.unload(shell)
+    assert again.comm is None
+
+
+def test_recent_cancels_are_of_this_exchange(panel: CancelPanel, client: SpotClient, clock: Clock) -> None:
+    """What was canceled elsewhere does not show."""
+    nbext.local().reset()
+    nbext.local().seed_orders()
+    nbext.cancel_all("ETHUSDT", profile="local")
+    ask(panel, keys(panel)[0])
+    agree(panel, clock)
+    assert len(panel.recent) == 1
+    assert panel.recent[0][1].startswith("cancel order ")
+    assert len(nbext.cancel_log(10)) == 2
+    assert client.profile == "custom"
 
 
 def widgets() -> int:
@@ -580,16 +686,16 @@ def test_a_closed_panel_leaves_nothing_behind(exchange: LocalExchange, client: S
     before = widgets(), threading.active_count()
     for number in range(20):
         panel = CancelPanel("BTCUSDT", client=client, confirm=lambda: "always")
-        panel.ladder.value = number % 10 == 0
-        panel.auto_refresh.value = True
+        panel.ladder = number % 10 == 0
+        panel.auto_refresh = True
         panel.wait()
-        panel.cancel_all.click()  # armed for a minute
-        assert widgets() > before[0] + 20
+        ask(panel)  # which waits a minute for an answer
+        assert widgets() > before[0]
         panel.close()
         assert widgets() == before[0]
         asked = len(exchange.requests())
         panel.refresh()
-        panel.cancel_all.click()
+        send(panel, do="ask", keys=keys(panel), everything=True)
         panel.wait()
         assert len(exchange.requests()) == asked
     end = time.monotonic() + 10
@@ -623,9 +729,9 @@ def test_a_panel_closed_at_work_ends_what_was_sent(serve: Callable[..., PlainSer
     with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
         panel = CancelPanel("BTCUSDT", client=client, clock=clock, confirm=lambda: "never")
         panel.wait()
-        panel.cancel_all.click()
+        number = ask(panel)["number"]
         clock.now += 1
-        panel.cancel_all.click()
+        send(panel, do="confirm", question=number)
         while not any(request.method == "DELETE" for request in server.requests):
             time.sleep(0.01)
         panel.close()
@@ -649,7 +755,7 @@ def test_an_open_panel_does_not_hold_up_the_end(serve: Callable[..., PlainServer
     script = (
         "import nbext, time; from nbext.notebook.panel import CancelPanel;"
         f"client = nbext.connect(base_url={server.url!r}, api_key='k' * 64, secret_key='s' * 64);"
-        "panel = CancelPanel('BTCUSDT', client=client); panel.auto_refresh.value = True; time.sleep(0.5)"
+        "panel = CancelPanel('BTCUSDT', client=client); panel.auto_refresh = True; time.sleep(0.5)"
     )
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -1,84 +1,69 @@
-"""Two-step confirmation: which clicks arm, which fire, and which are dropped."""
+"""Which clicks count: none that queued up behind a cell, none that came before its question could be read."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOUBLE_CLICK = 0.7
-"""Seconds within which a second click counts as a double click, and does not fire."""
+TOO_SOON = 0.5
+"""Seconds after a question in which an answer is ignored: it was meant for what stood there before."""
 AFTER_CELL = 0.3
 """Seconds after the end of a cell in which clicks that queued up meanwhile arrive."""
+ANSWER = 60.0
+"""Seconds for which a question stays."""
 
-Verdict = Literal["arm", "again", "fire", "after cell", "after firing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Arming:
-    """What a first click has armed.
-
-    Attributes
-    ----------
-    meant : object
-        What a second click would do; a click that means anything else arms that instead.
-    lasts : float
-        Seconds until it expires.
-    at : float
-        When it was armed.
-    """
-
-    meant: object
-    lasts: float
-    at: float
+Verdict = Literal["fire", "too soon", "stale", "after cell"]
 
 
-class Trigger:
-    """Distinguishes clicks that arm from clicks that fire. Each firing needs a new arming.
+class Clicks:
+    """Distinguishes clicks that count from clicks that do not. Each cancel needs a question of its own.
 
     Parameters
     ----------
     clock : callable, optional
         Returns seconds.
+
+    Attributes
+    ----------
+    question : int or None
+        The number of the question that is open.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._cell_runs = False
-        self._cell_ended = self._fired = -float("inf")
-        self.armed: Arming | None = None
+        self._cell_ended = self._asked = -float("inf")
+        self._questions = 0
+        self.question: int | None = None
 
-    def click(self, meant: object) -> Verdict:
-        """Return what a click does.
+    def ask(self) -> int:
+        """Open a question, and return its number; the one before it is closed."""
+        self._questions += 1
+        self._asked, self.question = self._clock(), self._questions
+        return self._questions
 
-        The first click of a double click arms, the second one restarts the wait, and so do all that follow as fast:
-        only a click after a pause fires.
-
-        Returns
-        -------
-        {"arm", "again", "fire", "after cell", "after firing"}
-            Arm; wait again; fire; or drop it, since it came while a cell was running, or with the click that fired.
-        """
-        now, armed = self._clock(), self.armed
-        if now - self._fired < DOUBLE_CLICK:
-            return "after firing"
-        if self._cell_runs or now - self._cell_ended < AFTER_CELL:
+    def answer(self, question: object) -> Verdict:
+        """Return what a yes does; one that fires closes its question."""
+        if self.are_queued:
             return "after cell"
-        if armed is None or armed.meant != meant or now - armed.at > armed.lasts:
-            return "arm"
-        if now - armed.at < DOUBLE_CLICK:
-            self.armed = replace(armed, at=now)
-            return "again"
-        self.armed, self._fired = None, now
+        if self.question is None or question != self.question or self._clock() - self._asked > ANSWER:
+            return "stale"
+        if self._clock() - self._asked < TOO_SOON:
+            return "too soon"
+        self.question = None
         return "fire"
 
-    def arm(self, meant: object, lasts: float) -> Arming:
-        """Let the next click fire, unless it is too early or too late."""
-        self.armed = Arming(meant, lasts, self._clock())
-        return self.armed
+    def close(self) -> None:
+        """Close the question: no answer to it counts any more."""
+        self.question = None
+
+    @property
+    def are_queued(self) -> bool:
+        """Whether a click that arrives now was made while a cell was running."""
+        return self._cell_runs or self._clock() - self._cell_ended < AFTER_CELL
 
     def cell_begins(self) -> None:
         """Note that the kernel runs a cell: clicks queue up now."""

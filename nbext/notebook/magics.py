@@ -48,7 +48,7 @@ class NBExt(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._panels: dict[str, CancelPanel] = {}
+        self._panels: dict[tuple[str, str, str], CancelPanel] = {}
 
     @whole_options
     @magic_arguments()
@@ -260,7 +260,7 @@ class NBExt(Magics):
     @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
     @line_magic
     def cancel_panel(self, line: str) -> CancelPanel:
-        """Open a panel with the open orders, and buttons that cancel them.
+        """Open a panel with the open orders, and buttons that cancel them. There is one for each profile and symbol.
 
         Examples::
 
@@ -272,11 +272,11 @@ class NBExt(Magics):
             raise UsageError("%cancel_panel needs a notebook. Here, use %open_orders and %cancel_all.")
         from nbext.notebook.panel import CancelPanel  # loads ipywidgets, which no other magic needs
 
-        if args.symbol in self._panels:  # a cell that is run again shows its new panel only
-            self._panels.pop(args.symbol).close()
-        panel = self._panels[args.symbol] = CancelPanel(
-            args.symbol, profile=args.profile, confirm=lambda: cast("Confirm", self.confirm)
-        )
+        panel = CancelPanel(args.symbol, profile=args.profile, confirm=lambda: cast("Confirm", self.confirm))
+        which = (*panel.place, panel.symbol)
+        if which in self._panels:  # a cell that is run again shows its new panel only
+            self._panels[which].close()
+        self._panels[which] = panel
         return panel
 
     def close_panels(self) -> None:

@@ -1,8 +1,9 @@
-"""The panel: what is open on one exchange, and two buttons that cancel it, each confirmed by a second click.
+"""The panel: what is open on one exchange, in one table, and buttons that cancel it once a question was answered.
 
-A panel talks to one exchange for all its life, the one that its badge names. Requests run on threads of their own, so
-that the kernel stays free; the traits that they set still reach the browser. Nothing is printed, since the output of a
-click shows nowhere.
+A panel talks to one exchange for all its life, the one that its badge names. The script beside this file shows what it
+is given and sends what was clicked: the keys of the orders that were selected and shown. What a click means is decided
+here, by the last look. Requests run on threads of their own, so that the kernel stays free; the traits that they set
+still reach the browser. Nothing is printed, since the output of a click shows nowhere.
 """
 
 from __future__ import annotations
@@ -10,49 +11,84 @@ from __future__ import annotations
 import atexit
 import threading
 import time
+from collections import Counter
 from concurrent.futures import wait
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from html import escape
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from anywidget import AnyWidget
 from IPython.core.getipython import get_ipython
+from traitlets import Bool, Dict, List, Unicode
 
-from nbext import messages, session
+from nbext import messages, profiles, session
 from nbext.cancel import job as cancel
 from nbext.cancel import reads, unfinished
 from nbext.cancel.selection import Selection
 from nbext.errors import NbextError
-from nbext.frames.html import as_html
 from nbext.notebook import panel_view
-from nbext.notebook.clicks import Arming, Trigger
-from nbext.notebook.panel_view import PanelView
+from nbext.notebook.clicks import ANSWER, Clicks
 from nbext.notebook.workers import workers
-from nbext.orders import unit_of, units
+from nbext.orders import identity, unit_of, units
 from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from ipywidgets import Button
     from pandas import DataFrame
 
     from nbext.cancel.consent import Confirm
     from nbext.cancel.reads import OpenOrders
+    from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
-ARMED = 5.0
-"""Seconds for which a first click arms a button."""
-ARMED_LIVE = 60.0
-"""The same where the number of orders has to be typed."""
+_CALLS = 8
+"""The most recent cancels that are shown."""
+_LOG = 200
+"""The requests of the journal among which they are looked for."""
+_HIGHEST_ID = 2**63
 
-_CALLS = 5
+Ids = Counter[tuple[object, object]]
 
 
-class CancelPanel(PanelView):
-    """Open orders, and buttons that cancel them.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a yes would cancel.
+
+    Attributes
+    ----------
+    number : int
+        Of the question.
+    everything : bool
+        Whether all of the symbol is meant, rather than some orders.
+    keys : frozenset of str
+        What was asked about, by the keys of `panel_view.key`.
+    job : Job
+    ids : Counter
+        The orders that the question was about, by symbol and id.
+    typed : bool
+        Whether their number has to be typed.
+    """
+
+    number: int
+    everything: bool
+    keys: frozenset[str]
+    job: cancel.Job
+    ids: Ids
+    typed: bool
+
+
+class _ChangedError(Exception):
+    """Other orders are open than those that the question was about. Nothing was sent."""
+
+
+class CancelPanel(AnyWidget):
+    """Open orders in a table, and buttons that cancel them.
 
     Parameters
     ----------
@@ -68,8 +104,22 @@ class CancelPanel(PanelView):
 
     Attributes
     ----------
-    badge, symbol, refresh_button, auto_refresh, ladder, reading, table, orders, cancel_selected, cancel_all, number,
-    progress, message, result, picture, calls : Widget
+    symbol : str
+        The symbol that is shown; empty for all.
+    auto_refresh, ladder : bool
+        Whether to read again by itself, and whether to show the ladder.
+    rows : list of dict
+        The units of the table, as `panel_view.shown` returns them.
+    picked : list of str
+        The keys of the units that are selected.
+    filters : dict
+        What the table is narrowed to: ``side``, ``type``, ``client`` and ``age`` in seconds.
+    status : dict
+        Everything else that is shown in words.
+    recent : list of list
+        Recent cancels on this exchange.
+    picture : str
+        The ladder, as HTML.
     frame : DataFrame or None
         The result of the last cancel.
     error : NbextError or None
@@ -80,6 +130,18 @@ class CancelPanel(PanelView):
     ConfigurationError
         As `nbext.connect`.
     """
+
+    _esm = Unicode(resources.files(__package__).joinpath("panel.js").read_text("utf-8")).tag(sync=True)
+    _css = Unicode(resources.files(__package__).joinpath("panel.css").read_text("utf-8")).tag(sync=True)
+    symbol = Unicode().tag(sync=True)
+    auto_refresh = Bool().tag(sync=True)
+    ladder = Bool().tag(sync=True)
+    rows: Any = List().tag(sync=True)
+    picked = List(Unicode()).tag(sync=True)
+    filters = Dict().tag(sync=True)
+    status = Dict().tag(sync=True)
+    recent: Any = List().tag(sync=True)
+    picture = Unicode().tag(sync=True)
 
     _is_open = False
 
@@ -95,8 +157,9 @@ class CancelPanel(PanelView):
         self._client = session.given(client, profile)
         symbol = "".join(_symbols_of(symbol))
         self._confirm = confirm
-        self._trigger = Trigger(clock)
-        self._job: cancel.Job | None = None
+        self._clicks = Clicks(clock)
+        self._question: Question | None = None
+        self._answered = threading.Event()
         self._said: list[str] = []
         self.frame: DataFrame | None = None
         self.error: NbextError | None = None
@@ -107,14 +170,31 @@ class CancelPanel(PanelView):
         self._surveyed = False
         self._fresh_from = 0.0
         self._read_at = ""
-        self._just_gone: DataFrame | None = None
+        self._open: list[Row] = []
+        self._ended: panel_view.Ended = {}
         self._easel = threading.Lock()
         self._stop = threading.Event()
-        self._disarmed = threading.Event()
-        super().__init__(symbol)
-        self._show_exchange(self._client)
-        self._label()
-        self._listen()
+        status = {
+            "subject": messages.subject(_symbols_of(symbol)),
+            "symbols": [],
+            "exchange": panel_view.exchange(self._client),
+            "read": "",
+            "clock": 0,
+            "pace": "",
+            "summary": "Reading …",
+            "problem": "",
+            "ready": False,
+            "busy": "",
+            "question": None,
+            "notes": [],
+            "mood": "info",
+        }
+        super().__init__(symbol=symbol, status=status)
+        self.on_msg(lambda _panel, content, _buffers: self._watched(self._take, content))
+        self.observe(self._turn_to, "symbol")
+        self.observe(self._switch_auto_refresh, "auto_refresh")
+        self.observe(lambda _: self._start(self._draw), "ladder")
+        self.observe(lambda _: self._withdraw(), ["picked", "filters"])
         if (shell := get_ipython()) is not None:
             shell.events.register("pre_run_cell", self._cell_begins)
             shell.events.register("post_run_cell", self._cell_ends)
@@ -122,22 +202,6 @@ class CancelPanel(PanelView):
         self._is_open = True
         self.refresh()
         self._start(self._show_calls)
-
-    def _listen(self) -> None:
-        """Connect the widgets with what they do."""
-        self.refresh_button.on_click(lambda _: self._read_again())
-        for button in self._buttons:
-            button.on_click(lambda clicked: self._watched(self._take_click, clicked))
-        self.symbol.observe(self._symbol_changed, "value")
-        self.auto_refresh.observe(self._auto_refresh_changed, "value")
-        self.ladder.observe(lambda _: self._start(self._draw), "value")
-        self.orders.observe(self._orders_selected, "value")
-        if self._has_rows_to_click:
-            self.table.observe(self._rows_clicked, "selected_rows")
-
-    @property
-    def _buttons(self) -> tuple[Button, Button]:
-        return self.cancel_selected, self.cancel_all
 
     def __repr__(self) -> str:
         return f"<CancelPanel {messages.subject(self._symbols)} {messages.place(self._client)}>"
@@ -147,25 +211,30 @@ class CancelPanel(PanelView):
         said = (
             f"The panel for {messages.subject(self._symbols)} {messages.place(self._client)} lives in a running kernel"
         )
-        bundle["text/html"] = f"<p>{escape(said)}: run %cancel_panel again.</p>"
+        data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
+        data["text/html"] = f"<p>{escape(said)}: run %cancel_panel again.</p>"
         return bundle
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The profile and the host of its exchange."""
+        return self._client.profile, self._client.host
+
     def close(self) -> None:
-        """Close the panel and every widget in it: it starts nothing more, and finishes what was sent."""
+        """Close the panel: it starts nothing more, and finishes what was sent."""
         if not self._is_open:  # the garbage collector closes widgets, too, even half-made ones
             return
         self._is_open = False
         atexit.unregister(self.close)
         self._stop.set()
-        self._disarm()
+        self._withdraw()
         if (shell := get_ipython()) is not None:
             for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._cell_ends)):
                 with suppress(ValueError):
                     shell.events.unregister(event, hook)
-        parts = panel_view.parts(self)
+        layout = self.layout
         super().close()
-        for part in parts:
-            part.close()
+        layout.close()
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until all that was started is done."""
@@ -179,7 +248,7 @@ class CancelPanel(PanelView):
 
     def refresh(self) -> None:
         """Read again what is open, unless a read is under way."""
-        symbol = self.symbol.value
+        symbol = self.symbol
         with self._state:
             if symbol in self._under_way:
                 return
@@ -187,7 +256,9 @@ class CancelPanel(PanelView):
         self._start(self._read, symbol)
 
     def _read_again(self) -> None:
-        self._just_gone = None
+        """Read again, and let go of what has ended."""
+        with self._state:
+            self._ended = {}
         self.refresh()
 
     def _read(self, symbol: str) -> bool:
@@ -195,255 +266,287 @@ class CancelPanel(PanelView):
         if not self._is_open:
             return False
         began = time.monotonic()
-        self._show_exchange(self._client)
         try:
             wanted = _symbols_of(symbol)
             # The first look goes over all symbols, so that there is something to suggest.
             seen = reads.look(self._client, wanted if self._surveyed else ())
             self._surveyed = True
+            prices = reads.last_prices(self._client, wanted or seen.symbols())
         except NbextError as error:
             stale = f" The table is as of {self._read_at}." if self._read_at else ""
-            if symbol == self.symbol.value and began >= self._fresh_from:
-                self.reading.value = panel_view.note("error", f"{type(error).__name__}: {error}{stale}", alert=True)
+            with self._state:
+                if symbol == self.symbol and began >= self._fresh_from:
+                    problem = printable(f"{type(error).__name__}: {error}{stale}")
+                    self._publish(exchange=panel_view.exchange(self._client), problem=problem, ready=False)
             return False
         finally:
             with self._state:
                 self._under_way.discard(symbol)
         with self._state:
-            if symbol == self.symbol.value and began >= self._fresh_from:
-                self._fresh_from = began
-                self._show(seen, wanted)
+            if symbol != self.symbol or began < self._fresh_from:
+                return True
+            self._fresh_from = began
+            self._show(seen, wanted, prices)
         self._draw()
         return True
 
+    def _show(self, seen: OpenOrders, wanted: Sequence[str], prices: Mapping[str, Any]) -> None:
+        """Show what was read, with one message to the browser."""
+        self._open = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
+        self._read_at = time.strftime("%H:%M:%S")
+        before = [row["key"] for row in self.rows]
+        ended = {which: row for which, row in self._ended.items() if not wanted or which[0] in wanted}
+        with self.hold_sync():
+            self.rows = panel_view.shown(self._open, ended, before, prices, seen.placed())
+            self._publish(
+                exchange=panel_view.exchange(self._client),
+                symbols=list(dict.fromkeys([*self.status["symbols"], *map(printable, seen.symbols())])),
+                read=self._read_at,
+                clock=round(self._client.now()),
+                summary=panel_view.summary(self._open, wanted),
+                problem="",
+                ready=True,
+            )
+
     def _draw(self) -> None:
-        """Draw what is open, and what the last cancel ended."""
-        if not self.ladder.value or not self._is_open:
-            self.picture.value = ""
+        """Draw what is open, and what the last cancels ended."""
+        if not self.ladder or not self._is_open:
+            self.picture = ""
             return
         with self._easel:
-            picture = panel_view.picture(self._rows, self._just_gone, self._client)
-            self.picture.value = picture if self.ladder.value else ""
+            self.picture = panel_view.picture(self._open, self._ended, self._client)
 
-    def _show(self, seen: OpenOrders, wanted: Sequence[str]) -> None:
-        known = dict.fromkeys([*self.symbol.options, *map(printable, seen.symbols())])
-        if tuple(known) != self.symbol.options:
-            self.symbol.options = tuple(known)
-        rows = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
-        self._read_at = time.strftime("%H:%M:%S")
-        said = f"{messages.count(len(rows), 'open order')}{messages.kinds(rows)}" if rows else "nothing is open"
-        self.reading.value = panel_view.note("info", f"{messages.subject(wanted)}: {said}, read at {self._read_at}")
-        grouped = units(rows)
-        rows = [row for legs in grouped.values() for row in legs]
-        if rows == self._rows and self.orders.options:
-            return  # an unchanged table keeps its place and its sorting
-        self._show_orders(rows, grouped)
-        self._disarm_unless_meant()
-        self._label()
-
-    def _rows_clicked(self, change: Mapping[str, Any]) -> None:
-        """Select what was clicked; a click on one leg of a list means the list."""
-        with self._state:
-            if self._drawing:
-                return
-            before = set(self._places(self.orders.value))
-            after = {place for place in change["new"] if place < len(self._rows)}
-            if before == after:
-                return
-            added, removed = (
-                {unit_of(self._rows[place]) for place in places} for places in (after - before, before - after)
-            )
-            chosen = (set(self.orders.value) | added) - (removed - added)
-            self.orders.value = [unit for _, unit in self.orders.options if unit in chosen]
-            self._mark_rows()
-
-    def _orders_selected(self, _: object) -> None:
-        with self._state:
-            if not self._drawing:
-                self._mark_rows()
-                self._disarm_unless_meant()
-                self._label()
-
-    def _symbol_changed(self, change: Mapping[str, Any]) -> None:
+    def _turn_to(self, change: Mapping[str, Any]) -> None:
         spelled = "".join(self._symbols)
         if spelled and spelled != change["new"]:
-            self.symbol.value = spelled  # which comes here again
+            self.symbol = spelled  # which comes here again
             return
         with self._state:
-            self._disarm()
-            self._label()
+            self._withdraw()
+            with self.hold_sync():
+                self.picked, self.rows, self._open = [], [], []
+                subject = messages.subject(self._symbols)
+                self._publish(subject=subject, summary="Reading …", problem="", ready=False, notes=[])
         self._read_again()
 
-    def _auto_refresh_changed(self, change: Mapping[str, Any]) -> None:
+    def _switch_auto_refresh(self, change: Mapping[str, Any]) -> None:
         self._stop.set()
         if change["new"] and self._is_open:
             self._stop = threading.Event()
             workers.start(partial(self._watched, self._keep_reading, self._stop))
         else:
-            self.auto_refresh.description = "Auto-refresh"
+            self._publish(pace="")
 
     def _keep_reading(self, stop: threading.Event) -> None:
         """Read repeatedly, within a small share of the request weight; an error ends it."""
         while True:
-            pause = panel_view.pause(self._client, everything=not self.symbol.value, price=self.ladder.value)
-            self.auto_refresh.description = f"Auto-refresh, every {pause:.0f} s"
+            pause = panel_view.pause(self._client, everything=not self.symbol)
+            self._publish(pace=f"every {pause:.0f} s")
             if stop.wait(pause):
                 return
-            if not self._working.locked() and not self._read(self.symbol.value):
-                self.auto_refresh.value = False
+            if not self._working.locked() and not self._read(self.symbol):
+                self.auto_refresh = False
                 return
 
-    # Clicks: the first one arms, the second one fires.
+    # Clicks: one asks, and one that answers the question cancels.
 
-    def _take_click(self, button: Button) -> None:
+    def _take(self, message: Mapping[str, Any]) -> None:
+        """Take what was clicked."""
+        if not self._is_open:
+            return
+        what = message.get("do")
+        if what == "refresh":
+            self._read_again()
+        elif what == "keep":
+            self._withdraw()
+        elif what == "confirm":
+            self._answer(message.get("question"), str(message.get("typed", "")))
+        elif what == "ask":
+            self._ask(frozenset(map(str, message.get("keys", ()))), everything=message.get("everything") is True)
+
+    def _ask(self, keys: frozenset[str], *, everything: bool) -> None:
         with self._state:
-            if not self._is_open:
-                return
-            if self._working.locked():
-                self._tell("info", *self._said, "Click ignored: the panel is still busy.")
-                return
-            job, typed = self._job, self.number.value
-            verdict = self._trigger.click(self._meant(button))
-            if verdict == "after cell":
+            if self._clicks.are_queued:
                 self._tell("info", "Click ignored: it came while a cell was running. Click again.")
-            elif verdict == "arm":
-                self._arm(button)
-            elif verdict == "again" and self._trigger.armed is not None:
-                self._expire_later(self._trigger.armed)
-            elif verdict == "fire" and job is not None:
-                self._disarm()
-                self._fire(job, typed)
+            elif not self._working.acquire(blocking=False):
+                self._tell("info", *self._said, "Click ignored: the panel is still busy.")
+            else:
+                self._withdraw()
+                self._publish(busy="Looking …", notes=[])
+                before = _ids(row.order for row in self._open if panel_view.key(unit_of(row)) in keys)
+                self._start(self._look_and_ask, keys, everything, before)
 
-    def _meant(self, button: Button) -> tuple[Button, object]:
-        return button, self.symbol.value if button is self.cancel_all else self.orders.value
-
-    def _arm(self, button: Button) -> None:
-        self._disarm()
-        self._show_exchange(self._client)
-        everything, symbols, chosen = button is self.cancel_all, self._symbols, self.orders.value
-        rows = [
-            row for row in self._rows if (row.order.get("symbol") in symbols if everything else unit_of(row) in chosen)
-        ]
+    def _look_and_ask(self, keys: frozenset[str], everything: bool, before: Ids, note: str = "") -> None:
+        """Count afresh, and ask."""
         try:
-            job = cancel.Job(
-                self._client,
-                Selection.parse(symbols) if everything else Selection.parse(orders=[row.order for row in rows]),
-                say=self._say,
-                progress=self._show_progress,
-            )
-        except NbextError as error:
-            self._tell("error", f"{type(error).__name__}: {error}")
-            return
-        self._job = job
-        asks = job.must_ask(yes=False, confirm=self._confirm())
-        count = messages.count(len(rows), "open order")
-        button.description = f"{'Type the number, then click' if asks else 'Click again'} to cancel {count}"
-        button.button_style = "danger"
-        self.number.layout.display = None if asks else "none"
-        lasts = ARMED_LIVE if asks else ARMED
-        how = f"{f'Type {len(rows)} and click' if asks else 'Click'} again within {lasts:.0f} s"
-        labels = None if everything else [label for label, unit in self.orders.options if unit in chosen]
-        self._tell("armed", panel_view.invitation(rows, labels, job, self._client, how))
-        self._expire_later(self._trigger.arm(self._meant(button), lasts))
+            if self._read(self.symbol):
+                self._put(keys, everything=everything, before=before, note=note)
+        finally:
+            self._working.release()
+            self._publish(busy="")
 
-    def _expire_later(self, armed: Arming) -> None:
-        self._disarmed.set()
-        self._disarmed = threading.Event()
-        workers.start(partial(self._watched, self._expire, armed, self._disarmed))
+    def _put(self, keys: frozenset[str], *, everything: bool, before: Ids, note: str) -> None:
+        """Ask whether to cancel what was selected and shown, as far as it is still open, or all of a symbol.
 
-    def _expire(self, armed: Arming, disarmed: threading.Event) -> None:
-        if disarmed.wait(armed.lasts):
-            return
+        Parameters
+        ----------
+        before : Counter
+            What the user was looking at: the question says what has changed since.
+        """
         with self._state:
-            if self._trigger.armed is armed:
-                self._disarm()
-                self._tell("info", "Timed out; nothing was canceled.")
-
-    def _disarm(self) -> None:
-        with self._state:
-            self._disarmed.set()
-            if self._job is None:
+            symbols, final = self._symbols, panel_view.final(self._ended)
+            opened = [row for row in self._open if identity(row.order) not in final]
+            found = {panel_view.key(unit): legs for unit, legs in units(opened).items()}
+            chosen = set(found) if everything else keys & found.keys()
+            rows = [row for each, legs in found.items() if each in chosen for row in legs]
+            if everything and not symbols:
                 return
-            self._job = self._trigger.armed = None
-            self.cancel_all.button_style = self.cancel_selected.button_style = ""
-            self.number.value = ""
-            self.number.layout.display = "none"
-            self.message.value = ""
-            self._label()
+            if not rows:
+                self._tell("info", note, "Nothing of this is open any more; nothing was canceled.")
+                return
+            ids = _ids(row.order for row in rows)
+            try:
+                job = cancel.Job(
+                    self._client,
+                    Selection.parse(symbols) if everything else Selection.parse(orders=[row.order for row in rows]),
+                    say=self._say,
+                    progress=self._show_progress,
+                )
+            except NbextError as error:
+                self._tell("error", f"{type(error).__name__}: {error}")
+                return
+            typed = job.must_ask(yes=False, confirm=self._confirm())
+            number = self._clicks.ask()
+            self._question = Question(number, everything, keys, job, ids, typed)
+            count = messages.count(len(rows), "order")
+            live = " LIVE." if profiles.is_live(self._client.base_url) else ""
+            lists = sum(unit.is_list for unit in units(rows))
+            along = ", each list as a whole" if lists > 1 else ", the list as a whole" if lists else ""
+            question = {
+                "number": number,
+                "sentence": f"Cancel {count} on {messages.subject(job.symbols)}?{live}",
+                "detail": f"{messages.kinds(rows).strip(' ()')}{along}{messages.traded(rows)}",
+                "news": " ".join(filter(None, [note, _changes((ids - before).total(), (before - ids).total())])),
+                "confirm": f"Cancel {count}",
+                "type": str(len(rows)) if typed else "",
+                "keys": sorted(chosen),
+            }
+            self._publish(question=question, notes=[])
+        self._close_later(number)
 
-    def _disarm_unless_meant(self) -> None:
-        armed = self._trigger.armed
-        if armed is not None and all(armed.meant != self._meant(button) for button in self._buttons):
-            self._disarm()
+    def _close_later(self, number: int) -> None:
+        self._answered.set()
+        self._answered = threading.Event()
+        workers.start(partial(self._watched, self._time_out, number, self._answered))
 
-    def _label(self) -> None:
-        """Label the buttons with what they cancel, and disable those without anything to cancel."""
-        symbol, chosen = messages.subject(self._symbols), len(self.orders.value)
-        if self._job is None:
-            self.cancel_selected.description = f"Cancel selected ({chosen})" if chosen else "Cancel selected"
-            self.cancel_all.description = f"Cancel all on {symbol}" if self._symbols else "Cancel all: name a symbol"
-        at_work = self._working.locked()
-        self.cancel_selected.disabled = at_work or not chosen
-        self.cancel_all.disabled = at_work or not self._symbols
+    def _time_out(self, number: int, answered: threading.Event) -> None:
+        if not answered.wait(ANSWER) and self._clicks.question == number:
+            self._withdraw("Timed out; nothing was canceled.")
 
-    @property
-    def _symbols(self) -> list[str]:
-        """The symbol that is named, as the exchange spells it; empty for all symbols and for bad ones."""
-        with suppress(NbextError):
-            return _symbols_of(self.symbol.value)
-        return []
+    def _withdraw(self, *why: str) -> None:
+        """Close the question, if there is one."""
+        with self._state:
+            self._answered.set()
+            self._clicks.close()
+            if self._question is None:
+                return
+            self._question = None
+            self._publish(question=None, notes=list(why), mood="info")
 
-    def _fire(self, job: cancel.Job, typed: str) -> None:
-        if not self._working.acquire(blocking=False):
-            return
-        self._said = []
-        self._label()
-        self.progress.value = 0
-        self.progress.layout.display = None
-        self._tell("info", "Canceling ...")
-        self._start(self._cancel, job, typed)
+    def _answer(self, number: object, typed: str) -> None:
+        with self._state:
+            asked = self._question
+            if self._clicks.are_queued:
+                self._tell("info", "Click ignored: it came while a cell was running. Click again.")
+                return
+            if asked is None or number != asked.number:
+                return
+            right = not asked.typed or typed.strip() == str(asked.ids.total())
+            if right and self._clicks.answer(number) != "fire":
+                return
+            if not self._working.acquire(blocking=False):
+                return
+            self._withdraw()
+            self._said = []
+            if right:
+                self._publish(busy="Canceling …")
+                self._start(self._cancel, asked)
+            else:  # perhaps the number is right, and the question is not
+                self._publish(busy="Looking …")
+                note = f"{typed.strip()[:20]!r} is not the number of orders." if typed.strip() else ""
+                self._start(self._look_and_ask, asked.keys, asked.everything, asked.ids, printable(note))
 
-    def _cancel(self, job: cancel.Job, typed: str) -> None:
+    def _cancel(self, asked: Question) -> None:
+        """Look once more, and cancel unless other orders are open than those that were asked about."""
         self.frame, self.error = None, None
+        changed = False
         try:
-            self.frame = cancel.perform(job, ask=lambda _preview, _question: typed, confirm=self._confirm())
+            self.frame = cancel.perform(asked.job, ask=partial(_agree, asked), confirm="always")
             self._tell("done", *self._said)
+        except _ChangedError:
+            changed = True
         except NbextError as error:
             self.frame, self.error = error.frame, error
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
             self._fresh_from = time.monotonic()  # an earlier read is outdated
-            self._just_gone = panel_view.ended(self.frame)
-            self.result.value = "" if self.frame is None else panel_view.scrolling(as_html(self.frame))
-            self.progress.layout.display = "none"
-            self._working.release()
-            with self._state:
-                self._label()
+            if self.frame is not None:
+                known = {which: row for row in self._open if (which := identity(row.order)) is not None}
+                with self._state:
+                    self._ended |= panel_view.told(self.frame, {**self._ended, **known})
+            if not changed:
+                self._working.release()
+                self._publish(busy="")
+        if changed:
+            self._look_and_ask(asked.keys, asked.everything, asked.ids)
+            return
+        if not self._read(self.symbol):
+            self._show_ended()
         self._show_calls()
-        if not self._read(self.symbol.value):
-            self._draw()  # what was canceled is known anyway
+
+    def _show_ended(self) -> None:
+        """Show what a cancel ended even where nothing can be read: it is known anyway."""
+        with self._state:
+            self.rows = panel_view.shown(self._open, self._ended, [row["key"] for row in self.rows], {}, {})
+        self._draw()
 
     def _say(self, line: str) -> None:
         self._said.append(line)
         self._tell("info", *self._said)
 
+    def _tell(self, mood: str, *lines: str) -> None:
+        self._publish(mood=mood, notes=[printable(line) for line in lines if line])
+
+    def _show_progress(self, done: int, total: int) -> None:
+        busy = f"Canceling … request {done} of {total}" if total > 1 else "Canceling …"
+        if busy != self.status["busy"]:
+            self._publish(busy=busy)
+
+    def _publish(self, **news: Any) -> None:
+        """Tell the browser what is new."""
+        with self._state:
+            self.status = {**self.status, **news}
+
     def _show_calls(self) -> None:
         """Show the last calls of the journal."""
         try:
-            calls = unfinished.cancel_log(_CALLS)
+            self.recent = panel_view.calls(unfinished.cancel_log(_LOG), self._client, _CALLS)
         except NbextError as error:
-            self.calls.value = panel_view.note("error", f"{type(error).__name__}: {error}")
-            return
-        self.calls.value = panel_view.calls_html(calls)
+            self.recent = [["", "", "", printable(f"{type(error).__name__}: {error}")]]
 
     def _cell_begins(self, _: object) -> None:
-        self._trigger.cell_begins()
-        if self._job is not None:
-            self._disarm()
-            self._tell("info", "You ran a cell, so the confirmation was reset. Nothing was canceled.")
+        self._clicks.cell_begins()
+        self._withdraw("You ran a cell, so the confirmation was reset. Nothing was canceled.")
 
     def _cell_ends(self, _: object) -> None:
-        self._trigger.cell_ends()
+        self._clicks.cell_ends()
+
+    @property
+    def _symbols(self) -> list[str]:
+        """The symbol that is named, as the exchange spells it; empty for all symbols and for bad ones."""
+        with suppress(NbextError):
+            return _symbols_of(self.symbol)
+        return []
 
     def _start(self, work: Callable[..., object], *args: object) -> None:
         if self._is_open:
@@ -460,3 +563,33 @@ class CancelPanel(PanelView):
 
 def _symbols_of(text: str) -> list[str]:
     return [parse_symbol(text)] if text.strip() else []
+
+
+def _agree(asked: Question, preview: DataFrame, _: str) -> str:
+    """Agree to what is open now, unless it is not what was asked about."""
+    records: Any = preview[["symbol", "orderId"]].astype(object).to_dict("records")
+    now = _ids(records)
+    if now - asked.ids or (asked.typed and asked.ids - now):
+        raise _ChangedError
+    return str(now.total())
+
+
+def _ids(orders: Iterable[Mapping[str, Any]]) -> Ids:
+    """Count orders by symbol and id; an id that a frame does not hold is none."""
+    return Counter(
+        (
+            symbol if isinstance(symbol := order.get("symbol"), str) else None,
+            number if type(number := order.get("orderId")) is int and abs(number) < _HIGHEST_ID else None,
+        )
+        for order in orders
+    )
+
+
+def _changes(came: int, went: int) -> str:
+    """Say what has changed since the last look: ``1 order is new since you looked.``."""
+    said = []
+    if came:
+        said.append(f"{messages.count(came, 'order')} {'is' if came == 1 else 'are'} new since you looked.")
+    if went:
+        said.append(f"{messages.count(went, 'order')} {'is' if went == 1 else 'are'} no longer open.")
+    return " ".join(said)
