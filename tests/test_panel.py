@@ -297,7 +297,14 @@ def test_only_what_was_shown_goes(exchange: LocalExchange, panel: CancelPanel, c
 
 def test_keys_that_are_not_open_cancel_nothing(exchange: LocalExchange, panel: CancelPanel) -> None:
     """Whatever a browser sends, only orders of the last look can be meant."""
-    for wrong in (["BTCUSDT order 1"], ["ETHUSDT order 4231693"], [], [None, {}], ["BTCUSDT list 4231693"]):
+    unknown: list[list[Any]] = [
+        ["BTCUSDT order 1"],
+        ["ETHUSDT order 4231693"],
+        [],
+        [None, {}],
+        ["BTCUSDT list 4231693"],
+    ]
+    for wrong in unknown:
         send(panel, do="ask", keys=wrong, everything=False)
         panel_rests(panel)
         assert panel.status["question"] is None

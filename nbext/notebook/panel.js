@@ -105,6 +105,8 @@ function render({ model, el, signal }) {
   const recent = make("tbody");
   const label = (text, node) => make("label", {}, `${text} `, node);
   el.classList.add("nbext-panel");
+  el.tabIndex = -1; // a click between controls leaves the focus here, so Esc still reaches the question
+  el.dataset.lmSuppressShortcuts = "true";
   el.append(
     make("div", { class: "badge" }, badge.word, badge.meaning, badge.where),
     make(
@@ -146,7 +148,7 @@ function render({ model, el, signal }) {
   let order = "";
   let moved = -FRESH;
   let anchor = null;
-  let current = null; // the one control of the table that Tab reaches: "all", or a key
+  let current = null; // where the one control of the table is that Tab reaches: "all", or a key
   let question = null; // the number of the question that is shown
   let asker = null;
 
@@ -217,9 +219,13 @@ function render({ model, el, signal }) {
     event.stopPropagation();
     model.send({ do: "keep" });
   });
-  on(symbol, "change", () => {
+  const turnTo = () => {
     box.style.minHeight = "";
-    set("symbol", symbol.value);
+    if (symbol.value !== model.get("symbol")) set("symbol", symbol.value);
+  };
+  on(symbol, "change", turnTo);
+  on(symbol, "keydown", ({ key }) => {
+    if (key === "Enter") turnTo(); // in JupyterLab, Enter changes nothing by itself
   });
   for (const [name, node] of Object.entries(filters)) {
     on(node, "input", () => {
@@ -270,9 +276,9 @@ function render({ model, el, signal }) {
 
   const tabs = () => {
     const list = keys(live());
-    if (current !== "all" && !list.includes(current)) current = list[0] ?? "all";
+    const at = list.includes(current) || current === "all" ? current : (list[0] ?? "all");
     for (const node of table.querySelectorAll("input, button")) node.tabIndex = -1;
-    const row = current === "all" ? null : units.get(current)[0];
+    const row = at === "all" ? null : units.get(at)[0];
     const stop = row?.contains(document.activeElement) ? document.activeElement : (row?.querySelector("input") ?? all);
     stop.tabIndex = 0;
     return stop;

@@ -75,6 +75,24 @@ def missing() -> str:
     return f"no browser tests without {', '.join(lacking)}" if lacking else ""
 
 
+LOAD = "import nbext\n%load_ext nbext"
+SEED = "nbext.local().seed_orders();"
+OPEN = "%cancel_panel BTCUSDT"
+KEYS = {"BINANCE_API_KEY": "k" * 64, "BINANCE_API_SECRET": "s" * 64}
+
+
+def expect(locator: Locator) -> Any:
+    """Wait until a locator is as expected."""
+    from playwright.sync_api import expect as wait
+
+    return wait(locator)
+
+
+def connect_to(url: str) -> str:
+    """Write the code that makes another server the exchange."""
+    return f"import os\nos.environ.update({json.dumps({'NBEXT_BASE_URL': url, **KEYS})})"
+
+
 class Lab:
     """A running JupyterLab that shares no state with the user's own."""
 

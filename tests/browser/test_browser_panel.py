@@ -1,0 +1,533 @@
+"""The panel in the hand: what a click, a key and a late second click do, in JupyterLab and Notebook 7."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import CONTRAST, LOAD, OPEN, SEED, connect_to, expect
+from support.server import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from driving import Notebook
+    from playwright.sync_api import Locator
+    from support.server import PlainServer, Request
+
+pytest_plugins = ["browser_fixtures"]
+
+both = pytest.mark.parametrize("app", ["lab", "notebooks"])
+DELETES = "len(nbext.local().requests('DELETE'))"
+STILL_OPEN = "len(nbext.local().open_orders('BTCUSDT'))"
+PLACE = "nbext.local().place('BTCUSDT', 'BUY', 'LIMIT', timeInForce='GTC', quantity='0.1', price='50000')"
+BEGIN_CELL = """() => {
+  window.cell = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+    .requestExecute({code: 'import time; time.sleep(2.5)'}).done;
+}"""
+BUSY = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+FRESH = 600
+"""Milliseconds after which a control that has just appeared takes clicks."""
+AFTER_CELL = 900
+
+
+def button(notebook: Notebook, name: str, *, exact: bool = False) -> Locator:
+    """Find a button of the panel by how its name begins."""
+    found: Locator = notebook.panel.get_by_role("button", name=re.compile(f"^{re.escape(name)}{'$' if exact else ''}"))
+    return found
+
+
+def asking(notebook: Notebook) -> Locator:
+    """Find the question."""
+    found: Locator = notebook.panel.locator(".asking")
+    return found
+
+
+def select(notebook: Notebook, name: str) -> Locator:
+    """Find the checkbox of a unit by how its name begins."""
+    found: Locator = notebook.panel.get_by_role("checkbox", name=re.compile(f"^select {re.escape(name)}"))
+    return found
+
+
+def practice(notebook: Notebook, app: str = "lab", *cells: str) -> None:
+    """Open a panel on the practice exchange, and wait until it has read what is open."""
+    notebook.run(LOAD, SEED, *cells, OPEN, app=app)
+    expect(notebook.panel).to_contain_text("13 open orders", timeout=30_000)
+    notebook.page.wait_for_timeout(AFTER_CELL)  # a click just after a cell would be dropped
+
+
+def confirm(notebook: Notebook) -> None:
+    """Answer the question with yes, once it can be answered."""
+    expect(asking(notebook)).to_be_visible()
+    notebook.page.wait_for_timeout(FRESH)
+    asking(notebook).locator(".go").click()
+    expect(asking(notebook)).to_have_count(0)
+
+
+def keep_picture(notebook: Notebook, name: str) -> None:
+    """Keep what the panel looks like."""
+    notebook.panel.scroll_into_view_if_needed()
+    notebook.screenshot(f"panel-{name}")
+
+
+SIDEBAR = "open => window.jupyterapp.shell[open ? 'expandLeft' : 'collapseLeft']?.()"
+
+
+def resize(notebook: Notebook, width: int, height: int = 768) -> None:
+    """Give the page another size, without JupyterLab's sidebar where there is little room."""
+    notebook.page.set_viewport_size({"width": width, "height": height})
+    notebook.page.evaluate(SIDEBAR, width > 1000)
+    notebook.page.wait_for_timeout(300)
+
+
+@both
+def test_the_question_is_never_where_the_click_was(notebook: Notebook, app: str) -> None:
+    """At any width: what confirms covers no place of what asks, and a double click anywhere cancels nothing."""
+    practice(notebook, app)
+    page = notebook.page
+    select(notebook, "order").first.check()
+    for width in (1280, 800, 420):
+        page.set_viewport_size({"width": width, "height": 768})
+        for asks in (
+            button(notebook, "Cancel 1 order", exact=True),
+            button(notebook, "Cancel all 13"),
+            cross(notebook),
+        ):
+            place = asks.bounding_box()
+            asks.dblclick()
+            expect(asking(notebook)).to_be_visible()
+            other = asking(notebook).locator(".go").bounding_box()
+            assert place
+            assert other
+            apart = other["x"] >= place["x"] + place["width"] or other["x"] + other["width"] <= place["x"]
+            assert apart or other["y"] >= place["y"] + place["height"], (width, place, other)
+            page.wait_for_timeout(FRESH)
+            page.mouse.dblclick(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+            page.wait_for_timeout(FRESH)
+            page.keyboard.press("Escape")
+            expect(asking(notebook)).to_have_count(0)
+            page.wait_for_timeout(FRESH)
+    resize(notebook, 1280, 1000)
+    assert notebook.value(DELETES) == 0
+    assert notebook.value(STILL_OPEN) == 13
+
+
+def cross(notebook: Notebook) -> Locator:
+    """Find the ✕ of the first order."""
+    found: Locator = notebook.panel.locator("button.cross").first
+    return found
+
+
+@both
+def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
+    """By mouse: a box for each order and each list, one question, outcomes in place, struck through."""
+    practice(notebook, app)
+    keep_picture(notebook, f"idle-{app}")
+    select(notebook, "OCO list").check()
+    select(notebook, "order").nth(1).check()
+    expect(notebook.panel.locator("tr.picked")).to_have_count(4)
+    button(notebook, "Cancel 3 orders").click()
+    expect(asking(notebook)).to_contain_text("Cancel 3 orders on BTCUSDT?")
+    expect(asking(notebook)).to_contain_text("1 single, 1 OCO list")
+    expect(button(notebook, "Cancel all")).to_have_count(0)
+    keep_picture(notebook, f"asking-{app}")
+    assert notebook.value(DELETES) == 0
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("3 orders canceled")
+    expect(notebook.panel.locator("tr.gone")).to_have_count(4)
+    expect(notebook.panel.locator("tr.gone").filter(has_text="canceled")).to_have_count(3)
+    expect(notebook.panel).to_contain_text("10 open orders")
+    keep_picture(notebook, f"done-{app}")
+    notebook.panel.get_by_text("Recent cancels on this exchange").click()
+    expect(notebook.panel.locator("details tbody tr")).to_have_count(2)
+    button(notebook, "Refresh").click()
+    expect(notebook.panel.locator("tr.gone")).to_have_count(0)
+    notebook.page.wait_for_timeout(FRESH)
+    button(notebook, "Cancel all 10 on BTCUSDT").click()
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("Nothing is open on BTCUSDT.")
+    assert notebook.value(STILL_OPEN) == 0
+
+
+def test_what_has_just_appeared_ignores_clicks(notebook: Notebook) -> None:
+    """For half a second, confirming and keeping do nothing; after that, one double click cancels once."""
+    practice(notebook)
+    button(notebook, "Cancel all").click()
+    for name in (".go", ".first:not([hidden])"):
+        asking(notebook).locator(name).click()
+    expect(asking(notebook)).to_be_visible()
+    assert notebook.value(DELETES) == 0
+    notebook.page.wait_for_timeout(FRESH)
+    asking(notebook).locator(".go").dblclick()
+    expect(notebook.panel).to_contain_text("13 orders canceled")
+    notebook.page.wait_for_timeout(FRESH)
+    assert notebook.value(DELETES) == 1
+
+
+@both
+def test_the_number_is_typed(notebook: Notebook, app: str) -> None:
+    """The box for it is focused; 13 for 14 orders leads to a new question; Esc keeps, Enter confirms."""
+    practice(notebook, app, "%config NBExt.confirm = 'always'")
+    page = notebook.page
+    button(notebook, "Cancel all 13").click()
+    box = notebook.panel.get_by_role("textbox", name="Type 13:")
+    expect(box).to_be_focused()
+    keep_picture(notebook, f"typing-{app}")
+    page.keyboard.press("Escape")
+    expect(asking(notebook)).to_have_count(0)
+    expect(button(notebook, "Cancel all 13")).to_be_focused()
+    page.wait_for_timeout(FRESH)
+    page.keyboard.press("Enter")
+    expect(box).to_be_focused()
+    notebook.execute(PLACE)
+    expect(notebook.panel).to_contain_text("You ran a cell")
+    page.wait_for_timeout(AFTER_CELL)
+    button(notebook, "Cancel all 13").click()
+    box = notebook.panel.get_by_role("textbox", name="Type 14:")
+    expect(box).to_be_focused()
+    expect(asking(notebook)).to_contain_text("1 order is new since you looked.")
+    page.wait_for_timeout(FRESH)
+    page.keyboard.type("13")
+    page.keyboard.press("Enter")
+    expect(asking(notebook)).to_contain_text("'13' is not the number of orders.")
+    assert notebook.value(DELETES) == 0
+
+
+def live(orders: list[dict[str, Any]]) -> Callable[[Request], bytes]:
+    """Make a server that cancels and lists these orders."""
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            gone = [{**each, "status": "CANCELED", "origClientOrderId": each["clientOrderId"]} for each in orders]
+            orders.clear()
+            return answer(gone)
+        if "ticker" in request.path:
+            return answer([{"symbol": "BTCUSDT", "price": "60000.0"}])
+        return answer([] if "openOrderList" in request.path else orders)
+
+    return respond
+
+
+def limit(number: int) -> dict[str, Any]:
+    """Make an open order as a query shows it."""
+    order = {"symbol": "BTCUSDT", "orderId": number, "orderListId": -1, "clientOrderId": f"run7-{number}"}
+    order |= {"price": f"{60_000 - 10 * number}.0", "origQty": "0.5", "executedQty": "0.0", "status": "NEW"}
+    return {**order, "type": "LIMIT", "side": "BUY" if number % 2 else "SELL", "time": 1_700_000_000_000}
+
+
+@both
+def test_live(notebook: Notebook, serve: Callable[..., PlainServer], app: str) -> None:
+    """The badge says why it is LIVE; 3 typed after a fourth order came leads to a new question, and 4 cancels."""
+    orders = [limit(number) for number in (1, 2, 3)]
+    server = serve(live(orders))
+    notebook.run(LOAD, OPEN, first=connect_to(server.url), app=app)
+    expect(notebook.panel).to_contain_text("3 open orders")
+    expect(notebook.panel).to_contain_text("treated as LIVE: not known to be a practice exchange")
+    notebook.page.wait_for_timeout(AFTER_CELL)
+    button(notebook, "Cancel all 3 on BTCUSDT").click()
+    expect(notebook.panel.get_by_role("textbox", name="Type 3:")).to_be_focused()
+    expect(asking(notebook)).to_contain_text("Cancel 3 orders on BTCUSDT? LIVE.")
+    keep_picture(notebook, f"live-{app}")
+    orders.append(limit(4))
+    notebook.page.wait_for_timeout(FRESH)
+    notebook.page.keyboard.type("3")
+    notebook.page.keyboard.press("Enter")
+    expect(asking(notebook)).to_contain_text("1 order is new since you looked.")
+    expect(notebook.panel.get_by_role("textbox", name="Type 4:")).to_be_focused()
+    assert {request.method for request in server.requests} == {"GET"}
+    notebook.page.wait_for_timeout(FRESH)
+    notebook.page.keyboard.type("4")
+    button(notebook, "Cancel 4 orders").click()
+    expect(notebook.panel).to_contain_text("4 orders canceled")
+    assert [request.method for request in server.requests].count("DELETE") == 1
+
+
+@both
+def test_filters_narrow_what_is_canceled(notebook: Notebook, app: str) -> None:
+    """Hidden orders are not canceled, selected or not; filters and selection survive a refresh; the label says so."""
+    practice(notebook, app)
+    select(notebook, "order").nth(2).check()  # a sell
+    select(notebook, "order").nth(0).check()  # a buy
+    expect(button(notebook, "Cancel 2 orders")).to_be_visible()
+    notebook.panel.get_by_label("Side").select_option("BUY")
+    expect(button(notebook, "Cancel 1 order")).to_be_visible()
+    notebook.panel.get_by_label("Type").select_option("LIMIT")
+    shown = notebook.panel.locator("tbody tr.single:visible, tbody tr.leg:visible")
+    count = shown.count()
+    expect(button(notebook, f"Cancel {count} shown", exact=True)).to_be_visible()
+    button(notebook, "Refresh").click()
+    notebook.page.wait_for_timeout(FRESH)
+    expect(shown).to_have_count(count)
+    expect(button(notebook, "Cancel 1 order", exact=True)).to_be_visible()
+    notebook.panel.get_by_label("Older than").select_option("1 day")
+    expect(shown).to_have_count(0)
+    notebook.panel.get_by_label("Older than").select_option("any age")
+    notebook.panel.get_by_label("Client id begins").fill("nobody's")
+    expect(shown).to_have_count(0)
+    notebook.panel.get_by_label("Client id begins").fill("")
+    button(notebook, f"Cancel {count} shown").click()
+    expect(asking(notebook)).to_contain_text(f"Cancel {count} orders on BTCUSDT?")
+    keep_picture(notebook, f"filtered-{app}")
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text(f"{count} orders canceled")
+    assert notebook.value(STILL_OPEN) == 13 - count
+    notebook.panel.get_by_label("Side").select_option("any")
+    expect(button(notebook, "Cancel 1 order", exact=True)).to_be_visible()  # selected all the time, but hidden
+    assert notebook.value("len([r for r in nbext.local().requests('DELETE') if r['path'].endswith('openOrders')])") == 0
+
+
+@both
+def test_keyboard_only(notebook: Notebook, app: str) -> None:
+    """One Tab stop for the table; arrows, Space and Shift select; Tab, Space and Enter cancel; focus comes back."""
+    practice(notebook, app)
+    keyboard = notebook.page.keyboard
+    button(notebook, "Refresh").focus()
+    keyboard.press("Tab")
+    expect(select(notebook, "order").nth(0)).to_be_focused()
+    keyboard.press("ArrowDown")
+    expect(select(notebook, "order").nth(1)).to_be_focused()
+    keyboard.press("Space")
+    expect(select(notebook, "order").nth(1)).to_be_checked()
+    keyboard.press("Shift+ArrowDown")
+    keyboard.press("Shift+ArrowDown")
+    expect(button(notebook, "Cancel 3 orders")).to_be_visible()
+    keyboard.press("ArrowRight")
+    expect(notebook.panel.locator("button.cross").nth(3)).to_be_focused()
+    keyboard.press("ArrowLeft")
+    keyboard.press("Tab")
+    expect(button(notebook, "Cancel 3 orders")).to_be_focused()
+    keyboard.press("Shift+Tab")
+    expect(select(notebook, "order").nth(3)).to_be_focused()
+    keyboard.press("Tab")
+    keyboard.press("Space")
+    expect(button(notebook, "Keep them")).to_be_focused()
+    notebook.page.wait_for_timeout(FRESH)
+    keyboard.press("Tab")
+    expect(asking(notebook).locator(".go")).to_be_focused()
+    keyboard.press("Enter")
+    expect(notebook.panel).to_contain_text("3 orders canceled")
+    expect(button(notebook, "Cancel selected")).to_be_focused()
+    assert notebook.value(STILL_OPEN) == 10
+    keyboard.press("Shift+Tab")
+    keyboard.press("Home")
+    keyboard.press("ArrowUp")
+    expect(notebook.panel.get_by_role("checkbox", name="select all shown")).to_be_focused()
+    keyboard.press("Space")
+    expect(button(notebook, "Cancel 10 orders")).to_be_visible()
+    assert notebook.visible.locator(".jp-Cell").count() == 3  # no shortcut of the notebook was taken
+
+
+@both
+def test_a_reading_changes_nothing_else(notebook: Notebook, app: str) -> None:
+    """Focus, selection, scroll position and what is typed stay, while orders come and go."""
+    practice(notebook, app)
+    notebook.panel.locator(".orders").evaluate("box => { box.scrollTop = 60; }")
+    select(notebook, "OTO list").first.check()
+    select(notebook, "order").nth(5).focus()
+    notebook.execute(PLACE)
+    notebook.execute("nbext.local().set_price('BTCUSDT', '59900')")
+    notebook.execute(
+        "from gc import get_objects; panel = next(o for o in get_objects() "
+        "if type(o).__name__ == 'CancelPanel'); panel.refresh()"
+    )
+    expect(notebook.panel).to_contain_text("13 open orders")
+    expect(notebook.panel.locator("tr.single")).to_have_count(6)
+    expect(select(notebook, "OTO list").first).to_be_checked()
+    assert notebook.panel.locator(".orders").evaluate("box => box.scrollTop") > 20
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert notebook.page.evaluate(focused).startswith("select order")
+
+
+def test_a_cross_cancels_one(notebook: Notebook) -> None:
+    """It asks like any other button, and the focus goes on to the next order."""
+    practice(notebook)
+    cross(notebook).click()
+    expect(asking(notebook)).to_contain_text("Cancel 1 order on BTCUSDT?")
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("1 order canceled")
+    assert notebook.value(STILL_OPEN) == 12
+
+
+def test_clicks_while_a_cell_runs(notebook: Notebook) -> None:
+    """They queue up, are dropped when the cell ends, and the panel says so."""
+    practice(notebook)
+    notebook.page.evaluate(BEGIN_CELL)
+    notebook.page.wait_for_function(BUSY)
+    for _ in range(3):
+        button(notebook, "Cancel all").click()
+        notebook.page.wait_for_timeout(400)
+    notebook.page.evaluate("() => window.cell.then(() => true)")
+    expect(notebook.panel).to_contain_text("Click ignored: it came while a cell was running")
+    expect(asking(notebook)).to_have_count(0)
+    assert notebook.value(DELETES) == 0
+
+
+@both
+def test_without_connection_no_button_does_anything(notebook: Notebook, app: str) -> None:
+    """The error stands in words, the badge says STOPPED, and clicks lead to no question."""
+    practice(notebook, app)
+    select(notebook, "order").first.check()
+    assert notebook.execute("nbext.local().stop()") == "ok"
+    notebook.page.wait_for_timeout(AFTER_CELL)
+    button(notebook, "Cancel all").click()
+    expect(notebook.panel).to_contain_text("NotSentError: ")
+    expect(notebook.panel).to_contain_text("The table is as of")
+    expect(notebook.panel).to_contain_text("STOPPED")  # what this process serves no more may be anybody's
+    for each in (button(notebook, "Cancel all"), button(notebook, "Cancel 1 order", exact=True), cross(notebook)):
+        expect(each).to_be_disabled()
+        each.click(force=True)
+    notebook.page.wait_for_timeout(FRESH)
+    expect(asking(notebook)).to_have_count(0)
+    keep_picture(notebook, f"stopped-{app}")
+
+
+@both
+def test_no_such_symbol(notebook: Notebook, app: str) -> None:
+    """The exchange's word stands there, and nothing can be canceled."""
+    practice(notebook, app)
+    notebook.panel.get_by_label("Symbol").fill("NOSUCH")
+    notebook.panel.get_by_label("Symbol").press("Enter")
+    expect(notebook.panel).to_contain_text("RejectedError: ")
+    expect(button(notebook, "Cancel all")).to_be_disabled()
+    notebook.panel.get_by_label("Symbol").fill("eth/usdt")
+    notebook.panel.get_by_label("Symbol").press("Enter")
+    expect(notebook.panel).to_contain_text("5 open orders on ETHUSDT")
+    expect(button(notebook, "Cancel all 5 on ETHUSDT")).to_be_enabled()
+
+
+def test_the_page_is_reloaded(notebook: Notebook) -> None:
+    """The panel comes back as it was, and still works."""
+    practice(notebook)
+    select(notebook, "order").nth(1).check()
+    notebook.panel.get_by_label("Side").select_option("BUY")
+    expect(button(notebook, "Cancel 1 order", exact=True)).to_be_enabled()
+    notebook.command("docmanager:save")
+    notebook.open(fresh=True)
+    expect(button(notebook, "Cancel 1 order", exact=True)).to_be_enabled()
+    expect(notebook.panel.get_by_label("Side")).to_have_value("BUY")
+    notebook.page.wait_for_timeout(FRESH)
+    button(notebook, "Cancel 1 order", exact=True).click()
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("1 order canceled")
+    assert notebook.value(DELETES) == 1
+
+
+@both
+def test_the_ladder_selects(notebook: Notebook, app: str) -> None:
+    """A click on a price selects its orders in the table, another one lets go of them."""
+    practice(notebook, app)
+    notebook.panel.get_by_role("checkbox", name="ladder").check()
+    rung = notebook.panel.locator("tr[data-order-ids]").first
+    expect(rung).to_be_visible()
+    rung.get_by_role("button").click()
+    expect(notebook.panel.locator(".orders tr.picked").first).to_be_attached()
+    expect(rung).to_have_class(re.compile("selected"))
+    keep_picture(notebook, f"ladder-{app}")
+    rung.get_by_role("button").click()
+    expect(notebook.panel.locator(".orders tr.picked")).to_have_count(0)
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(notebook: Notebook, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have a theme for a test."""
+    notebook.write([])
+    notebook.open()
+    for name in (request.param, "light"):
+        notebook.command("apputils:change-theme", theme=f"JupyterLab {name.title()}")
+        light = "true" if name == "light" else "false"
+        notebook.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
+        if name == request.param:
+            yield name
+            resize(notebook, 1280, 1000)
+            if request.param == "light":
+                return
+
+
+def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
+    """All text stands out, nothing is cut off at 420 px or at 200 % zoom, and the panel fits into 768 px."""
+    notebook.close()
+    practice(notebook)
+    select(notebook, "OCO list").check()
+    button(notebook, "Cancel 2 orders").click()
+    expect(asking(notebook)).to_be_visible()
+    assert_readable(notebook)
+    keep_picture(notebook, theme)
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("2 orders canceled")
+    assert_readable(notebook)
+    fits = "panel => panel.scrollWidth <= panel.clientWidth + 1"
+    for name, width, height in (("zoomed", 640, 384), ("narrow", 420, 768), ("low", 1366, 768)):
+        resize(notebook, width, height)
+        notebook.page.wait_for_function(fits, arg=notebook.panel.element_handle(), timeout=5_000)
+        keep_picture(notebook, f"{name}-{theme}")
+        assert_readable(notebook)
+    box = notebook.panel.bounding_box()
+    assert box
+    assert box["height"] < 768 - 120
+
+
+def assert_readable(notebook: Notebook) -> None:
+    """Every piece of text of the panel stands out from what is behind it."""
+    for kind in (".badge b", ".where", ".notes", "td", "th", "label", "button", "summary", ".hint", ".outcome"):
+        for element in notebook.panel.locator(f"{kind}:visible").all()[:6]:
+            if element.inner_text().strip() and element.get_attribute("aria-disabled") != "true":
+                assert element.evaluate(CONTRAST) >= 4.5, (kind, element.inner_text())
+
+
+def test_150_orders(notebook: Notebook) -> None:
+    """They are shown in one table that scrolls, and selecting them all takes one click."""
+    more = PLACE.replace("price='50000'", "price=str(50000 - n)").replace("nbext.local()", "ex")
+    notebook.run(LOAD, f"ex = nbext.local()\nfor n in range(150):\n    {more}", OPEN)
+    expect(notebook.panel).to_contain_text("150 open orders", timeout=30_000)
+    notebook.page.wait_for_timeout(AFTER_CELL)
+    notebook.panel.get_by_role("checkbox", name="select all shown").check()
+    expect(button(notebook, "Cancel 150 orders")).to_be_visible()
+    keep_picture(notebook, "150-orders")
+
+
+AXE_SCRIPT = os.environ.get("NBEXT_AXE", "")
+RUN_AXE = """() => axe.run('.jp-NotebookPanel:not(.lm-mod-hidden) .nbext-panel', {resultTypes: ['violations']})
+  .then(found => JSON.stringify(found.violations.map(each =>
+    [each.impact, each.id, each.nodes.map(node => node.html.slice(0, 200))])))"""
+
+
+@both
+def test_axe_finds_nothing_serious(notebook: Notebook, app: str) -> None:
+    """Idle, asking, done, with the ladder and the recent cancels open."""
+    if not AXE_SCRIPT:
+        pytest.skip("NBEXT_AXE does not name axe-core's axe.min.js; .ci/run fetches it")
+    script = Path(AXE_SCRIPT).read_text("utf-8")
+    practice(notebook, app)
+
+    def check(state: str) -> None:
+        notebook.page.evaluate(f"() => {{ {script}\n }}")
+        found = json.loads(notebook.page.evaluate(RUN_AXE))
+        assert [each for each in found if each[0] in {"serious", "critical"}] == [], state
+
+    check("idle")
+    select(notebook, "OCO list").check()
+    button(notebook, "Cancel 2 orders").click()
+    expect(asking(notebook)).to_be_visible()
+    check("asking")
+    confirm(notebook)
+    expect(notebook.panel).to_contain_text("2 orders canceled")
+    notebook.panel.get_by_text("Recent cancels on this exchange").click()
+    notebook.panel.get_by_role("checkbox", name="ladder").check()
+    expect(notebook.panel.locator("tr[data-order-ids]").first).to_be_visible()
+    check("done")
+
+
+@both
+def test_each_control_is_named_once(notebook: Notebook, app: str) -> None:
+    """No two controls of the accessibility tree share role and name, and none is without a name."""
+    practice(notebook, app)
+    tree = notebook.panel.aria_snapshot()
+    controls = re.findall(r"- (checkbox|button|combobox|textbox)(?: \"([^\"]*)\")?", tree)
+    assert len(controls) > 25
+    assert all(name for _, name in controls)
+    assert len(set(controls)) == len(controls)
+    assert tree.count('grid "Open orders on BTCUSDT"') == 1
