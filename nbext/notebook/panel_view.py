@@ -34,6 +34,7 @@ _BINANCE = re.compile(r"https://api([1-4]|-gcp)?\.binance\.com")
 _WEIGHT_SYMBOL, _WEIGHT_ALL, _WEIGHT_LISTS, _WEIGHT_PRICE = 6, 80, 6, 4
 _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
+_AMOUNTS = frozenset({"price", "stopPrice", "origQty", "executedQty"})
 _BASIS_POINTS = 100
 _MOST_DIGITS = 40
 _MINUS = "\N{MINUS SIGN}"
@@ -241,6 +242,6 @@ def _grouped(number: Decimal) -> str:
 def _text(order: Mapping[str, Any], field: str) -> str:
     """Return what an exchange sent, whatever it is, as printable text; amounts readable."""
     value = order.get(field)
-    if field in columns.NUMBERS and (number := _decimal(value)) is not None:
+    if field in _AMOUNTS and (number := _decimal(value)) is not None:
         return _grouped(number)
     return "" if value is None else printable(str(value))
