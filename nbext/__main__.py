@@ -1,4 +1,4 @@
-"""``python -m nbext``: the main job, in a real IPython shell, on the exchange that nbext brings along."""
+"""``python -m nbext``: the main job, in a real IPython shell, on the built-in practice exchange."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> int:
     Returns
     -------
     int
-        0 when every cell went well, otherwise 1.
+        0 if every cell succeeded, otherwise 1.
     """
     if len(sys.argv) > 1:
         print(f"{__doc__}\n\nIt takes no arguments.", file=sys.stderr)

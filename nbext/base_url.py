@@ -25,9 +25,7 @@ def parse_base_url(text: str, what: str = "the base URL") -> str:
     """
     flaw = ""
     if not isinstance(text, str):
-        raise ConfigurationError(
-            f"{what} is {type(text).__name__}, which is no text; nothing was sent. Give it as text."
-        )
+        raise ConfigurationError(f"{what} is {type(text).__name__}, not text; nothing was sent. Pass it as text.")
     try:
         parts = urlsplit(text.strip())
         port = f":{parts.port}" if parts.port is not None else ""
@@ -38,14 +36,14 @@ def parse_base_url(text: str, what: str = "the base URL") -> str:
         if parts.scheme not in {"http", "https"} or not host:
             flaw = "it is not like https://api.binance.com"
         elif "@" in parts.netloc:
-            flaw = "it holds user info"
+            flaw = "it contains user info"
         elif parts.path not in {"", "/"} or "?" in text or "#" in text:
-            flaw = "it holds more than a scheme, a host and a port"
+            flaw = "it has more than a scheme, a host and a port"
         elif not re.fullmatch(r"[A-Za-z0-9._:\-]+", host):
-            flaw = "its host cannot be one"
+            flaw = "its host is invalid"
         elif parts.scheme == "http" and not is_loopback(host):
             flaw = "plain http is for this machine only, use https"
-    if flaw:  # the text stays out of it: it may hold a password
+    if flaw:  # not quoted, since it may contain a password
         raise ConfigurationError(f"{what} cannot be used: {flaw}; nothing was sent. Correct it.")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 

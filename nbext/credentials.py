@@ -1,7 +1,6 @@
-"""A key and its secret, so held that nothing shows them, and the door through which they come.
+"""Keys and secrets, kept so that nothing shows them.
 
-Whoever calls with a secret calls a function that is `sealed`; it takes what it was given as a `Credential`, or refuses
-it, and passes that along.
+Functions that take secrets are `sealed`; they turn them into a `Credential`, or refuse them, and pass that along.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _KINDS = {"api_key": "API key", "secret_key": "secret key", "private_key": "private key", "passphrase": "passphrase"}
-# Longer than any name of a profile or a field, and shorter than any key: what is longer is not quoted.
+# Longer than any name of a profile or a field, and shorter than any key: longer text is not quoted.
 _LONGEST_NAME = 32
 _LEAST_SECRET = 40
 _LEAST_KEY = 8
@@ -31,7 +30,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTAL
 
 
 def sealed(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let errors out of a function, but none of the frames in which its arguments are local variables.
+    """Remove from the errors of a function the frames whose local variables are its arguments.
 
     IPython's verbose tracebacks, rich and ``capture_locals`` show local variables, with their attributes.
     """
@@ -53,7 +52,7 @@ def sealed(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 class Secret:
-    """A text that only `reveal` gives away: no repr, format, pickle, ``vars`` or attribute does."""
+    """A text that only `reveal` returns: no repr, format, pickle, ``vars`` or attribute shows it."""
 
     __slots__ = ("_reveal",)
     _reveal: Callable[[], str]
@@ -62,7 +61,7 @@ class Secret:
         self._reveal = lambda: text  # nothing that shows an object looks into a closure
 
     def reveal(self) -> str:
-        """Return the text. Call it where the text goes out, and keep it nowhere."""
+        """Return the text. Call it where the text is sent, and do not keep the result."""
         return self._reveal()
 
     def __repr__(self) -> str:
@@ -78,7 +77,7 @@ class Secret:
         return hash(self._reveal())
 
     def __reduce__(self) -> Never:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -115,10 +114,10 @@ class Credential:
         private_key: object = None,
         passphrase: object = None,
     ) -> Credential | None:
-        """Take what was given as a credential, whole or not at all.
+        """Return the credential that was given, complete or not at all.
 
-        Text is taken in any form that has only one meaning: ``str``, ``bytes``, and objects with a
-        ``get_secret_value`` such as pydantic's. Blanks and line ends around keys go; those in a PEM are set right.
+        Text may be ``str``, ``bytes``, or an object with ``get_secret_value``, such as pydantic's. Blanks and line ends
+        around keys are dropped; those in a PEM are repaired.
 
         Parameters
         ----------
@@ -137,7 +136,7 @@ class Credential:
         Raises
         ------
         ConfigurationError
-            It is not whole, or is nothing that can be a key. The message never quotes it.
+            It is incomplete, or cannot be a key. The message never quotes it.
         """
         given = {
             "api_key": _text(source, "api_key", api_key),
@@ -150,20 +149,20 @@ class Credential:
             return None
         flaw = ""
         if secret is not None and pem is not None:
-            flaw = "holds a secret key and a private key; an API key has one of them"
+            flaw = "has both a secret key and a private key"
         elif key is None:
-            flaw = "has no API key beside the secret"
+            flaw = "has a secret but no API key"
         elif secret is None and pem is None:
-            flaw = "has neither a secret key nor a private key beside the API key"
+            flaw = "has an API key but neither a secret key nor a private key"
         if flaw or key is None:
             raise ConfigurationError(
-                f"the credential of {source} {flaw}; nothing was sent. Give it whole, from one place."
+                f"the credential of {source} {flaw}; nothing was sent. Set all of it in one place."
             )
         for what, text in (("api_key", key), ("secret_key", secret)):
             if text is not None and (misplaced := _misplaced(what, text)):
                 raise _refused(source, what, misplaced)
         if key == secret and len(key) > _LEAST_KEY:
-            raise _refused(source, "secret_key", ("is the same text as the API key", "Paste each in its own place."))
+            raise _refused(source, "secret_key", ("is the same as the API key", "Paste each in its own place."))
         return cls(
             Secret(key),
             None if secret is None else Secret(secret),
@@ -173,7 +172,7 @@ class Credential:
 
 
 def quoted(name: object) -> str:
-    """Return a name for a message; something long that stands in its place may be a key, and is not quoted."""
+    """Return a name for a message; long text in its place may be a key, and is not quoted."""
     if isinstance(name, str) and len(name) <= _LONGEST_NAME:
         return printable(repr(name))
     return f"<{len(name)} characters>" if isinstance(name, str) else f"<{type(name).__name__}>"
@@ -185,28 +184,28 @@ def _refused(source: str, what: str, flaw: tuple[str, str]) -> ConfigurationErro
 
 
 def _text(source: str, what: str, value: object) -> str | None:
-    """Read a text from any of the types in which people keep one."""
+    """Return the text of any of the supported types."""
     if value is None:
         return None
     text = _plain(value)
     if text is None:
         kind = type(value).__name__
-        raise _refused(source, what, (f"is {printable(kind)[:_LONGEST_NAME]}, which is no text", "Give it as text."))
+        raise _refused(source, what, (f"is {printable(kind)[:_LONGEST_NAME]}, not text", "Pass it as text."))
     return text if what == "passphrase" else text.strip()
 
 
 def _plain(value: object) -> str | None:
-    """Return what a value says as text; None when it is no text."""
-    # By its type alone: what an object says of itself would be code of its own.
+    """Return a value as text; None if it is not text."""
+    # Only by its type: asking the object would run its own code.
     kind = type(value)
     if issubclass(kind, Secret):
         return Secret.reveal(value)  # type: ignore[arg-type] # it is one
     if issubclass(kind, str):
-        return str.__str__(value)  # a str of its own class may say something else
+        return str.__str__(value)  # a subclass may return something else
     if callable(getattr(kind, "get_secret_value", None)):
         try:
             return _plain_bytes(value.get_secret_value())  # type: ignore[attr-defined] # as pydantic's secrets have it
-        except Exception:  # noqa: BLE001 - somebody else's code, whose words may quote the secret
+        except Exception:  # noqa: BLE001 - foreign code, whose message may quote the secret
             return None
     return _plain_bytes(value)
 
@@ -229,12 +228,12 @@ def _pem(source: str, value: object) -> str | None:
     if text is None and issubclass(type(value), os.PathLike):
         try:
             text = _plain_bytes(os.fspath(value))  # type: ignore[call-overload] # it is a path
-        except Exception:  # noqa: BLE001 - somebody else's code, whose words may quote the key
+        except Exception:  # noqa: BLE001 - foreign code, whose message may quote the key
             text = None
     if text is None:
         kind = printable(type(value).__name__)[:_LONGEST_NAME]
-        flaw = f"is {kind}, which is neither a PEM nor a path"
-        raise _refused(source, "private_key", (flaw, "Give the PEM as text, or the path of its file."))
+        flaw = f"is {kind}, neither a PEM nor a path"
+        raise _refused(source, "private_key", (flaw, "Pass the PEM as text, or the path of its file."))
     if "-----BEGIN " in text or not isinstance(value, str | os.PathLike | Secret):
         return _tidy(text)
     path = text.strip().strip("\"'")
@@ -244,17 +243,17 @@ def _pem(source: str, value: object) -> str | None:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
     else:
         return _tidy(_plain_bytes(raw) or "")
-    # The path stays out of the message: somebody may have put the key itself where its path belongs.
+    # The message does not quote the path, which may be the key itself by mistake.
     advice = "Check its path."
     if re.fullmatch(r"[A-Za-z0-9+/=]+", path) and len(path) >= _LEAST_SECRET:
-        advice = "It looks like a secret key: give it as one (secret_key, BINANCE_API_SECRET)."
+        advice = "It looks like a secret key: pass it as one (secret_key, BINANCE_API_SECRET)."
     elif re.search(r"[\t\n\r\f\x08\x07\x0b]", path):
-        advice = r"It holds control characters, as \t in double quotes gives: write a Windows path in single quotes."
+        advice = r"It contains control characters, such as \t in double quotes: put a Windows path in single quotes."
     raise ConfigurationError(f"the private key file of {source} cannot be read ({reason}); nothing was sent. {advice}")
 
 
 def _tidy(text: str) -> str:
-    r"""Set a PEM right that lost its shape on the way: quotes around it, ``\n`` written out, line ends gone."""
+    r"""Repair a PEM: quotes around it, ``\n`` written out, missing line ends."""
     pem = _PEM.search(re.sub(r"(\\r)?\\n", "\n", text))
     if pem is None:
         return text
@@ -267,12 +266,12 @@ def _tidy(text: str) -> str:
 
 
 def _misplaced(what: str, text: str) -> tuple[str, str] | None:
-    """Recognize what was pasted where it does not belong."""
+    """Return what was pasted in the wrong place, and what to do; None if nothing was."""
     if "-----BEGIN " in text:
-        advice = "Give it as private_key, in BINANCE_PRIVATE_KEY or as private_key in the profile."
-        return "is a PEM", advice if what == "secret_key" else "Give the key that the exchange shows beside its name."
+        advice = "Set it as private_key, here or in the profile, or in BINANCE_PRIVATE_KEY."
+        return "is a PEM", advice if what == "secret_key" else "Use the key that the exchange shows next to its name."
     if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
-        return "is in quotes", "Take the quotes away: something on the way kept them."
+        return "is in quotes", "Remove the quotes."
     if what == "secret_key" and re.search(r"\.(pem|key|prv)$", text):
-        return "is the name of a file", "Give a private key as private_key or in BINANCE_PRIVATE_KEY."
+        return "is the name of a file", "Set a private key as private_key or in BINANCE_PRIVATE_KEY."
     return None

@@ -1,14 +1,14 @@
-"""What may be believed about the orders, one class for each answer.
+"""The error tree, sorted by what may be believed about the orders.
 
 ::
 
     NbextError
-      ConfigurationError     nothing was sent: a key, an endpoint or an argument is at fault
-      NotSentError           no connection; the orders are untouched
-      RejectedError          the exchange refused; the message says whether the orders are untouched
-        RateLimitedError     it refuses for now: wait ``retry_after`` seconds
-      IncompleteError        all is known, and not everything asked for is canceled
-      OutcomeUnknownError    it was sent, and what became of it is not known
+      ConfigurationError     nothing was sent: key, endpoint or argument
+      NotSentError           no connection; no orders were changed
+      RejectedError          the exchange refused; the message says whether any orders were changed
+        RateLimitedError     refused for now; try again after ``retry_after`` seconds
+      IncompleteError        known, and not everything asked for is canceled
+      OutcomeUnknownError    sent, and not everything could be proven
     Interrupted              a KeyboardInterrupt, not an NbextError: Ctrl-C after something was sent
 
 Every message is one line that ends with what to do next. None holds a secret key, a signature or a signed URL.
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 
 
 class NbextError(Exception):
-    """Everything that nbext raises on purpose."""
+    """Base class of the errors that nbext raises."""
 
     frame: DataFrame | None = None
-    """What is known about each order so far, in the columns of every other result; None when nothing is."""
+    """What is known about each order so far, in the usual columns; None when nothing is known."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))  # it may quote the exchange, and is shown in terminals
 
     def _render_traceback_(self) -> list[str]:
-        """Show IPython one line: the reader's orders are at stake, our call stack is not."""
+        """Show IPython one line: the user needs the message, not our call stack."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class ConfigurationError(NbextError):
-    """Nothing was sent: a key, an endpoint or an argument is at fault."""
+    """Nothing was sent: a key, an endpoint or an argument is invalid."""
 
 
 class NotSentError(NbextError):
-    """No connection, or no answer to a mere question: the orders are untouched."""
+    """No connection, or no answer to a read: no orders were changed."""
 
 
 class RejectedError(NbextError):
     """The exchange, or something in front of it, refused.
 
-    The orders are untouched where it cannot have got as far as the matching engine. A refusal by the engine itself does
-    not prove that no order was changed: then ``frame`` has each order that was seen before as it was read afterwards.
+    A request that never reached the matching engine changed no orders. A refusal by the engine itself does not prove
+    that: then ``frame`` has each order seen before, as it was read afterwards.
 
     Attributes
     ----------
     code : int or None
-        The exchange's error code, such as -2015. None when the answer held none (a firewall's page, a redirect).
+        The exchange's error code, such as -2015. None when the answer has none (a firewall's page, a redirect).
     msg : str
-        The exchange's text beside the code; empty without a code.
+        The exchange's text for the code; empty without a code.
     http_status : int or None
         Status of the answer.
     """
@@ -72,12 +72,12 @@ class RejectedError(NbextError):
 
 
 class RateLimitedError(RejectedError):
-    """429 or 418: the exchange refuses this address for now.
+    """429 or 418: the exchange refuses requests from this address for now.
 
     Attributes
     ----------
     retry_after : float or None
-        Seconds to wait before anything else goes to that host; None when it did not say.
+        Seconds to wait before sending anything else to that host; None when the exchange did not say.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RateLimitedError(RejectedError):
 
 
 class _PartialError(NbextError):
-    """A call that ended with some of its orders, or some of its requests, not as asked."""
+    """A call in which some orders, or some requests, did not end as asked."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _PartialError(NbextError):
 
 
 class IncompleteError(_PartialError):
-    """All is known, and not everything asked for is canceled.
+    """Everything is known, and not everything asked for is canceled.
 
     Attributes
     ----------
@@ -121,19 +121,19 @@ class IncompleteError(_PartialError):
 
 
 class OutcomeUnknownError(_PartialError):
-    """It was sent, and what became of it is not known: look before doing anything else.
+    """Sent, and not everything could be proven: check what is open first.
 
     Attributes
     ----------
     frame : DataFrame or None
-        One row per order that is known of, each with its ``outcome``.
+        One row per known order, each with its ``outcome``.
     failures : dict of str to NbextError
         What went wrong, by symbol.
     """
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user interrupted a call that had begun to send.
+    """The user interrupted a call after it had begun to send.
 
     A `KeyboardInterrupt`, so that it ends even a loop that handles `NbextError`.
 
@@ -142,7 +142,7 @@ class Interrupted(KeyboardInterrupt):
     frame : DataFrame or None
         What is known of each order so far.
     failures : dict of str to NbextError
-        What was not sent, or is not known, by symbol.
+        What was not sent or is not known, by symbol.
     """
 
     def __init__(self, message: str, *, frame: DataFrame | None, failures: Mapping[str, NbextError]) -> None:

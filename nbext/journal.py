@@ -1,12 +1,12 @@
 """What was asked and what came back, in SQLite, written before sending.
 
 One row per request that may change orders, an `Intent`. Those of a call are committed in one transaction before the
-first byte goes out, and the answers with their outcomes in one more. What stands here survives the process and the
-power: rollback journal (network homes have no WAL), and ``synchronous=EXTRA``, since FULL alone may bring a rollback
-journal back after a power cut, and with it take back an intent that has been sent.
+first byte is sent, and the answers with their outcomes in one more. It survives a crash and a power cut: rollback
+journal (network homes have no WAL), and ``synchronous=EXTRA``, since with FULL alone a rollback journal may reappear
+after a power cut and undo an intent that has been sent.
 
 A journal that cannot be written stops nothing: `Journal.intend` and `Journal.conclude` say why, and the next call tries
-again. A file that is damaged, newer or another user's is left exactly as it is.
+again. A file that is damaged, newer or another user's is never changed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _CONCLUDE = """
         http_status = coalesce(?, http_status), error = ?, outcomes = ?, answer = coalesce(?, answer)
     WHERE id = ?
 """
-# A claim from the future is as dead as an old one: somebody's clock was wrong.
+# A claim from the future is as void as an old one: a clock was wrong.
 _CLAIM = """
     UPDATE intents SET claimed_by = :by, claimed_at = :now
     WHERE id = :id AND concluded_at IS NULL
@@ -100,13 +100,13 @@ _COUNT = "SELECT count(*) FROM intents"
 _OVERDUE = "WHERE concluded_at IS NULL AND deadline < ?"  # is served by the index of that name
 _LATEST = (1 << 63) - 1
 _FLAWS = {  # by the first word of SQLite's error names
-    "BUSY": f"has been locked by another program for {PATIENCE_SECONDS * 1000:.0f} ms",
+    "BUSY": f"was locked by another program for {PATIENCE_SECONDS * 1000:.0f} ms",
     "CANTOPEN": "cannot be opened",
-    "CORRUPT": "is damaged: move it away",
-    "FULL": "is on a disk that is full",
-    "IOERR": "is on a disk that is full or fails",
-    "NOTADB": "is damaged: move it away",
-    "READONLY": "cannot be written, only read",
+    "CORRUPT": "is damaged: move it",
+    "FULL": "is on a full disk",
+    "IOERR": "is on a full or failing disk",
+    "NOTADB": "is damaged: move it",
+    "READONLY": "is read-only",
 }
 # They are made when a request is signed, after its intent is recorded: who passes them passes what must not be kept.
 _NEVER_KEPT = frozenset({"signature", "timestamp"})
@@ -118,7 +118,7 @@ _lock = threading.RLock()
 _inherited: list[sqlite3.Connection] = []
 
 
-def _lock_anew() -> None:
+def _new_lock() -> None:
     global _lock  # noqa: PLW0603 - the child's copy is held by a thread of the parent
     _lock = threading.RLock()
 
@@ -127,7 +127,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=lambda: _lock.acquire(),  # noqa: PLW0108 - the lock of that time: a child may fork, too
         after_in_parent=lambda: _lock.release(),  # noqa: PLW0108
-        after_in_child=_lock_anew,
+        after_in_child=_new_lock,
     )
 
 
@@ -142,9 +142,9 @@ class Intent:
     call_id : str
         The same for all requests of a call.
     sent_at : int
-        Milliseconds by the exchange's clock, as far as it is known: not before this moment does the request leave.
+        Milliseconds by the exchange's clock, as far as known: the request does not leave before.
     deadline : int
-        The same clock; after that the exchange can no longer carry it out, however late it left.
+        The same clock: from then on the exchange can no longer carry it out, however late it left.
     profile, host, method, path : str
         Where it goes.
     params : mapping of str to str
@@ -173,24 +173,24 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What came of a request.
+    """The result of a request.
 
     Attributes
     ----------
     intent_id : str
     http_status : int or None
-        None where no answer came.
+        None if no answer came.
     answer : bytes or None
         The raw body, scrubbed.
     outcomes : sequence of mappings
         ``symbol``, ``orderId`` and ``outcome``.
     error : str
-        What went wrong; empty where nothing did.
+        What went wrong; empty if nothing did.
     left_at : int or None
-        When the request left for the last time, in milliseconds by the exchange's clock. Attempts before that one were
-        answered in a way that proves that the matching engine never saw them.
+        When the request left for the last time, in milliseconds by the exchange's clock. Earlier attempts got
+        answers which prove that the matching engine never saw them.
     is_final : bool
-        False for what is known so far of a request that has to be reconciled later.
+        False for what is known so far about a request to reconcile later.
     """
 
     intent_id: str
@@ -204,17 +204,17 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An intent, and what became of it.
+    """An intent and its result.
 
     Attributes
     ----------
     intent : Intent
     left_at : int or None
-        As in `Conclusion`; None where the process ended before that was recorded.
+        As in `Conclusion`; None if the process ended before that was recorded.
     concluded_at : int or None
         Milliseconds UTC; None while nothing is known.
     http_status : int or None
-        None where no answer came.
+        None if no answer came.
     error : str
         Empty when there was none.
     outcomes : sequence of mappings
@@ -239,14 +239,14 @@ class Entry:
 
 
 class Journal:
-    """The journal in a file, which is made when the first intent is written.
+    """A journal in a file, created when the first intent is written.
 
-    For any number of threads, and for any number of processes on the same file; a forked child may use it, too.
+    Threads, processes and forked children may share it.
 
     Parameters
     ----------
     path : Path or None
-        None for a journal that is off: it records nothing and holds nothing.
+        None for a journal that is off.
 
     Attributes
     ----------
@@ -263,31 +263,31 @@ class Journal:
                 RuntimeError,
             ) as error:  # it is relative, and starts from a folder that was deleted
                 let_through(error)
-                self._flaw = f"{path} starts from a folder that has been deleted: name a whole path"
+                self._flaw = f"{path} is relative to a deleted folder: use an absolute path"
         self._salt = b""
         self._connection: sqlite3.Connection | None = None
         self._opened = (0, 0, 0)  # process, device, inode
 
     @classmethod
     def from_environment(cls) -> Journal:
-        """Make the journal that ``NBEXT_JOURNAL`` names: a path, or ``off``; else the one in the user's data folder."""
+        """Return the journal that ``NBEXT_JOURNAL`` names (a path or ``off``), else that in the user's data folder."""
         named = os.environ.get("NBEXT_JOURNAL", "").strip()
         if named.lower() == "off":
             return cls(None)
-        # Path.expanduser raises for a user that there is not, and no cancel may fail for that.
+        # Path.expanduser raises for an unknown user, and no cancel may fail for that.
         path = Path(os.path.expanduser(named))  # noqa: PTH111
         if not named:
             try:
                 import platformdirs
 
-                # The version is in the name, so that an older nbext goes on with its own file beside a newer one.
+                # The version is in the name, so that an older nbext keeps using its own file.
                 path = platformdirs.user_data_path("nbext", appauthor=False) / f"journal-{_VERSION}.sqlite3"
-            except Exception as error:  # noqa: BLE001 - whatever is odd about this user's folders, cancels go out
+            except Exception as error:  # noqa: BLE001 - cancels go out even where no data folder can be found
                 let_through(error)
                 path = Path(f"journal-{_VERSION}.sqlite3")
-                return cls._unfit(path, f"has no folder ({type(error).__name__}): name a file in NBEXT_JOURNAL")
+                return cls._unfit(path, f"has no usable folder ({type(error).__name__}): set NBEXT_JOURNAL to a file")
         if str(path).startswith("~"):
-            return cls._unfit(path, "is in a home directory that does not exist: name a file in NBEXT_JOURNAL")
+            return cls._unfit(path, "is in a home directory that does not exist: set NBEXT_JOURNAL to a file")
         return cls(path)
 
     @classmethod
@@ -297,7 +297,7 @@ class Journal:
         return journal
 
     def intend(self, intents: Sequence[Intent], fingerprint: Callable[[bytes], str] | None = None) -> str:
-        """Put on disk what is about to be sent: all of it, or nothing.
+        """Record what is about to be sent: all of it, or nothing.
 
         Parameters
         ----------
@@ -310,12 +310,12 @@ class Journal:
         Returns
         -------
         str
-            Empty when they are on disk; else why they were not recorded.
+            Empty once they are on disk; otherwise why they were not recorded.
 
         Raises
         ------
         ValueError
-            A parameter is one that must never be kept; a mistake of the caller.
+            A parameter must never be kept. A bug in the caller.
         """
         for intent in intents:
             if kept := sorted(name for name in intent.params if name.lower() in _NEVER_KEPT):
@@ -356,14 +356,14 @@ class Journal:
         return self.conclude_all([Conclusion(intent_id, http_status, answer, outcomes, error)])
 
     def conclude_all(self, conclusions: Sequence[Conclusion]) -> str:
-        """Record what came back and what became of the orders: all of it, or nothing.
+        """Record the answers and the outcomes: all of it, or nothing.
 
-        A later conclusion takes the place of an earlier one, whose status and answer stay where it brings none.
+        A later conclusion replaces an earlier one, but keeps its status and answer if it has none itself.
 
         Returns
         -------
         str
-            Empty when they are on disk; else why they were not recorded.
+            Empty once they are on disk; otherwise why they were not recorded.
         """
         now = time.time_ns() // 1_000_000
 
@@ -379,12 +379,12 @@ class Journal:
         Parameters
         ----------
         last : int, optional
-            Only so many, the latest.
+            Only this many, the latest.
 
         Returns
         -------
         list of Entry
-            Empty where there is no journal yet, or it is off.
+            Empty if there is no journal yet, or it is off.
 
         Raises
         ------
@@ -411,7 +411,7 @@ class Journal:
         Parameters
         ----------
         before : int, optional
-            Only those whose deadline is past by more than a minute at this moment, in milliseconds UTC.
+            Only those whose deadline was over a minute before this moment, in milliseconds UTC.
 
         Raises
         ------
@@ -422,16 +422,16 @@ class Journal:
         return _number(self._read(f"{_COUNT} {_OVERDUE}", (latest,)))
 
     def overdue(self, now: int, *, after: int = 0, most: int = 100) -> list[tuple[int, Entry]]:
-        """Read the requests that have no conclusion and are past their deadline by more than a minute, oldest first.
+        """Return the requests without a conclusion whose deadline was over a minute ago, oldest first.
 
         Parameters
         ----------
         now : int
             Milliseconds UTC.
         after : int
-            Only those with a higher number; the number of the last one read asks for the next page.
+            Only those with a higher number; for the next page, the number of the last one.
         most : int
-            How many at most.
+            At most this many.
 
         Returns
         -------
@@ -447,7 +447,7 @@ class Journal:
         return [(row[0], _entry(row[1:])) for row in self._read(query, (now - GRACE_MS, after, most))]
 
     def salt(self) -> bytes:
-        """Return the salt of this journal's fingerprints; empty where there is no journal yet.
+        """Return the salt of this journal's fingerprints; empty if there is no journal yet.
 
         Raises
         ------
@@ -458,7 +458,7 @@ class Journal:
         return bytes(rows[0][0]) if rows and isinstance(rows[0][0], bytes) else b""
 
     def answer(self, intent_id: str) -> bytes | None:
-        """Give the raw answer to a request; None when there is none.
+        """Return the raw answer to a request; None if there is none.
 
         Raises
         ------
@@ -473,42 +473,42 @@ class Journal:
             raise self._unreadable(f"{self.path} {_FLAWS['CORRUPT']}") from None
 
     def claim(self, intent_id: str, by: str, now: int) -> bool:
-        """Take it upon oneself to settle an intent, which nobody else may then do for five minutes.
+        """Reserve an intent for reconciling; for five minutes no other process can.
 
         Parameters
         ----------
         intent_id : str
         by : str
-            Who: one name for each kernel. Whoever has it may claim again, to have it for longer.
+            One name per kernel. The holder may claim again, to keep it longer.
         now : int
             Milliseconds UTC.
 
         Returns
         -------
         bool
-            False when somebody else has it, it is concluded, or the journal cannot be written.
+            False if another kernel has it, it is concluded, or the journal cannot be written.
         """
         claim = {"id": intent_id, "by": by, "now": now, "good_for": CLAIM_MS}
         return self._write(_CLAIM, lambda _: [claim])[0] == 1
 
     def close(self) -> None:
-        """Let go of the file. A later call opens it again."""
+        """Close the file. A later call opens it again."""
         with _lock:
             self._disconnect()
 
     def _write(
         self, statement: str, rows: Callable[[bytes], Sequence[Sequence[object] | Mapping[str, object]]]
     ) -> tuple[int, str]:
-        """Do one thing in a transaction; return the number of rows it changed, and why it could not be done.
+        """Execute a statement in a transaction; return the number of rows changed, and why it failed.
 
-        `rows` takes the salt. It is called inside, so that whatever cannot be recorded is a reason, not an error.
+        `rows` takes the salt. It is called inside, so that data that cannot be recorded is a reason, not an error.
         """
         if self.path is None:
             return 0, "the journal is off"
 
         def transact(connection: sqlite3.Connection) -> int:
-            connection.execute("PRAGMA journal_mode = DELETE")  # costs nothing, unless somebody has changed it
-            # EXCLUSIVE at once: whoever else reads or writes is waited for here, and COMMIT waits for nobody.
+            connection.execute("PRAGMA journal_mode = DELETE")  # costs nothing, unless it was changed
+            # EXCLUSIVE at once: other readers and writers are waited for here, so COMMIT never waits.
             connection.execute("BEGIN EXCLUSIVE")
             if not _is_laid_out(connection):
                 for part in _SCHEMA:
@@ -539,12 +539,12 @@ class Journal:
             raise self._unreadable(str(error)) from None
 
     def _attempt(self, path: Path, work: Callable[[sqlite3.Connection], T], *, create: bool = False) -> T:
-        """Do some work on the open file, all or nothing, and wait a moment for others who have it locked.
+        """Do some work on the open file, all or nothing, and wait briefly while others have it locked.
 
         Raises
         ------
         UnfitError
-            It could not be done, for whatever reason.
+            It failed.
         """
         if self._flaw:
             raise UnfitError(self._flaw)
@@ -556,15 +556,15 @@ class Journal:
                 except BaseException as error:
                     if _flaw_word(error) == "BUSY" and time.monotonic() < give_up:
                         # Nothing has begun. SQLite's own waiting grows to steps of 100 ms, in which others who write
-                        # one entry after the other overtake for good.
+                        # one entry after the other always overtake.
                         time.sleep(_POLL_SECONDS)
                         continue
-                    self._disconnect()  # also after an interrupt; takes back what has begun
+                    self._disconnect()  # also after an interrupt; rolls back
                     if isinstance(error, UnfitError):
                         raise
                     if (
                         isinstance(error, Exception) and from_a_signal(error) is None
-                    ):  # even our mistakes stop no cancel
+                    ):  # even our own bugs stop no cancel
                         raise UnfitError(_reason(path, error)) from error
                     raise
 
@@ -572,11 +572,11 @@ class Journal:
     def _unreadable(reason: str) -> ConfigurationError:
         return ConfigurationError(
             f"the journal {reason}; it cannot be read, and nothing was sent. "
-            "Mend that, or name another file in NBEXT_JOURNAL."
+            "Fix that, or set NBEXT_JOURNAL to another file."
         )
 
     def _connect(self, path: Path, *, create: bool = False) -> sqlite3.Connection:
-        """Open the file, unless this process has, and it is still the one that the path names."""
+        """Open the file, unless this process has it open and the path still names it."""
         import sqlite3
 
         try:
@@ -610,7 +610,7 @@ class Journal:
         if connection is None:
             return
         if self._opened[0] != os.getpid():
-            _inherited.append(connection)  # SQLite: a connection from before a fork is not to be used, nor closed
+            _inherited.append(connection)  # SQLite: never use or close a connection from before a fork
             return
         import sqlite3
 
@@ -621,15 +621,15 @@ class Journal:
 
 
 def _inspect_surroundings(path: Path) -> None:
-    """Look at what SQLite would believe, before SQLite does.
+    """Check what SQLite would trust, before SQLite opens it.
 
-    Opening a database may change it and the files beside it, so that a foreign one is to be told by its header alone.
+    Opening a database may change it and the files beside it, so a foreign one is recognized by its header alone.
     """
     folder = path.parent.stat()
     if os.name == "posix" and folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise UnfitError(f"{path.parent} can be written by others: chmod o-w it")
+        raise UnfitError(f"{path.parent} is writable by others: chmod o-w it")
     for suffix in ("-journal", "-wal"):
-        # Whoever can put one of them there decides what stands in the database.
+        # Such a file can put anything into the database.
         with suppress(FileNotFoundError):
             private_files.inspect(path.with_name(path.name + suffix))
     with path.open("rb") as file:
@@ -637,12 +637,12 @@ def _inspect_surroundings(path: Path) -> None:
     if not header:
         return
     if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != _APPLICATION:
-        raise UnfitError(f"{path} is not a journal of nbext: name another file")
+        raise UnfitError(f"{path} is not an nbext journal: use another file")
     _check_version(int.from_bytes(header[60:64], "big"))
 
 
 def _is_laid_out(connection: sqlite3.Connection) -> bool:
-    """Whether the tables are there; they are not in a new file, nor where their making was cut short."""
+    """Return whether the tables exist; not in a new file, nor where creating them was cut short."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version:
         _check_version(version)
@@ -651,11 +651,11 @@ def _is_laid_out(connection: sqlite3.Connection) -> bool:
 
 def _check_version(version: int) -> None:
     if version != _VERSION:
-        raise UnfitError(f"the journal has version {version}, of another nbext, and not {_VERSION}: name another file")
+        raise UnfitError(f"the journal has version {version}, not {_VERSION}, from another nbext: use another file")
 
 
 def _flaw_word(error: BaseException) -> str:
-    """Give BUSY for SQLITE_BUSY_RECOVERY, and so on; empty for an error that is not SQLite's."""
+    """Return BUSY for SQLITE_BUSY_RECOVERY, and so on; empty for an error that is not SQLite's."""
     name: str = getattr(error, "sqlite_errorname", "")
     return name.removeprefix("SQLITE_").partition("_")[0]
 
@@ -666,7 +666,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _json(document: object) -> str:
-    # Whatever has no form in JSON is kept as text: better than a cancel without a record.
+    # A value that JSON lacks is kept as text: better than a cancel without a record.
     return json.dumps(document, default=str, separators=(",", ":"))
 
 
@@ -675,10 +675,10 @@ def _conclusion(conclusion: Conclusion, now: int) -> _Row:
         now if conclusion.is_final else None,
         conclusion.left_at,
         conclusion.http_status,
-        # An exchange's text may hold half a surrogate pair, which UTF-8 and hence SQLite has no room for.
+        # An exchange's text may hold half a surrogate pair, which UTF-8, and so SQLite, cannot store.
         conclusion.error.encode("utf-8", "backslashreplace").decode(),
         _json(conclusion.outcomes),
-        # Level 1: an answer is JSON and shrinks to a tenth either way, and somebody waits for the frame.
+        # Level 1: an answer is JSON and shrinks to a tenth either way, and the user waits for the frame.
         None if conclusion.answer is None else zlib.compress(conclusion.answer, 1),
         conclusion.intent_id,
     )
@@ -693,7 +693,7 @@ def _number(rows: list[_Row]) -> int:
 
 
 def _entry(row: _Row) -> Entry:
-    """Read one line. What is damaged is left out of it, and the rest is as recorded."""
+    """Return a row as an entry. Damaged fields are left out; the rest is as recorded."""
     flaws: list[str] = []
 
     def take(value: object, kind: type[T], otherwise: T) -> T:

@@ -1,6 +1,6 @@
 """What is said beside a frame: counts, kinds and amounts, in the exchange's words.
 
-Amounts are reckoned in Decimal, from what the exchange sent.
+Amounts are computed in Decimal, from what the exchange sent.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _FEW = 3
 
 
 class Exchange(Protocol):
-    """Anything that knows which exchange it is about, such as a client."""
+    """Anything that names an exchange, such as a client."""
 
     profile: str
     host: str
 
 
 def subject(symbols: Sequence[str]) -> str:
-    """Name the symbols that a call is about."""
+    """Return the symbols that a call is about, for a message."""
     return ", ".join(symbols) or "all symbols"
 
 
@@ -39,12 +39,12 @@ def place(exchange: Exchange, *, is_live: bool = False) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """Count something, with the plural where it is due."""
+    """Return a number with its noun, in the plural where due."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def kinds(rows: Sequence[Row]) -> str:
-    """Tell single orders from order lists, each list counted once: `` (2 single, 1 OCO list)``; empty without lists."""
+    """Count single orders and order lists, each list once: `` (2 single, 1 OCO list)``; empty without lists."""
     single = 0
     lists: dict[tuple[str, int], str] = {}
     for row in rows:
@@ -62,8 +62,7 @@ def kinds(rows: Sequence[Row]) -> str:
 
 
 def traded(rows: Sequence[Row], *, canceled: bool = False) -> str:
-    """Name what has traded: ``, 1 has traded 0.4 of 1.0``; of what is canceled, ``, 1 had traded 0.4 of 1.0 first``."""
-    first = " first" if canceled else ""
+    """Say what is partly filled: ``, 1 is partly filled (0.4 of 1.0)``; of what is canceled, ``, 1 was ...``."""
     parts = [
         f"{amount(executed)} of {amount(_decimal(row.order.get('origQty')))}"
         for row in rows
@@ -71,17 +70,16 @@ def traded(rows: Sequence[Row], *, canceled: bool = False) -> str:
     ]
     if not parts:
         return ""
-    if len(parts) == 1:
-        return f", 1 {'had' if canceled else 'has'} traded {parts[0]}{first}"
+    verb = ("was" if canceled else "is") if len(parts) == 1 else ("were" if canceled else "are")
     some = f" ({', '.join(parts)})" if len(parts) <= _FEW else ""
-    return f", {len(parts)} {'had' if canceled else 'have'} traded{first}{some}"
+    return f", {len(parts)} {verb} partly filled{some}"
 
 
 def notional(rows: Sequence[Row]) -> str:
-    """Sum what is at stake, price times what is left: ``, the single ones worth 61000.0``.
+    """Sum price times remaining quantity: ``, worth 61,000 outside order lists``.
 
-    Orders without a limit price, such as stops that trade at market, have no such sum and are left out; so are
-    order lists, of whose legs one at most will trade.
+    Orders without a limit price, such as stops that trade at market, are left out, and so are order lists, of which
+    at most one leg trades.
     """
     sums: dict[str, Decimal] = {}
     for row in rows:
@@ -91,9 +89,11 @@ def notional(rows: Sequence[Row]) -> str:
             sums[symbol] = sums.get(symbol, Decimal(0)) + price * (quantity - (executed or 0))
     if not sums:
         return ""
+    outside = " outside order lists" if any(row.order_list is not None for row in rows) else ""
+    worth = [f"{total.normalize():,f}" for total in sums.values()]
     if len(sums) == 1:
-        return f", the single ones worth {amount(*sums.values())}"
-    return f", the single ones worth {', '.join(f'{amount(total)} on {symbol}' for symbol, total in sums.items())}"
+        return f", worth {worth[0]}{outside}"
+    return f", worth {', '.join(f'{amount} on {symbol}' for amount, symbol in zip(worth, sums, strict=True))}{outside}"
 
 
 def beyond(number: int) -> str:
@@ -102,7 +102,7 @@ def beyond(number: int) -> str:
 
 
 def outcomes(rows: Sequence[Row], *, not_chosen: int = 0) -> str:
-    """Count what became of the orders: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``.
+    """Count the orders by outcome: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``.
 
     Parameters
     ----------
@@ -128,20 +128,20 @@ def _said(state: str, rows: Sequence[Row]) -> str:
 
 
 def as_of(rows: Sequence[Row]) -> str:
-    """Date what is said to be open, by the local clock: `` as of 12:03:07``, the earliest of all."""
+    """Return when orders were last known to be open, by the local clock: `` as of 12:03:07``, the earliest."""
     moments = [row.as_of for row in rows if row.outcome == "open" and row.as_of is not None]
     return time.strftime(" as of %H:%M:%S", time.localtime(min(moments))) if moments else ""
 
 
 def inexact(counts: Mapping[str, int]) -> str:
-    """Say which columns hold floats that are not quite the exchange's numbers."""
+    """Say which columns have floats that differ from the exchange's numbers."""
     if not counts:
         return ""
-    return f"not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}, see --exact"
+    return f"not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}; use --exact"
 
 
 def each(rows: Iterable[Row]) -> list[str]:
-    """Name every order by its id, one line for each symbol and outcome: ``BTCUSDT canceled: 17, 18``."""
+    """Return the order ids, one line per symbol and outcome: ``BTCUSDT canceled: 17, 18``."""
     named: dict[str, list[str]] = {}
     for row in rows:
         what = f"{row.order.get('symbol')} {_said(row.outcome, [row])}"

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class UnfitError(Exception):
-    """The file is not one to write into, or to believe."""
+    """The file cannot be used or trusted."""
 
 
 def flaw(facts: os.stat_result) -> str:
-    """Return what makes a file another user's business; empty where nothing does, as on Windows."""
+    """Return why other users can get at a file; empty if they cannot, and on Windows."""
     if os.name != "posix":
         return ""
     if facts.st_uid != os.geteuid():
@@ -25,17 +25,17 @@ def flaw(facts: os.stat_result) -> str:
 
 
 def inspect(path: Path) -> os.stat_result:
-    """Return the facts of a file, from outside.
+    """Return the status of a file, without opening it.
 
     Raises
     ------
     UnfitError
-        It is a link, or no file, or not the user's alone.
+        It is a link, not a file, or open to other users.
     FileNotFoundError
     """
     facts = path.lstat()
     if stat.S_ISLNK(facts.st_mode):
-        found = "is a symbolic link: name the file that it leads to"
+        found = "is a symbolic link: use the file that it points to"
     elif not stat.S_ISREG(facts.st_mode):
         found = "is not a file"
     else:
@@ -46,7 +46,7 @@ def inspect(path: Path) -> os.stat_result:
 
 
 def create(path: Path) -> None:
-    """Create an empty file that no other user could ever read."""
+    """Create an empty file that only its owner can read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):  # another process was quicker
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -1,8 +1,8 @@
 """Which exchange, and which key.
 
-A profile names an exchange. Four are built in: ``local`` (the exchange that nbext brings along, and the default),
-``testnet``, ``demo`` and ``live``. ``custom`` is whatever base URL the caller or ``NBEXT_BASE_URL`` gives. More may
-stand in ``profiles.toml`` in the user's configuration folder::
+A profile names an exchange. Four are built in: ``local`` (the built-in practice exchange, and the default),
+``testnet``, ``demo`` and ``live``. ``custom`` is the base URL that the caller or ``NBEXT_BASE_URL`` gives. Users add
+their own in ``profiles.toml`` in their configuration folder::
 
     [desk]
     base_url = "https://api.binance.com"
@@ -10,7 +10,7 @@ stand in ``profiles.toml`` in the user's configuration folder::
     private_key = "~/keys/desk.pem"     # or secret_key = "..."
     always_ask = true
 
-A credential is taken whole from one source: the arguments; else the profile's own entry; else the environment.
+A credential comes from one source: the arguments, else the profile's entry, else the environment.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ _FIELDS = frozenset({"base_url", "api_key", "secret_key", "private_key", "passph
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a profile comes to: where to send, and with which key.
+    """Where a profile sends, and with which key.
 
     Attributes
     ----------
     profile, base_url : str
     credential : Credential or None
-        None when there is none anywhere; public endpoints work without.
+        None if no source has one; public endpoints work without.
     always_ask : bool
-        Whether to ask before canceling, whatever the caller says.
+        Whether to ask before canceling, even with `yes`.
     """
 
     profile: str
@@ -80,12 +80,12 @@ _local: LocalExchange | None = None
 
 
 def select(profile: str | None) -> None:
-    """Make a profile the one that is used when none is named; None undoes it.
+    """Choose the profile that is used when none is named; None undoes that.
 
     Raises
     ------
     ConfigurationError
-        There is no such profile.
+        The profile is unknown.
     """
     global _selected  # noqa: PLW0603 - one choice per kernel is what %nbext makes
     if profile is not None:
@@ -94,7 +94,7 @@ def select(profile: str | None) -> None:
 
 
 def names() -> list[str]:
-    """Names of all profiles, built-in ones first."""
+    """Return the names of all profiles, built-in ones first."""
     return [*_BUILT_IN, *(name for name in _entries() if name not in _BUILT_IN)]
 
 
@@ -108,7 +108,7 @@ def resolve(
     private_key: str | bytes | os.PathLike[str] | None = None,
     passphrase: str | None = None,
 ) -> Endpoint:
-    """Find out where to send, and with which key. Sends nothing; starts the local exchange when it is meant.
+    """Return where to send, and with which key. Sends nothing; starts the local exchange if it is chosen.
 
     Parameters
     ----------
@@ -118,14 +118,14 @@ def resolve(
     base_url : str, optional
         Makes the profile ``custom``.
     api_key, secret_key, passphrase : str, optional
-        A credential, to be given whole.
+        A complete credential.
     private_key : str, bytes or path, optional
         Path of a PEM file, or the PEM itself.
 
     Raises
     ------
     ConfigurationError
-        The choice is ambiguous, the credential is not whole, or a file cannot be used.
+        The choice is ambiguous, the credential is incomplete, or a file cannot be used.
     """
     name, url = _choose(profile, base_url)
     given = Credential.taken(
@@ -135,7 +135,7 @@ def resolve(
         if given is not None:
             raise ConfigurationError(
                 "the local profile uses its own exchange's keys and no others; nothing was sent. "
-                "Leave the key out, or name another profile."
+                "Leave the key out, or use another profile."
             )
         exchange = _local_exchange()
         return Endpoint("local", exchange.url, Credential(Secret(exchange.api_key), Secret(exchange.secret_key)))
@@ -156,9 +156,9 @@ def resolve(
 
 
 def is_live(base_url: str) -> bool:
-    """Whether real money may be at stake.
+    """Return whether real money may be at stake.
 
-    That is so for every host but testnet, demo, and an exchange that this process started.
+    True for every host except testnet, demo, and exchanges started by this process.
     """
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.netloc in PRACTICE_HOSTS:
@@ -167,13 +167,13 @@ def is_live(base_url: str) -> bool:
 
 
 def ends_with_this_process(base_url: str) -> bool:
-    """Whether it is an exchange that this process started."""
-    exchange = sys.modules.get("nbext.exchange")  # what nobody has imported, this process has not started
+    """Return whether this process started the exchange."""
+    exchange = sys.modules.get("nbext.exchange")  # not imported: this process has started none
     return exchange is not None and bool(exchange.is_ours(base_url))
 
 
 def local() -> LocalExchange:
-    """Give the exchange behind the ``local`` profile, started when it is first needed.
+    """Return the exchange behind the ``local`` profile, started on first use.
 
     Returns
     -------
@@ -183,13 +183,13 @@ def local() -> LocalExchange:
     Raises
     ------
     ConfigurationError
-        This process was forked from the one that started it. The profile works all the same.
+        This process was forked from the one that started it. The profile works anyway.
     """
     exchange = _local_exchange()
     if exchange.is_inherited:
         raise ConfigurationError(
-            "nbext.local() belongs to the process that this one was forked from; nothing was sent. "
-            "Call it there; the profile 'local' reaches that exchange from here."
+            "nbext.local() belongs to the parent of this process; nothing was sent. "
+            "Call it there; the profile 'local' works here, too."
         )
     return exchange
 
@@ -200,7 +200,7 @@ def is_untouched(exchange: Exchange) -> bool:
 
 
 def _local_exchange() -> LocalExchange:
-    """Give the exchange of this process; in a forked child the parent's, if that was started before."""
+    """Return the exchange of this process; in a forked child the parent's, if it was started before the fork."""
     global _local  # noqa: PLW0603 - one exchange per process is what the profile promises
     from nbext.exchange import LocalExchange
 
@@ -208,17 +208,17 @@ def _local_exchange() -> LocalExchange:
         return _local
     if _local is None or _local.pid != os.getpid():
         _local = LocalExchange()
-    return _local.start()  # again, where it was stopped meanwhile
+    return _local.start()  # again, if it was stopped
 
 
 def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]:
-    """Name the profile, and the base URL where it is not the profile's own."""
+    """Return the profile, and its base URL if that is not the profile's own."""
     _require_name(profile)
     environment_url = _environment("NBEXT_BASE_URL")
     if base_url is not None:
         if profile not in {None, "custom"}:
             raise ConfigurationError(
-                f"a base URL and the profile {quoted(profile)} were both given; nothing was sent. Give one of them."
+                f"a base URL and the profile {quoted(profile)} were both given; nothing was sent. Use one of them."
             )
         return "custom", base_url
     named = profile or _selected or _environment("NBEXT_PROFILE")
@@ -238,20 +238,20 @@ def _choose(profile: str | None, base_url: str | None) -> tuple[str, str | None]
 def _require_name(profile: object) -> None:
     if profile is not None and not isinstance(profile, str):
         raise ConfigurationError(
-            f"a profile is named by text, not {quoted(profile)}; nothing was sent. There are {', '.join(names())}."
+            f"a profile name must be text, not {quoted(profile)}; nothing was sent. Use one of {', '.join(names())}."
         )
 
 
 def _require_known(profile: str) -> None:
     if profile not in _BUILT_IN and profile not in _entries():
         raise ConfigurationError(
-            f"there is no profile {quoted(profile)}; nothing was sent. There are {', '.join(names())}; "
-            f"more can be written into {_path()}."
+            f"unknown profile {quoted(profile)}; nothing was sent. Use one of {', '.join(names())}, "
+            f"or add your own in {_path()}."
         )
 
 
 def _environment(name: str) -> str | None:
-    """Read a variable; an empty one counts as unset, as shells have no better way to unset one for a command."""
+    """Return a variable; an empty one counts as unset, the usual way to unset one for a single command."""
     return os.environ.get(name, "").strip() or None
 
 
@@ -261,7 +261,7 @@ def _environment_credential() -> Credential | None:
         strays = sorted(name for name in os.environ if name.startswith("BINANCE_") and "SECRET" in name)
         if strays := [name for name in strays if name not in read]:
             raise ConfigurationError(
-                f"{printable(strays[0])} is set, which is not read; nothing was sent. Call it BINANCE_API_SECRET."
+                f"{printable(strays[0])} is set, but never read; nothing was sent. Rename it BINANCE_API_SECRET."
             )
     return Credential.taken(
         "the environment",
@@ -280,7 +280,7 @@ def _path() -> Path:
 
 @sealed
 def _entries() -> Mapping[str, Mapping[str, object]]:
-    """Read the profile file, if there is one and nobody else can read or could have written it."""
+    """Read the profile file, if there is one and only its owner can read or write it."""
     path = _path()
     try:
         with path.open("rb") as file:
@@ -299,61 +299,61 @@ def _entries() -> Mapping[str, Mapping[str, object]]:
 
 
 def _parsed(raw: bytes) -> tuple[dict[str, dict[str, object]], str]:
-    """Parse profiles, or say what is wrong with them; tomllib's own words can quote the line with the secret."""
+    """Return the profiles, or what is wrong with them; tomllib's message could quote the line with the secret."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
-        return {}, "is not UTF-8 but UTF-16, as some Windows programs write: save it as UTF-8"
+        return {}, "is UTF-16, as some Windows programs write: save it as UTF-8"
     try:
-        text = raw.decode("utf-8-sig")  # with the mark that Windows editors put first
+        text = raw.decode("utf-8-sig")  # Windows editors write a byte order mark
         entries = tomllib.loads(text)
     except UnicodeDecodeError as error:
         number = raw.count(b"\n", 0, error.start) + 1
-        return {}, f"is not UTF-8: line {number} holds other bytes, save it as UTF-8"
+        return {}, f"is not UTF-8 at line {number}: save it as UTF-8"
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line ([0-9]+)", str(error))
         return {}, _syntax_flaw(text, int(found[1]) if found else _unclosed(text))
     except RecursionError:
-        return {}, "is not TOML: its values are nested too deep"
+        return {}, "is not TOML: its values are nested too deeply"
     return entries, next(filter(None, (_entry_flaw(name, entry) for name, entry in entries.items())), "")
 
 
 def _unusable(path: Path, flaw: str) -> ConfigurationError:
-    return ConfigurationError(f"{path} {flaw}; nothing was sent. Correct the file, or move it away.")
+    return ConfigurationError(f"{path} {flaw}; nothing was sent. Fix the file, or move it.")
 
 
 def _unclosed(text: str) -> int:
-    """Return the number of the line that a value without an end most likely begins on."""
+    """Return the number of the line where an unclosed value most likely begins."""
     lines = text.rstrip().split("\n")
     odd = (number for number, line in enumerate(lines, 1) if line.count("'") % 2 or line.count('"') % 2)
     return next(odd, len(lines))
 
 
 def _syntax_flaw(text: str, number: int) -> str:
-    """Say what is wrong with a line, without quoting it."""
+    """Return what is wrong with a line, without quoting it."""
     line = [*text.split("\n"), ""][number - 1]
     where = f"is not TOML at line {number}"
     if re.search(r'=\s*"[^"]*\\', line):
         return rf"{where}: a backslash in double quotes begins an escape; put a Windows path in single quotes"
     if re.match(r"\s*[A-Za-z_-]+\s*=\s*[^\s\"'\[{]", line):
-        return f"{where}: text stands in quotes there"
+        return f"{where}: text needs quotes"
     if re.match(r"\s*\[", line):
-        return f"{where}: a profile's name stands in brackets on a line of its own, once"
+        return f"{where}: a profile's name goes in brackets on a line of its own, once"
     return where
 
 
 def _entry_flaw(name: str, entry: object) -> str:
     flaw, named = "", quoted(name)
     if not isinstance(entry, dict):
-        flaw = f"holds {named} outside any profile"
+        flaw = f"has {named} outside any profile"
     elif name in {"local", "custom"}:
-        flaw = f"describes {named}, which is built in and takes nothing from a file"
+        flaw = f"configures {named}, which is built in and cannot be changed"
     elif strange := sorted(set(entry) - _FIELDS):
-        flaw = f"holds {quoted(strange[0])} in profile {named}, which is none of {', '.join(sorted(_FIELDS))}"
+        flaw = f"has {quoted(strange[0])} in profile {named}, which is not one of {', '.join(sorted(_FIELDS))}"
     elif name in _BASE_URLS and "base_url" in entry:
-        flaw = f"gives the built-in profile {named} another base URL"
+        flaw = f"changes the base URL of the built-in profile {named}"
     elif name not in _BASE_URLS and not entry.get("base_url"):
-        flaw = f"gives profile {named} no base_url"
+        flaw = f"sets no base_url for profile {named}"
     elif not isinstance(entry.get("always_ask", False), bool):
-        flaw = f"gives profile {named} an always_ask that is neither true nor false"
+        flaw = f"sets always_ask of profile {named} to neither true nor false"
     return flaw
 
 
@@ -361,6 +361,6 @@ def _text(entry: Mapping[str, object], profile: str, field: str) -> str | None:
     value = entry.get(field)
     if value is not None and not isinstance(value, str):
         raise ConfigurationError(
-            f"{field} of profile {quoted(profile)} is not text; nothing was sent. Correct profiles.toml."
+            f"{field} of profile {quoted(profile)} is not text; nothing was sent. Fix profiles.toml."
         )
     return value or None

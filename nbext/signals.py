@@ -1,4 +1,4 @@
-"""Exceptions that the handlers of signals raise, told apart from failures."""
+"""Tell exceptions raised by signal handlers from failures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import signal
 
 
 def from_a_signal(error: BaseException | None) -> BaseException | None:
-    """Return the exception of a signal's handler, such as a time limit's, where it is what is behind an error.
+    """Return the exception that a signal handler raised, such as a time limit, if that caused an error.
 
-    It is nobody's failure, and may have been raised between any two instructions: whoever handles the failures of a
-    step has to let it pass, whatever its class. A time limit's is often a TimeoutError, which is an OSError.
+    It may come between any two instructions and is not a failure: code that handles the failures of a step has to let
+    it pass, whatever its class. A time limit is often a TimeoutError, which is an OSError.
     """
     handlers = (signal.getsignal(number) for number in signal.valid_signals())
     codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}

@@ -1,14 +1,14 @@
-"""Text that somebody else wrote, as it may be shown.
+"""Text from outside, made safe to show.
 
-An answer of the exchange, or of a proxy or firewall in front of it, can hold anything: characters that a terminal
-obeys, and halves of surrogate pairs that no stream can write. What it echoes of the request is hidden by `scrubbing`.
+An answer of the exchange, or of a proxy or firewall in front of it, can contain anything: escape sequences for a
+terminal, and halves of surrogate pairs, which no stream can write. `scrubbing` hides what it echoes of the request.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return a text that any terminal and any stream can take, as it would stand in a string literal.
+    r"""Return a text that any terminal and any stream can take, escaped as in a string literal.
 
     Control characters, escape sequences, bidirectional controls, line ends, invisible characters and lone surrogates
     become escapes such as ``\x1b``; everything else stays.

@@ -99,7 +99,7 @@ def test_an_answer_about_something_else_is_nobodys(
     server = serve(lambda _: answer(document))
     client = connect(server)
     expected = nbext.OutcomeUnknownError if method == "DELETE" else nbext.RejectedError
-    with pytest.raises(expected, match="the answer that came is about"):
+    with pytest.raises(expected, match="the answer is about"):
         client.request(method, path, {"symbol": "BTCUSDT", **asked})
     with pytest.raises(expected):
         client.request(method, path, {"symbol": "BTCUSDT", **asked})
@@ -136,11 +136,11 @@ CONTRADICTORY: list[tuple[int, object]] = [
 def test_a_body_that_contradicts_its_status_leaves_the_outcome_unknown(
     serve: Serve, status: int, document: object
 ) -> None:
-    """It is never called a refusal, never sent again, and no order is called untouched."""
+    """It is never called a refusal, never sent again, and it never says that no orders were changed."""
     server = serve(lambda _: answer(document, status, {"Retry-After": "1"}))
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
         connect(server).cancel_open_orders("BTCUSDT")
-    assert "untouched" not in str(unknown.value)
+    assert "no orders were changed" not in str(unknown.value)
     assert len(server.requests) == 1
 
 

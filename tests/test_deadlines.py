@@ -94,7 +94,7 @@ def test_a_block_ends_every_request_of_its_thread(serve: Serve) -> None:
             with pytest.raises(OutcomeUnknownError):
                 client.cancel_open_orders("SLOW")
             assert time.monotonic() - began < 1
-            with pytest.raises(NotSentError, match="nothing was sent, its time was over"):
+            with pytest.raises(NotSentError, match="not sent, because time ran out"):
                 client.cancel_open_orders("BTCUSDT")
         assert not elsewhere.done()
         gate.set()

@@ -153,7 +153,7 @@ def test_what_had_traded_is_in_the_row_and_the_summary(exchange: LocalExchange) 
     frame = make_job(["BTCUSDT"], client=client, say=said.append).run(check=True)
     traded = frame[frame["executedQty"] > 0]
     assert traded[["executedQty", "origQty", "outcome"]].to_numpy().tolist() == [[0.4, 1.0, "canceled"]]
-    assert "1 had traded 0.4 of 1.0 first" in said[0]
+    assert "1 was partly filled (0.4 of 1.0)" in said[0]
     assert "nothing is listed as open" in said[1]
     client.close()
 
@@ -188,18 +188,18 @@ def test_mistakes_are_one_line_that_says_what_to_do(exchange: LocalExchange) -> 
     """A wrong key, a wrong secret, an unknown symbol and an exchange that is gone each say what to believe."""
     good: dict[str, Any] = {"base_url": exchange.url, "api_key": exchange.api_key, "secret_key": exchange.secret_key}
     for change, code, said in (
-        ({"api_key": "x" * 64}, -2015, "Check that the API key belongs to this host"),
-        ({"api_key": "x y"}, None, "holds a blank"),
-        ({"secret_key": "x" * 64}, -1022, "The secret key does not belong to this API key"),
+        ({"api_key": "x" * 64}, -2015, "Check that the API key is for this host"),
+        ({"api_key": "x y"}, None, "contains a blank"),
+        ({"secret_key": "x" * 64}, -1022, "The secret key does not match this API key"),
     ):
         with pytest.raises((nbext.RejectedError, nbext.ConfigurationError)) as wrong:
             nbext.cancel_all("BTCUSDT", client=nbext.connect(**{**good, **change}))
         assert getattr(wrong.value, "code", None) == code
         assert said in str(wrong.value)
-        assert "orders untouched" in str(wrong.value) or "nothing was sent" in str(wrong.value)
+        assert "no orders were changed" in str(wrong.value) or "nothing was sent" in str(wrong.value)
         assert exchange.secret_key not in str(wrong.value)
     client = nbext.connect(**good)
-    with pytest.raises(nbext.RejectedError, match=r"-1121 Invalid symbol; orders untouched\. No such symbol here"):
+    with pytest.raises(nbext.RejectedError, match=r"\(-1121 Invalid symbol\); no orders were changed\. Unknown symbol"):
         nbext.cancel_all("NOSUCH", client=client)
     exchange.seed_orders()
     assert len(nbext.cancel_all("btcusdt ", client=client)) == 13
@@ -208,7 +208,9 @@ def test_mistakes_are_one_line_that_says_what_to_do(exchange: LocalExchange) -> 
     assert len(nbext.cancel_all("BTC/USDT", client=client)) == 13
     exchange.stop()
     client.close()
-    with pytest.raises(nbext.NotSentError, match="nothing was sent, the connection was refused; orders untouched"):
+    with pytest.raises(
+        nbext.NotSentError, match="not sent, because the connection was refused; no orders were changed"
+    ):
         nbext.cancel_all("BTCUSDT", client=client, yes=True)
 
 
@@ -240,7 +242,7 @@ def test_an_order_that_filled_behind_the_preview_keeps_its_row(exchange: LocalEx
             assert "all 1 open order on BTCUSDT" in question
             return "1"
         assert preview["orderId"].tolist() == [filled, kept]
-        assert "all 2 open orders on BTCUSDT, the single ones worth 1050.0 [custom" in question
+        assert "all 2 open orders on BTCUSDT, worth 1,050 [custom" in question
         exchange.set_price("BTCUSDT", "54000")
         return "2"
 
@@ -279,7 +281,8 @@ def test_the_program_shows_the_main_job() -> None:
     assert prompts[0] == "In [1]: %load_ext nbext"
     assert "In [5]: %cancel_all BTCUSDT" in prompts
     assert (
-        "BTCUSDT: 13 orders canceled (6 single, 1 OCO list, 2 OTO lists), 1 had traded 0.4 of 1.0 first" in child.stdout
+        "BTCUSDT: 13 orders canceled (6 single, 1 OCO list, 2 OTO lists), 1 was partly filled (0.4 of 1.0)"
+        in child.stdout
     )
     assert "all symbols: 5 open orders (3 single, 1 OCO list) [local]" in child.stdout
     assert "all: symbol ETHUSDT, filled 0 %" in child.stdout

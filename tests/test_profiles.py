@@ -146,7 +146,7 @@ def test_a_profile_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatc
         assert repr(name) in message
         assert "local, testnet, demo, live, custom" in message
         assert "profiles.toml" in message
-        with pytest.raises(ConfigurationError, match="there is no profile"):
+        with pytest.raises(ConfigurationError, match="unknown profile"):
             profiles.select(name)
     monkeypatch.setenv("NBEXT_PROFILE", "desk")
     assert "'desk'" in refusal()
@@ -187,20 +187,20 @@ def test_a_passphrase_goes_with_the_key_of_its_own_source(
     assert resolve("live", api_key="k", private_key=PEM).credential == credential("k", None, PEM, None)
     profile_file(f'[live]\napi_key = "kEntry"\nprivate_key = "{path}"\n[demo]\napi_key = "kEntry"\n')
     assert resolve("live").credential == credential("kEntry", None, PEM, None)
-    assert "profile 'demo' has neither" in refusal("demo")
-    assert "the arguments has neither" in refusal("live", api_key="kArgument")
-    assert "the arguments has no API key" in refusal("live", secret_key="sTestArgument")
-    assert "the arguments has no API key" in refusal("live", private_key=path)
+    assert "profile 'demo' has an API key but neither" in refusal("demo")
+    assert "the arguments has an API key but neither" in refusal("live", api_key="kArgument")
+    assert "the arguments has a secret but no API key" in refusal("live", secret_key="sTestArgument")
+    assert "the arguments has a secret but no API key" in refusal("live", private_key=path)
 
 
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"KEY": "k", "SECRET": "sTest", "PEM": PEM}, "holds a secret key and a private key"),
-        ({"KEY": "k"}, "has neither a secret key nor a private key"),
-        ({"SECRET": "sTest"}, "has no API key"),
-        ({"PEM": PEM}, "has no API key"),
-        ({"SECRET": "sTest", "PEM": PEM}, "holds a secret key and a private key"),
+        ({"KEY": "k", "SECRET": "sTest", "PEM": PEM}, "has both a secret key and a private key"),
+        ({"KEY": "k"}, "has an API key but neither a secret key nor a private key"),
+        ({"SECRET": "sTest"}, "has a secret but no API key"),
+        ({"PEM": PEM}, "has a secret but no API key"),
+        ({"SECRET": "sTest", "PEM": PEM}, "has both a secret key and a private key"),
     ],
 )
 def test_a_credential_that_is_not_whole_is_refused_from_any_source(
@@ -285,14 +285,14 @@ def test_a_file_of_somebody_else_is_refused(profile_file: Callable[..., Path]) -
     [
         ("[live]\nsecret_key = sTest\n", "is not TOML"),
         ("[live\n", "is not TOML"),
-        (b'[live]\nsecret_key = "sTest\xff"\n', "is not UTF-8: line 2"),
-        ('secret_key = "sTest"\n', "holds 'secret_key' outside any profile"),
-        ('[live]\nsecret = "sTest"\n', "holds 'secret' in profile 'live', which is none of"),
-        ('[local]\nsecret_key = "sTest"\n', "describes 'local'"),
-        ('[custom]\nbase_url = "https://a.example"\n', "describes 'custom'"),
-        ('[live]\nbase_url = "https://a.example"\n', "another base URL"),
-        ('[desk]\nsecret_key = "sTest"\n', "gives profile 'desk' no base_url"),
-        ('[desk]\nbase_url = ""\n', "gives profile 'desk' no base_url"),
+        (b'[live]\nsecret_key = "sTest\xff"\n', "is not UTF-8 at line 2"),
+        ('secret_key = "sTest"\n', "has 'secret_key' outside any profile"),
+        ('[live]\nsecret = "sTest"\n', "has 'secret' in profile 'live', which is not one of"),
+        ('[local]\nsecret_key = "sTest"\n', "configures 'local'"),
+        ('[custom]\nbase_url = "https://a.example"\n', "configures 'custom'"),
+        ('[live]\nbase_url = "https://a.example"\n', "changes the base URL"),
+        ('[desk]\nsecret_key = "sTest"\n', "sets no base_url for profile 'desk'"),
+        ('[desk]\nbase_url = ""\n', "sets no base_url for profile 'desk'"),
         ('[live]\nalways_ask = "yes"\n', "neither true nor false"),
         ("[live]\nalways_ask = 1\n", "neither true nor false"),
         ("[live]\nsecret_key = 5\n", "secret_key of profile 'live' is not text"),
@@ -318,19 +318,19 @@ def test_a_file_is_read_as_editors_save_it(profile_file: Callable[..., Path], en
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.encode("utf-16"), "is not UTF-8 but UTF-16"),
-        (GOOD.encode("utf-16-be"), "is not UTF-8 but UTF-16"),
-        (GOOD.encode() + b"# \xe9\n", "is not UTF-8: line 5 holds other bytes"),
+        (GOOD.encode("utf-16"), "is UTF-16"),
+        (GOOD.encode("utf-16-be"), "is UTF-16"),
+        (GOOD.encode() + b"# \xe9\n", "is not UTF-8 at line 5"),
         (GOOD.replace('secret_key = "', 'private_key = "C:\\Users\\'), "at line 4: a backslash in double quotes"),
-        (GOOD.replace('"kDesk"', "kDesk"), "at line 3: text stands in quotes there"),
+        (GOOD.replace('"kDesk"', "kDesk"), "at line 3: text needs quotes"),
         (GOOD.replace('"kDesk"', "'kDesk"), "is not TOML at line 3"),
-        (GOOD + GOOD, "at line 5: a profile's name stands in brackets on a line of its own, once"),
+        (GOOD + GOOD, "at line 5: a profile's name goes in brackets on a line of its own, once"),
         (GOOD + "[other", "is not TOML at line 5"),
         (GOOD + "api_key = \n", "is not TOML at line 5"),
         (GOOD + 'z = """', "is not TOML at line 5"),
         (GOOD + "z = " + "[" * 9000, "is not TOML"),
-        (GOOD + f'"{"sTest" * 10}" = 1\n', "holds <50 characters> in profile 'desk'"),
-        (f'"{"sTest" * 10}" = 1\n' + GOOD, "holds <50 characters> outside any profile"),
+        (GOOD + f'"{"sTest" * 10}" = 1\n', "has <50 characters> in profile 'desk'"),
+        (f'"{"sTest" * 10}" = 1\n' + GOOD, "has <50 characters> outside any profile"),
     ],
 )
 def test_a_fault_in_the_file_is_named_by_its_line(
@@ -344,14 +344,14 @@ def test_a_fault_in_the_file_is_named_by_its_line(
 def test_a_windows_path_whose_escapes_mean_something_is_told_apart(profile_file: Callable[..., Path]) -> None:
     r"""In double quotes ``C:\temp`` holds a tab, which no path has."""
     profile_file(GOOD.replace('secret_key = "sTest', 'private_key = "C:\\temp\\new'))
-    assert "write a Windows path in single quotes" in refusal("desk")
+    assert "put a Windows path in single quotes" in refusal("desk")
 
 
 def test_a_secret_under_another_name_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many programs call the variable otherwise."""
     monkeypatch.setenv("BINANCE_API_KEY", "kTest")
     monkeypatch.setenv("BINANCE_SECRET_KEY", "sTest")
-    assert "BINANCE_SECRET_KEY is set, which is not read" in refusal("live")
+    assert "BINANCE_SECRET_KEY is set, but never read" in refusal("live")
     monkeypatch.setenv("BINANCE_API_SECRET", "sTestRight")
     assert resolve("live").credential == credential("kTest", "sTestRight")
 

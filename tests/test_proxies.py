@@ -99,7 +99,7 @@ except Unanswered as fault:
     environment = {"ALL_PROXY": "socks5h://me:secret@127.0.0.1:9", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == (
-        "False the proxy socks5h://127.0.0.1:9 is a SOCKS proxy, and PySocks, which it takes, is not installed "
+        "False the proxy socks5h://127.0.0.1:9 is a SOCKS proxy, and PySocks is not installed "
         "Run %pip install pysocks, then restart the kernel.\n"
     )
 
@@ -117,8 +117,8 @@ def test_faults_of_socks_proxies_are_named(
     with_password = start(socks_proxy(exchange.port, [], password=b"pass"))
     check = "Check the proxy's address in HTTPS_PROXY."
     proxy = "the proxy socks5h://127.0.0.1:PORT"
-    assert told(with_password.port, "me:secret@") == f"{proxy} wants another name and password. {check}"
-    assert told(with_password.port) == f"{proxy} wants another name and password. {check}"
+    assert told(with_password.port, "me:secret@") == f"{proxy} requires a valid user name and password. {check}"
+    assert told(with_password.port) == f"{proxy} requires a valid user name and password. {check}"
     cut_off = start(socks_proxy(exchange.port, [], code=4))
     assert told(cut_off.port) == f"{proxy} could not connect to exchange.invalid:{exchange.port}. {check}"
     assert told(free_port()) == f"{proxy} refused the connection. {check}"
@@ -127,7 +127,7 @@ def test_faults_of_socks_proxies_are_named(
     web = start(http_proxy(0, []))  # it waits for a line that does not come
     assert told(web.port) == f"{proxy} did not answer in time. {check}"
     talker = start(web_server())
-    assert told(talker.port) == f"what answers at {proxy[10:]} does not speak as a SOCKS proxy does. {check}"
+    assert told(talker.port) == f"the server at {proxy[10:]} does not answer like a SOCKS proxy. {check}"
 
 
 def test_a_socks_proxy_that_drips_has_the_connect_timeout_in_all(
@@ -161,19 +161,19 @@ def free_port() -> int:
 
 ANSWERS = {
     b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n": (
-        "the proxy PROXY wants another name and password (407). "
+        "the proxy PROXY requires a valid user name and password (407). "
         "Check the proxy's address in HTTPS_PROXY: http://name:password@host:port."
     ),
     b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n": (
-        "the proxy PROXY refused to connect to HOST (403), or is no proxy. Check the proxy's address in HTTPS_PROXY."
+        "the proxy PROXY refused to connect to HOST (403), or is not a proxy. Check the proxy's address in HTTPS_PROXY."
     ),
     b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n": (
-        "the proxy PROXY refused to connect to HOST (405), or is no proxy. Check the proxy's address in HTTPS_PROXY."
+        "the proxy PROXY refused to connect to HOST (405), or is not a proxy. Check the proxy's address in HTTPS_PROXY."
     ),
     b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n": (
-        "what answers at PROXY does not speak as a proxy does. Check the proxy's address in HTTPS_PROXY."
+        "the server at PROXY does not answer like a proxy. Check the proxy's address in HTTPS_PROXY."
     ),
-    b"": "what answers at PROXY does not speak as a proxy does. Check the proxy's address in HTTPS_PROXY.",
+    b"": "the server at PROXY does not answer like a proxy. Check the proxy's address in HTTPS_PROXY.",
 }
 
 
@@ -207,13 +207,13 @@ def test_a_proxy_that_is_not_there_is_named(
     words = f"the proxy http://127.0.0.1:PORT did not connect to exchange.invalid in time. {check}"
     assert told(f"http://127.0.0.1:{silent.port}") == words
     plain = start(web_server())
-    words = f"the proxy https://127.0.0.1:PORT does not speak TLS, so that its URL should begin with http://. {check}"
+    words = f"the proxy https://127.0.0.1:PORT does not use TLS, so its URL should begin with http://. {check}"
     assert told(f"https://127.0.0.1:{plain.port}") == words
     patient = start(http_proxy(0, []))
-    words = f"the proxy https://127.0.0.1:PORT did not answer in TLS in time; one that speaks none has http://. {check}"
+    words = f"the proxy https://127.0.0.1:PORT did not answer in TLS in time; without TLS, use http://. {check}"
     assert told(f"https://127.0.0.1:{patient.port}") == words
     for nonsense in ("socks://127.0.0.1:1080", "quic://127.0.0.1:1080"):
-        assert "HTTPS_PROXY holds no URL of a proxy that can be used. Write http://host:port" in told(nonsense)
+        assert "the proxy URL in HTTPS_PROXY cannot be used. Set HTTPS_PROXY to http://host:port" in told(nonsense)
     monkeypatch.delenv("HTTPS_PROXY")
     assert told(f"http://127.0.0.1:{free_port()}", "ALL_PROXY").endswith("Check the proxy's address in ALL_PROXY.")
 
@@ -224,33 +224,33 @@ def test_faults_of_certificates_are_named(
     """An authority that nobody knows, another host's certificate, one out of date, and no TLS at all."""
     with contextlib.closing(TLSServer(lambda _: answer(b""), tmp_path)) as server:
         told = fault(server.url)
-        assert "whoever signed it is not known here, as with a proxy or firewall that inspects TLS" in told
+        assert "its issuer is not known here, as behind a proxy or firewall that inspects TLS" in told
         assert "point REQUESTS_CA_BUNDLE at a file" in told
         monkeypatch.setenv("CURL_CA_BUNDLE", str(server.certificate))
         assert "it is for another host" in fault(server.url.replace("localhost", "127.0.0.1"))
         with contextlib.closing(Wire(server.url, {}, proxied=False)) as line:
             assert line.send("GET", "/").status == 200
     with contextlib.closing(TLSServer(lambda _: answer(b""), tmp_path, days=-1)) as server:
-        assert "it is out of date, or this machine's clock is" in fault(server.url)
+        assert "it is out of date, or this machine's clock is off" in fault(server.url)
     plain = start(web_server())
-    words = "what answers there does not speak TLS. Check the host and the network."
+    words = "the server there does not use TLS. Check the host and the network."
     assert fault(f"https://127.0.0.1:{plain.port}") == words
 
 
 def test_a_file_of_certificates_that_cannot_be_used_is_named(
     exchange: TLSServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing, or without a certificate in it; by the variable that names it. Mended, the same wire works."""
+    """Missing, or without a certificate in it; by the variable that names it. Once fixed, the same wire works."""
     url = exchange.url.replace("exchange.invalid", "localhost")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    words = "the file of certificates that REQUESTS_CA_BUNDLE names does not exist. Mend REQUESTS_CA_BUNDLE, or unset"
+    words = "the certificate file in REQUESTS_CA_BUNDLE does not exist. Fix REQUESTS_CA_BUNDLE, or unset"
     assert words in fault(url)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    assert "that CURL_CA_BUNDLE names does not exist" in fault(url)
+    assert "the certificate file in CURL_CA_BUNDLE does not exist" in fault(url)
     (tmp_path / "empty.pem").write_text("no certificates\n")
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "empty.pem"))
-    assert "that CURL_CA_BUNDLE names holds no certificates" in fault(url)
+    assert "the certificate file in CURL_CA_BUNDLE contains no certificates" in fault(url)
 
 
 def test_a_later_cell_may_set_what_was_missing(

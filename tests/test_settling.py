@@ -135,7 +135,7 @@ def test_the_exchange_down_while_settling_leaves_unknown(exchange: LocalExchange
         call.run()
     assert unknown.value.frame is not None
     assert set(unknown.value.frame["outcome"]) == {"unknown"}
-    assert any("still checking" in line and "untouched" not in line for line in call.said)
+    assert any("still checking" in line and "no orders were changed" not in line for line in call.said)
 
 
 @pytest.mark.parametrize("skew", [-90, 90])
@@ -173,7 +173,7 @@ def test_a_long_wait_or_a_ban_is_not_waited_out(exchange: LocalExchange, client:
     assert refused.value.frame is not None
     with (
         nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as other,
-        pytest.raises(nbext.RateLimitedError, match="not sent, the exchange asked to wait"),
+        pytest.raises(nbext.RateLimitedError, match="not sent, because the exchange asked to wait"),
     ):
         other.request("GET", "/api/v3/openOrders")
     assert len(exchange.requests()) == 1

@@ -114,11 +114,11 @@ def test_every_documented_code_has_its_class(  # noqa: PLR0917 - a row of the ta
             # What the engine refuses may have been carried out in part.
             by_engine = method == "DELETE" and (code in {-1010, -1013} or code <= -2000)
             by_engine = by_engine and code not in {-2008, -2014, -2015, -2017}
-            assert ("orders untouched" in message) is not by_engine
+            assert ("no orders were changed" in message) is not by_engine
             assert ("%open_orders" in message) or not by_engine
             assert (error.code, error.msg, error.http_status) == (code, msg.strip(), status)
         else:
-            assert "orders untouched" not in message
+            assert "no orders were changed" not in message
             assert "%open_orders" in message
         if isinstance(error, RateLimitedError):
             assert error.retry_after == 7
@@ -226,15 +226,15 @@ LOST: dict[str, tuple[Responder, type[NbextError]]] = {
 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_cancel_without_a_clear_answer_is_unknown(serve: Serve, connect: Connect, fault: str) -> None:
-    """It was sent once, whole, and what became of the orders is not known; within the deadline, however it drips."""
+    """It was sent once, whole, and the outcome is not known; within the deadline, however it drips."""
     respond, _ = LOST[fault]
     server = serve(respond)
     began = time.monotonic()
-    with pytest.raises(OutcomeUnknownError, match="what became of the orders is not known") as caught:
+    with pytest.raises(OutcomeUnknownError, match="the outcome is not known") as caught:
         connect(server.url, answer_timeout=0.4 if re.search("silence|drip", fault) else 8).cancel_open_orders("BTCUSDT")
     if "silence" in fault or "drip" in fault:
         assert 0.35 < time.monotonic() - began < 1.2
-    assert "orders untouched" not in str(caught.value)
+    assert "no orders were changed" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(server.requests) == 1
     assert server.connections == 1
@@ -245,7 +245,7 @@ def test_a_question_without_a_clear_answer_changed_nothing(serve: Serve, connect
     """The same faults under a GET never claim that an outcome is unknown."""
     respond, expected = LOST[fault]
     server = serve(respond)
-    with pytest.raises(NbextError, match="orders untouched") as caught:
+    with pytest.raises(NbextError, match="no orders were changed") as caught:
         connect(server.url, answer_timeout=0.4 if re.search("silence|drip", fault) else 8).request(
             "GET", PATH, {"symbol": "BTCUSDT"}
         )
@@ -285,7 +285,7 @@ def test_a_body_that_is_not_documented_leaves_the_outcome_unknown(
 ) -> None:
     """200 with anything but reports proves nothing about the orders."""
     server = serve(lambda _: answer(json.dumps(document)))
-    with pytest.raises(OutcomeUnknownError, match="what became of the orders is not known"):
+    with pytest.raises(OutcomeUnknownError, match="the outcome is not known"):
         connect(server.url).cancel_open_orders("BTCUSDT")
     assert len(server.requests) == 1
     if not (isinstance(document, dict) and "code" in document):  # an error below 200 is no answer to a question either
@@ -299,16 +299,16 @@ def test_a_body_that_is_not_documented_leaves_the_outcome_unknown(
         (403, b"", "A firewall"),
         (404, HTML, "Check the base URL"),
         (404, b"", "Check the base URL"),
-        (405, HTML, "Mend the request"),
-        (406, b"", "Mend the request"),
+        (405, HTML, "Fix the request"),
+        (406, b"", "Fix the request"),
         (407, HTML, "Check the proxy"),
         (451, {"code": 0, "msg": "Service unavailable from a restricted location."}, "refuses this country or cloud"),
         (451, HTML, "refuses this country or cloud"),
         (451, b"", "refuses this country or cloud"),
-        (400, HTML, "Mend the request"),
-        (400, {"code": "-1121", "msg": "Invalid symbol."}, "Mend the request"),
-        (400, {"code": True, "msg": "x"}, "Mend the request"),
-        (400, {"msg": "x"}, "Mend the request"),
+        (400, HTML, "Fix the request"),
+        (400, {"code": "-1121", "msg": "Invalid symbol."}, "Fix the request"),
+        (400, {"code": True, "msg": "x"}, "Fix the request"),
+        (400, {"msg": "x"}, "Fix the request"),
         (418, HTML, "Try again in 120 s"),
         (429, b"", "Try again in 60 s"),
     ],
@@ -326,7 +326,7 @@ def test_refusals_say_so_whatever_their_body(
             with pytest.raises(RejectedError, match=words) as caught:
                 connect(server.url).request(method, PATH, {"symbol": "BTCUSDT"})
             assert caught.value.http_status == status
-            assert "orders untouched" in str(caught.value)
+            assert "no orders were changed" in str(caught.value)
             assert "Oops" not in str(caught.value)
             assert type(caught.value) is (RateLimitedError if status in {418, 429} else RejectedError)
             assert len(server.requests) == 1
@@ -338,7 +338,7 @@ def test_refusals_say_so_whatever_their_body(
         (403, "<H1>403 ERROR</H1> configured to block access from your country.", "refuses this country or cloud"),
         (403, {"code": 0, "msg": "Service unavailable from a restricted location."}, "refuses this country or cloud"),
         (403, "<H1>403 ERROR</H1> Request blocked.", "firewall"),
-        (400, {"code": -2008, "msg": "Invalid Api-Key ID."}, "No such API key here"),
+        (400, {"code": -2008, "msg": "Invalid Api-Key ID."}, "Unknown API key"),
         (401, {"code": -2017, "msg": "API Keys are locked on this account."}, "has locked this account's API keys"),
     ],
 )
@@ -379,8 +379,8 @@ def never_sent(client: SpotClient, words: str, *, within: float = 1.0) -> None:
         with pytest.raises(NotSentError, match=words) as caught:
             client.request(method, PATH, {"symbol": "BTCUSDT"})
         assert time.monotonic() - began < within
-        assert "nothing was sent" in str(caught.value)
-        assert "orders untouched" in str(caught.value)
+        assert "not sent, because" in str(caught.value)
+        assert "no orders were changed" in str(caught.value)
 
 
 def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
@@ -393,7 +393,7 @@ def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
 
 def test_a_name_that_cannot_be_resolved_was_not_sent(connect: Connect) -> None:
     """The lookup fails before there is a connection (here at the guard, which lets no lookup out)."""
-    never_sent(connect("https://exchange.invalid"), "nothing was sent")
+    never_sent(connect("https://exchange.invalid"), "not sent")
 
 
 def test_a_connection_that_is_not_taken_was_not_sent(connect: Connect) -> None:
@@ -408,7 +408,7 @@ def test_a_connection_that_is_not_taken_was_not_sent(connect: Connect) -> None:
         time.sleep(0.05)
         never_sent(
             connect(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.3),
-            "no connection came about in time",
+            "the connection timed out",
         )
 
 
@@ -417,7 +417,7 @@ def test_a_handshake_that_stalls_was_not_sent(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         never_sent(
             connect(f"https://127.0.0.1:{mute.getsockname()[1]}", connect_timeout=0.3),
-            "the TLS handshake was not answered in time",
+            "the TLS handshake timed out",
         )
 
 
@@ -455,7 +455,7 @@ def test_a_proxy_that_gives_no_tunnel_means_not_sent(
     """The proxy is asked for a tunnel and sees neither path nor key; without one, nothing was sent."""
     proxy = serve(respond)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    never_sent(connect("https://exchange.invalid", connect_timeout=0.4), "nothing was sent", within=0.9)
+    never_sent(connect("https://exchange.invalid", connect_timeout=0.4), "not sent", within=0.9)
     assert [request.method for request in proxy.requests] == ["CONNECT"] * 2
     assert {request.target for request in proxy.requests} == {"exchange.invalid:443"}
     assert API_KEY not in repr(proxy.requests)
@@ -465,16 +465,16 @@ def test_proxy_settings_are_those_of_now(serve: Serve, connect: Connect, monkeyp
     """A client notices a proxy that is set, changed or taken away after it was made and used."""
     proxy = serve(lambda _: iter([answer(b"", 407)]))
     client = connect("https://exchange.invalid")
-    never_sent(client, "nothing was sent")
+    never_sent(client, "not sent")
     assert proxy.connections == 0
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    never_sent(client, "wants another name and password")
+    never_sent(client, "requires a valid user name and password")
     assert proxy.connections == 2
     monkeypatch.setenv("NO_PROXY", "*")
-    never_sent(client, "nothing was sent")
+    never_sent(client, "not sent")
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("HTTPS_PROXY")
-    never_sent(client, "nothing was sent")
+    never_sent(client, "not sent")
     assert proxy.connections == 2
 
 

@@ -1,7 +1,7 @@
 """What an answer proves: what it is about, whether it contradicts itself, and what may be believed of the orders.
 
-A field that is missing contradicts nothing, since the exchange may leave fields out. One that says something else does:
-the answer then belongs to another request, and so may every other answer on its connection.
+A missing field contradicts nothing, since the exchange may leave fields out. A different value does: the answer then
+belongs to another request, and so may every other answer on its connection.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from nbext.errors import NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -60,19 +60,19 @@ class OrderListReport(TypedDict, total=False):
 Report = OrderReport | OrderListReport
 
 SHORTEST_WAIT = 1.0
-# The API docs ("IP Limits") count weights by the minute, and have bans last from 2 minutes to 3 days. A host that says
-# nothing usable of how long is left alone for the longest that a full minute can last, or for the shortest ban.
+# The API docs ("IP Limits") count weights by the minute, and have bans last from 2 minutes to 3 days. If a host
+# does not say how long to wait, it is left alone for the rest of the minute at most, or for the shortest ban.
 UNTOLD_WAITS = {429: 60.0, 418: 120.0}
 LONGEST_WAIT = 3 * 86400.0
 
 _REPORTED = frozenset({"orderId", "orderListId", "orderReports", "clientOrderId", "transactTime", "cancelResult"})
 _ENGINE_CODES = range(-2999, -2000 + 1)
-# The codes of that range that the API answers itself, before the engine has seen anything (API docs, "Error codes").
+# Codes in that range that the API itself returns, before the engine has seen anything (API docs, "Error codes").
 _KEY_CODES = frozenset({-2008, -2014, -2015, -2017})
 
 NOTHING_OPEN = -2011, "Unknown order sent."
 """Code and text with which the live service says that nothing was open."""
-# The codes after which an order may have been changed all the same (API docs, "Error codes").
+# The codes after which an order may have been changed anyway (API docs, "Error codes").
 _OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
 _RATE_LIMITED = frozenset({-1003, -1015})
 RATE_LIMIT_STATUSES = frozenset({418, 429})
@@ -80,15 +80,15 @@ RATE_LIMIT_STATUSES = frozenset({418, 429})
 _AMBIGUOUS_STATUSES = frozenset({408, 409})
 
 _ADVICE = {
-    -1002: "Give the key the right to trade, or use another.",
+    -1002: "Allow the key to trade, or use another.",
     -1013: "The symbol may not be trading now; %open_orders shows what is open.",
     -1021: "This machine's clock is off, or the request was slow: set the clock, or raise the recv window.",
-    -1022: "The secret key does not belong to this API key: check both.",
-    -1100: "Check how the symbol is spelled.",
-    -1121: "No such symbol here: check how it is spelled, and which profile is in use.",
-    -2008: "No such API key here: deleted, of another host (testnet, demo, live), or the secret in its place.",
-    -2014: "Check the API key: it is not in the form of one.",
-    -2015: "Check that the API key belongs to this host, may trade, and allows this address.",
+    -1022: "The secret key does not match this API key: check both.",
+    -1100: "Check the spelling of the symbol.",
+    -1121: "Unknown symbol: check its spelling and the profile.",
+    -2008: "Unknown API key: deleted, from another host (testnet, demo, live), or mixed up with the secret.",
+    -2014: "Check the API key: its format is invalid.",
+    -2015: "Check that the API key is for this host, may trade, and allows this IP address.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
 _ADVICE_BY_STATUS = {
@@ -102,7 +102,7 @@ _COUNTRY = re.compile(rb"(?i)access from your country|restricted location")
 
 
 def identifier(value: object) -> int | None:
-    """Return an id as a number, also where it was sent as text; None for what is no id."""
+    """Return an id as a number, even if it was sent as text; None for anything else."""
     if type(value) is int:
         return value
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
@@ -111,16 +111,16 @@ def identifier(value: object) -> int | None:
 
 
 def of_the_engine(code: int | None) -> bool:
-    """Return whether an error code comes from the engine: then the request has reached it, and some of it may be done.
+    """Return whether an error code comes from the engine: some of the request may have been carried out.
 
-    -1013 and -1010 pass on what the engine refused (API docs, "Error codes"); most other codes from -1000 on are the
-    API's own, and prove that the engine never saw the request.
+    -1013 and -1010 pass on a refusal by the engine (API docs, "Error codes"). Most other codes from -1000 on are the
+    API's own and prove that the engine never saw the request.
     """
     return code in {-1010, -1013} or (code in _ENGINE_CODES and code not in _KEY_CODES)
 
 
 def contradicts_request(method: str, path: str, asked: Mapping[str, Any], document: object) -> str:
-    """Return what an answer is about, where that is not what was asked; empty where nothing contradicts.
+    """Return what an answer is about if it contradicts the request; otherwise an empty string.
 
     Parameters
     ----------
@@ -140,11 +140,11 @@ def contradicts_request(method: str, path: str, asked: Mapping[str, Any], docume
 
 
 def _another_kind(path: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Tell orders from order lists, which a query has one of."""
+    """Return what a query got instead: orders for order lists, or the reverse."""
     if path.lower().endswith("orderlist"):
-        return "orders, and not about order lists" if any("orderId" in entry for entry in entries) else ""
+        return "orders, not order lists" if any("orderId" in entry for entry in entries) else ""
     lists = any("contingencyType" in entry and "orderId" not in entry for entry in entries)
-    return "order lists, and not about orders" if lists else ""
+    return "order lists, not orders" if lists else ""
 
 
 def _another_one(
@@ -159,7 +159,7 @@ def _another_one(
         return "another symbol"
     mark, marks = _QUERIED if method == "DELETE" else _CANCELED
     if any(mark in entry and not marks.intersection(entry) for entry in orders):
-        return "what is open, and not about a cancel" if method == "DELETE" else "a cancel, and not about what is open"
+        return "open orders, not a cancel" if method == "DELETE" else "a cancel, not open orders"
     if path.endswith("/order") and (wanted := identifier(asked.get("orderId"))) is not None:
         ids = [entry["orderId"] for entry in orders if entry.get("orderId") is not None]
         if ids and all(identifier(found) != wanted for found in ids):
@@ -171,7 +171,7 @@ def _another_one(
     return ""
 
 
-# What only a query has, and only a report of a cancel, so that one is not taken for the other.
+# Fields that only a query has, and only a cancel report, so that neither is mistaken for the other.
 _QUERIED = "isWorking", frozenset({"transactTime", "origClientOrderId"})
 _CANCELED = "transactTime", frozenset({"time", "updateTime", "isWorking"})
 _CHECKED = frozenset(
@@ -188,15 +188,15 @@ def _legs(order_list: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def contradicts_status(status: int, document: object, code: int | None) -> bool:
-    """Return whether a body says something else than its status: a report below 4XX, or an error below 200.
+    """Return whether a body contradicts its status: a report with 4XX, or an error with 200.
 
     Parameters
     ----------
     status : int
     document : object
-        The parsed body, of any kind.
+        The parsed body.
     code : int or None
-        The error code that it holds.
+        Its error code.
     """
     if status == HTTPStatus.OK:
         return code is not None and code < 0 and not _REPORTED.intersection(_names(document))
@@ -204,7 +204,7 @@ def contradicts_status(status: int, document: object, code: int | None) -> bool:
         return True
     if _REPORTED.intersection(_names(document)):
         return True
-    # What the engine said, below a status with which nothing gets as far as the engine.
+    # An engine code with a status that means nothing reached the engine.
     return (status in RATE_LIMIT_STATUSES or _redirects(status)) and of_the_engine(code)
 
 
@@ -213,23 +213,23 @@ def _names(document: object) -> Iterable[str]:
 
 
 def wait_asked(status: int, headers: Mapping[str, str], msg: str, now: float) -> float:
-    """Return for how many seconds a host that limits requests is left alone.
+    """Return how many seconds to leave a host alone after it limited requests.
 
     Parameters
     ----------
     status : int
         429 or 418.
     headers : Mapping
-        ``Retry-After`` as seconds or as a date (RFC 9110), and ``Date``, by which the host reckons.
+        ``Retry-After`` as seconds or as a date (RFC 9110), and ``Date``, the host's own clock.
     msg : str
         May name the end of a ban: ``IP banned until 1573549110000``, in milliseconds.
     now : float
-        The exchange's time in milliseconds, as far as known, where there is no ``Date``.
+        The exchange's time in milliseconds, as far as known, for an answer without ``Date``.
 
     Returns
     -------
     float
-        At least `SHORTEST_WAIT`, at most `LONGEST_WAIT`; the longer one where header and text differ.
+        From `SHORTEST_WAIT` to `LONGEST_WAIT`; the longer one if header and text differ.
     """
     seconds = now / 1000 if (dated := _date(headers.get("Date", ""))) is None else dated
     said = headers.get("Retry-After", "").strip()
@@ -254,7 +254,7 @@ def _date(text: str) -> float | None:
 
 
 def accept(answer: Answer, document: object, method: str, where: str, now: float) -> Any:
-    """Return the document of an answer that says the request was carried out; raise what any other one proves.
+    """Return the document if the request was carried out; otherwise raise what the answer proves.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
     document : object
         Its body, from `parse`.
     method, where : str
-        The request, and how messages name it.
+        The request, and its name in messages.
     now : float
         The exchange's time in milliseconds, as far as known.
 
@@ -271,19 +271,19 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
     RejectedError, RateLimitedError
         The exchange refused.
     NotSentError
-        A question got no answer that can be used.
+        A read got no usable answer.
     OutcomeUnknownError
-        What became of the orders is not known.
+        The outcome is not known.
     """
     status = answer.status
     code, msg = code_and_msg(document)
     if contradicts_status(status, document, code):
-        raise unrelated(method, where, status, f"HTTP {status} came with a body that says something else")
+        raise unrelated(method, where, status, f"the body contradicts HTTP {status}")
     if status == HTTPStatus.OK and document is not _UNREADABLE:
         return document
     said = f"{code} {msg}".rstrip(". ")
     if code is None:
-        said = f"HTTP {status}, {'and the body broke off' if answer.body is None else 'without a code of its own'}"
+        said = f"HTTP {status}, {'incomplete body' if answer.body is None else 'no error code'}"
     if method != "GET" and (
         status < HTTPStatus.MULTIPLE_CHOICES
         or status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -298,53 +298,48 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
             wait = wait_asked(status, answer.headers, msg, now)
         when = "later" if wait is None else f"in {math.ceil(wait)} s"
         raise RateLimitedError(
-            f"{where}: refused for now, {said}; orders untouched. Try again {when}.",
+            f"{where}: refused for now ({said}); no orders were changed. Try again {when}.",
             code=code,
             msg=msg,
             http_status=status,
             retry_after=wait,
         )
     said, advice = _advice(answer, code, said)
-    untouched = "; orders untouched"
-    if method != "GET" and of_the_engine(code):  # which may have done some of it before it refused
-        untouched, advice = "", f"{advice} %open_orders shows what is open."
-    raise RejectedError(f"{where}: refused, {said}{untouched}. {advice}", code=code, msg=msg, http_status=status)
+    unchanged = "; no orders were changed"
+    if method != "GET" and of_the_engine(code):  # which may have canceled some orders first
+        unchanged, advice = "", f"{advice} %open_orders shows what is open."
+    raise RejectedError(f"{where}: refused ({said}){unchanged}. {advice}", code=code, msg=msg, http_status=status)
 
 
 def unanswered(method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
-    """Return the error for a request that left and got no answer, or none that can be used."""
+    """Return the error for a request that was sent and got no usable answer."""
     if method == "GET":
-        return NotSentError(f"{where}: no answer to the question, {problem}; orders untouched. Try again.")
-    return OutcomeUnknownError(
-        f"{where}: sent, but {problem}; what became of the orders is not known. "
-        "Look with %open_orders before anything else."
-    )
+        return NotSentError(f"{where}: read failed, {problem}; no orders were changed. Try again.")
+    return OutcomeUnknownError(f"{where}: sent, but {problem}; the outcome is not known. Check %open_orders first.")
 
 
-def unrelated(method: str, where: str, status: int, problem: str) -> RejectedError | OutcomeUnknownError:
+def unrelated(method: str, where: str, status: int, problem: str) -> NbextError:
     """Return the error for an answer that belongs to another request, or contradicts itself."""
     if method == "GET":
-        return RejectedError(f"{where}: the question has no answer, {problem}. Try again.", http_status=status)
-    return OutcomeUnknownError(
-        f"{where}: sent, but {problem}; what became of the orders is not known. "
-        "Look with %open_orders before anything else."
-    )
+        said = f"{where}: read failed, {problem}; no orders were changed. Try again."
+        return RejectedError(said, http_status=status)
+    return unanswered(method, where, problem)
 
 
 def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
-    """Give what to say of a refusal, and what to do next."""
+    """Return what a refusal says, and what to do next."""
     status = answer.status
     if code is None and _redirects(status):
-        return f"HTTP {status}, a redirect, which is never followed", "Check the base URL."
+        return f"HTTP {status}, redirects are never followed", "Check the base URL."
     if code is None and status == HTTPStatus.FORBIDDEN and _COUNTRY.search(answer.body or b""):
         return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
     at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
-    otherwise = "Mend the request before trying again." if at_fault else "Try again in a moment."
+    otherwise = "Fix the request and try again." if at_fault else "Try again in a moment."
     return said, _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
 
 
 def are_cancel_reports(document: object) -> bool:
-    """Whether an answer has the shape that cancel-all documents: reports of orders, and lists of such reports."""
+    """Return whether an answer has the documented form of cancel-all: order reports, and lists of such reports."""
     return isinstance(document, list) and all(
         isinstance(entry, dict)
         and (_are_reports(entry["orderReports"]) if "orderReports" in entry else "orderId" in entry)
@@ -357,14 +352,14 @@ def _are_reports(document: object) -> bool:
 
 
 class _Unreadable:
-    """Stands for a body that is not JSON, since null is JSON too."""
+    """A body that is not JSON: None would be null, which is JSON."""
 
 
 _UNREADABLE = _Unreadable()
 
 
 def parse(body: bytes | None) -> object:
-    """Return a body as JSON, or what stands for one that is not."""
+    """Return a body as JSON, or `_UNREADABLE`."""
     try:
         return _UNREADABLE if body is None else _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
@@ -376,7 +371,7 @@ def _redirects(status: int) -> bool:
 
 
 def _refuses(status: int) -> bool:
-    """Whether the status line alone tells that nothing was carried out, whatever became of the body."""
+    """Return whether the status alone proves that nothing was carried out, even if the body is incomplete."""
     return _redirects(status) or status in RATE_LIMIT_STATUSES or status in {403, 404, 405, 407, 451}
 
 
@@ -388,8 +383,8 @@ _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def code_and_msg(document: object) -> tuple[int | None, str]:
-    """Read an error body."""
-    # Zero is what stands beside a text about the country (451), and is no code.
+    """Return the code and text of an error body."""
+    # Refusals because of the country (451) have 0 here, which is not a code.
     if not isinstance(document, dict) or type(code := document.get("code")) is not int or not code:
         return None, ""
     msg = " ".join(str(document.get("msg", "")).split())

@@ -1,6 +1,6 @@
-"""Why no answer came, in words: which side failed, and what to do about it.
+"""Why there was no answer: which side failed, and what to do about it.
 
-Never in an error's own words, which may quote the URL, and with it the signature.
+Never in the error's own words, which may quote the URL and its signature.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _OTHER_NAME = frozenset({62, 63, 64})
 
 
 class LateError(TimeoutError):
-    """The call's own deadline has passed."""
+    """The deadline of the call has passed."""
 
 
 class SetUpError(OSError):
-    """A setting keeps connections from being made.
+    """A setting prevents connections.
 
     Attributes
     ----------
@@ -45,24 +45,24 @@ class SetUpError(OSError):
 
 
 def explain(error: BaseException, stage: str, host: str, proxy: str, tunnel_status: int) -> tuple[str, str]:
-    """Say why a request got no answer, and what to do.
+    """Return why a request got no answer, and what to do.
 
     Parameters
     ----------
     error : BaseException
     stage : str
-        How far it had come: ``name``, ``connection``, ``proxy TLS``, ``tunnel``, ``socks``, ``TLS`` or ``request``.
+        How far it got: ``name``, ``connection``, ``proxy TLS``, ``tunnel``, ``socks``, ``TLS`` or ``request``.
     host : str
-        Whom it was for.
+        The host it was for.
     proxy : str
         The proxy's URL, empty without one.
     tunnel_status : int
-        What the proxy answered when it was asked for the host; 0 for nothing.
+        The proxy's answer to CONNECT; 0 if there was none.
 
     Returns
     -------
     reason, advice : str
-        The reason goes on after "nothing was sent," or "sent, but"; the advice is a sentence.
+        The reason follows "not sent, because" or "sent, but"; the advice is a sentence.
     """
     causes = list(_chain(error))
     for cause in causes:
@@ -73,23 +73,23 @@ def explain(error: BaseException, stage: str, host: str, proxy: str, tunnel_stat
 
 
 def set_up(error: BaseException, proxy: str) -> SetUpError:
-    """Say why no way to the host could be opened, from the error of whoever tried."""
+    """Return why no connection could be set up, given the error."""
     where = _variables(proxy)
     words = "".join(str(cause) for cause in _chain(error))
     # What GNOME calls socks:// is a scheme that neither requests nor PySocks knows.
     if "SOCKS support" in words and not proxy.lower().startswith("socks:"):
         return SetUpError(
-            f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks, which it takes, is not installed",
+            f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks is not installed",
             "Run %pip install pysocks, then restart the kernel.",
         )
     return SetUpError(
-        f"{where} holds no URL of a proxy that can be used",
-        f"Write http://host:port, https://host:port or socks5h://host:port into {where}.",
+        f"the proxy URL in {where} cannot be used",
+        f"Set {where} to http://host:port, https://host:port or socks5h://host:port.",
     )
 
 
 def require_bundle(path: str) -> None:
-    """Raise if a file of certificates cannot be used, as far as can be seen without reading it."""
+    """Raise if a certificate file does not exist or cannot be read."""
     if not os.path.exists(path):  # noqa: PTH110 - as requests does, and without an import
         raise SetUpError(*_bundle("does not exist"))
     if not os.access(path, os.R_OK):
@@ -97,7 +97,7 @@ def require_bundle(path: str) -> None:
 
 
 def shown(proxy: str) -> str:
-    """Show a proxy's URL without the user's name and password."""
+    """Return a proxy's URL without user name and password."""
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -106,7 +106,7 @@ def shown(proxy: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Go through an error and what it wraps, outermost first."""
+    """Yield an error and the errors it wraps, outermost first."""
     seen: list[BaseException] = [error]
     for cause in seen:
         yield cause
@@ -115,7 +115,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _variables(proxy: str) -> str:
-    """Name the variables that hold a proxy; HTTPS_PROXY where it comes from elsewhere."""
+    """Return the variable that sets a proxy; HTTPS_PROXY if it comes from elsewhere."""
     names = [name for name in os.environ if name.lower() in {"https_proxy", "http_proxy", "all_proxy"}]
     return next((name for name in sorted(names, key=_precedence) if os.environ[name] == proxy), "HTTPS_PROXY")
 
@@ -127,14 +127,14 @@ def _precedence(name: str) -> tuple[bool, bool]:
 def _bundle(flaw: str) -> tuple[str, str]:
     variable = next((name for name in BUNDLES if os.environ.get(name)), BUNDLES[0])
     return (
-        f"the file of certificates that {variable} names {flaw}",
-        f"Mend {variable}, or unset it to trust the authorities that requests trusts.",
+        f"the certificate file in {variable} {flaw}",
+        f"Fix {variable}, or unset it to use the default certificates.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a request failed to get through."""
+    """How a request failed."""
 
     causes: list[BaseException]
     host: str
@@ -157,7 +157,7 @@ def _connection(way: _Way) -> tuple[str, str]:
     if way.has(ConnectionRefusedError):
         reason = f"the proxy {way.proxy} refused the connection" if way.proxy else "the connection was refused"
     elif way.has(TimeoutError):
-        reason = f"the proxy {way.proxy} did not answer in time" if way.proxy else "no connection came about in time"
+        reason = f"the proxy {way.proxy} did not answer in time" if way.proxy else "the connection timed out"
     else:
         reason = f"{f'the proxy {way.proxy}' if way.proxy else 'the host'} could not be reached"
     return reason, way.told
@@ -165,11 +165,11 @@ def _connection(way: _Way) -> tuple[str, str]:
 
 def _proxy_tls(way: _Way) -> tuple[str, str]:
     if way.has(TimeoutError):
-        reason = f"the proxy {way.proxy} did not answer in TLS in time; one that speaks none has http://"
+        reason = f"the proxy {way.proxy} did not answer in TLS in time; without TLS, use http://"
     elif way.has(ssl.SSLCertVerificationError):
         reason = f"the certificate of the proxy {way.proxy} could not be verified"
     else:
-        reason = f"the proxy {way.proxy} does not speak TLS, so that its URL should begin with http://"
+        reason = f"the proxy {way.proxy} does not use TLS, so its URL should begin with http://"
     return reason, way.told
 
 
@@ -177,25 +177,25 @@ def _tunnel(way: _Way) -> tuple[str, str]:
     status = way.tunnel_status
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         wanted = "http://name:password@host:port"
-        return f"the proxy {way.proxy} wants another name and password (407)", f"{way.told[:-1]}: {wanted}."
+        return f"the proxy {way.proxy} requires a valid user name and password (407)", f"{way.told[:-1]}: {wanted}."
     if status and status != HTTPStatus.OK:
-        return f"the proxy {way.proxy} refused to connect to {way.host} ({status}), or is no proxy", way.told
+        return f"the proxy {way.proxy} refused to connect to {way.host} ({status}), or is not a proxy", way.told
     if way.has(TimeoutError):
         return f"the proxy {way.proxy} did not connect to {way.host} in time", way.told
-    return f"what answers at {way.proxy} does not speak as a proxy does", way.told
+    return f"the server at {way.proxy} does not answer like a proxy", way.told
 
 
 def _socks(way: _Way) -> tuple[str, str]:
-    names = {type(cause).__name__ for cause in way.causes}  # of PySocks, which need not be there
+    names = {type(cause).__name__ for cause in way.causes}  # of PySocks, which may not be installed
     if "SOCKS5AuthError" in names:
-        return f"the proxy {way.proxy} wants another name and password", way.told
+        return f"the proxy {way.proxy} requires a valid user name and password", way.told
     if names & {"SOCKS5Error", "SOCKS4Error"}:
         return f"the proxy {way.proxy} could not connect to {way.host}", way.told
     if way.has(socket.gaierror):
         return f"the name of the proxy {way.proxy}, or of {way.host}, could not be resolved", way.told
     if way.has(TimeoutError, ConnectionRefusedError) or "ProxyConnectionError" in names:
         return _connection(way)
-    return f"what answers at {way.proxy} does not speak as a SOCKS proxy does", way.told
+    return f"the server at {way.proxy} does not answer like a SOCKS proxy", way.told
 
 
 def _tls(way: _Way) -> tuple[str, str]:
@@ -204,13 +204,13 @@ def _tls(way: _Way) -> tuple[str, str]:
     if refused is not None:
         return _certificate(refused.verify_code)
     if _NO_CERTIFICATES.search(words):
-        return _bundle("holds no certificates")
+        return _bundle("contains no certificates")
     if way.has(TimeoutError):
-        reason = "the TLS handshake was not answered in time"
+        reason = "the TLS handshake timed out"
     elif "WRONG_VERSION_NUMBER" in words or "HTTP_REQUEST" in words:
-        reason = "what answers there does not speak TLS"
+        reason = "the server there does not use TLS"
     elif way.has(ConnectionError, ssl.SSLEOFError):
-        reason = "the connection broke in the TLS handshake"
+        reason = "the connection broke during the TLS handshake"
     else:
         reason = "TLS failed"
     return reason, NETWORK
@@ -223,18 +223,18 @@ def _certificate(code: int) -> tuple[str, str]:
     reason = "the host's certificate could not be verified"
     if code in _UNKNOWN_AUTHORITY:
         return (
-            f"{reason}: whoever signed it is not known here, as with a proxy or firewall that inspects TLS",
+            f"{reason}: its issuer is not known here, as behind a proxy or firewall that inspects TLS",
             f"If yours does, point {BUNDLES[0]} at a file with its authority's certificate, in PEM.",
         )
     if code in _OUT_OF_DATE:
-        return f"{reason}: it is out of date, or this machine's clock is", "Check this machine's date."
+        return f"{reason}: it is out of date, or this machine's clock is off", "Check this machine's date."
     if code in _OTHER_NAME:
         return f"{reason}: it is for another host", "Check the host and the proxy."
     return reason, NETWORK
 
 
 _ANSWERS: tuple[tuple[type[BaseException], str], ...] = (
-    (LateError, "its time was over"),
+    (LateError, "time ran out"),
     (ssl.SSLError, "TLS failed"),
     (TimeoutError, "no answer came in time"),
     (ConnectionError, "the connection broke"),

@@ -1,7 +1,7 @@
 """The thin signing core: stamp, encode, sign, send once.
 
-`SpotClient` sends what it is asked to send exactly once, and says in its errors what may be believed afterwards. It
-knows nothing of notebooks, tables or files.
+`SpotClient` sends each request exactly once, and its errors say what may be believed afterwards. It knows nothing about
+notebooks, tables or files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from nbext.credentials import Credential, Secret, quoted, sealed
 from nbext.errors import (
     ConfigurationError,
     NotSentError,
-    OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
 )
@@ -41,13 +40,13 @@ if TYPE_CHECKING:
     from nbext.spot.transport import Answer
 
 
-# Until when each host has asked not to be asked, on the monotonic clock, and with which status. Limits go by address,
-# so that all clients of the process share them (API docs, "IP Limits").
+# Until when each host wants no requests, on the monotonic clock, and with which status it said so. Limits are per IP
+# address, so all clients of the process share them (API docs, "IP Limits").
 _holds: dict[str, tuple[float, int]] = {}
 
 
 def forget_holds() -> None:
-    """Forget what hosts have asked to wait, as a new process would."""
+    """Forget which hosts have asked to wait, as a new process would."""
     _holds.clear()
 
 
@@ -81,13 +80,12 @@ class SpotClient:
     clock_offset : float or None
         Milliseconds that this machine's clock is behind the exchange's; None until measured.
     doubted : set of int
-        Connections on which an answer came that belongs to another request, so that none of the others there proves
-        what it seems to.
+        Connections that delivered an answer to another request, so that none of their other answers proves anything.
 
     Raises
     ------
     ConfigurationError
-        The base URL or the key cannot be one.
+        The base URL or the key is invalid.
 
     Notes
     -----
@@ -144,7 +142,7 @@ class SpotClient:
         return f"<SpotClient {self.profile} {self.host}, {key}>"
 
     def __reduce__(self) -> Never:
-        raise TypeError("a client is not pickled: it would carry its key with it")
+        raise TypeError("a client cannot be pickled, since that would save its key")
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +186,7 @@ class SpotClient:
         return "" if self._api_key is None else self._api_key.reveal()[-4:]
 
     def fingerprint(self, salt: bytes) -> str:
-        """Return what tells this API key from others without giving it away; empty without a key."""
+        """Return a fingerprint that identifies this API key without revealing it; empty without a key."""
         import hmac
 
         return (
@@ -202,26 +200,26 @@ class SpotClient:
 
     @property
     def held_for(self) -> float:
-        """Seconds for which this host has asked not to be asked again (429 or 418); 0 when it has not."""
+        """Seconds until this host accepts requests again (429 or 418); 0 if it has not asked to wait."""
         return max(0.0, _holds.get(self.host, (0.0, 0))[0] - time.monotonic())
 
     @property
     def is_banned(self) -> bool:
-        """Whether it was 418 that asked for it, after which nothing is sent again by itself."""
+        """Whether that was 418, after which nothing is sent again automatically."""
         return bool(self.held_for) and _holds[self.host][1] != HTTPStatus.TOO_MANY_REQUESTS
 
     def now(self) -> int:
-        """Give the exchange's time in milliseconds, as far as its clock has been measured."""
+        """Return the exchange's time in milliseconds, as far as its clock has been measured."""
         return time.time_ns() // 1_000_000 + round(self.clock_offset or 0)
 
     @contextmanager
     def until(self, moment: float) -> Iterator[None]:
-        """End each request that this thread makes meanwhile at a moment, from the name lookup to the last byte.
+        """End each request of this thread at a given moment, name lookup to last byte included.
 
         Parameters
         ----------
         moment : float
-            On the monotonic clock (`time.monotonic`). Within another such block, whichever comes first.
+            On the monotonic clock (`time.monotonic`). In nested blocks, the earlier one counts.
         """
         before: float | None = getattr(self._heard, "until", None)
         self._heard.until = moment if before is None else min(before, moment)
@@ -232,12 +230,12 @@ class SpotClient:
 
     @contextmanager
     def unless(self, called_off: Callable[[], bool]) -> Iterator[None]:
-        """Write no request that this thread makes meanwhile, if it has been called off by then, connecting included.
+        """Send no request of this thread that has been called off before it is written.
 
         Parameters
         ----------
         called_off : callable
-            Asked in the last moment before a request is written.
+            Called just before a request is written.
         """
         before, self._heard.unless = getattr(self._heard, "unless", None), called_off
         try:
@@ -246,7 +244,7 @@ class SpotClient:
             self._heard.unless = before
 
     def heard(self) -> tuple[int | None, bytes | None]:
-        """Status and body of the last answer on this thread, with secrets hidden; None where there was none."""
+        """Status and body of the last answer on this thread, with secrets hidden; None if there was none."""
         answer: Answer | None = getattr(self._heard, "answer", None)
         if answer is None:
             return None, None
@@ -254,12 +252,12 @@ class SpotClient:
 
     @property
     def heard_on(self) -> int | None:
-        """The connection on which the last answer on this thread came; None where there was none."""
+        """The connection that delivered the last answer on this thread; None if there was none."""
         answer: Answer | None = getattr(self._heard, "answer", None)
         return None if answer is None else answer.connection
 
     def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
-        """Cancel every open order on a symbol, order lists included. Sent once, never again.
+        """Cancel every open order on a symbol, order lists included. Sent exactly once.
 
         ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open Orders on a Symbol"; weight 1, TRADE).
 
@@ -279,7 +277,7 @@ class SpotClient:
         Raises
         ------
         ConfigurationError, NotSentError, RejectedError, RateLimitedError
-            The orders are untouched.
+            No orders were changed.
         OutcomeUnknownError
             The cancel may have been carried out, or may still be.
         """
@@ -288,7 +286,7 @@ class SpotClient:
     def cancel(
         self, path: str, params: Mapping[str, Value], *, recv_window: str | int | Decimal | None = None
     ) -> list[Report]:
-        """Cancel through any of the endpoints that do. Sent once, never again.
+        """Cancel through any endpoint that cancels. Sent exactly once.
 
         Parameters
         ----------
@@ -302,12 +300,12 @@ class SpotClient:
         Returns
         -------
         list of dict
-            As `cancel_open_orders` gives. Empty when the exchange knew nothing to cancel.
+            As `cancel_open_orders` returns. Empty when there was nothing to cancel.
 
         Raises
         ------
         ConfigurationError, NotSentError, RejectedError, RateLimitedError
-            The orders are untouched.
+            No orders were changed.
         OutcomeUnknownError
             The cancel may have been carried out, or may still be.
         """
@@ -322,10 +320,8 @@ class SpotClient:
         reports = [answer] if isinstance(answer, dict) else answer  # one order, or one list, comes by itself
         if answers.are_cancel_reports(reports) and (isinstance(answer, list) is (path == "/api/v3/openOrders")):
             return cast("list[Report]", reports)
-        raise OutcomeUnknownError(
-            f"{self._where('DELETE', path, params)}: the answer is not what is documented here; "
-            "what became of the orders is not known. Look with %open_orders before anything else."
-        )
+        problem = "the answer is not in the documented form"
+        raise answers.unanswered("DELETE", self._where("DELETE", path, params), problem)
 
     def request(
         self,
@@ -356,13 +352,13 @@ class SpotClient:
         Raises
         ------
         ConfigurationError
-            An argument or the key is at fault; nothing was sent.
+            An argument or the key is invalid. Nothing was sent.
         NotSentError
             No connection. For GET also: no answer.
         RejectedError, RateLimitedError
             The exchange refused. For GET also: no usable answer.
         OutcomeUnknownError
-            Never for GET: it was sent, and what became of it is not known.
+            Never for GET: sent, and the outcome is not known.
         """
         self._heard.answer = None
         method, query = method.upper(), encode(params or {})
@@ -377,7 +373,7 @@ class SpotClient:
         if signed:
             if self._signing_key is None or self._api_key is None:
                 raise ConfigurationError(
-                    f"{where}: there is no key for profile {self.profile!r}; nothing was sent. "
+                    f"{where}: profile {self.profile!r} has no key; nothing was sent. "
                     "Set BINANCE_API_KEY with BINANCE_API_SECRET or BINANCE_PRIVATE_KEY."
                 )
             stamp = f"timestamp={self.now()}"
@@ -386,7 +382,7 @@ class SpotClient:
             query = f"{query}&signature={quote(signature, safe='')}"
             headers = {"X-MBX-APIKEY": self._api_key.reveal()}
         answer = self._send(method, f"{path}?{query}" if query else path, where, headers)
-        if answer.body is not None:  # from here on nobody sees what a proxy may have echoed
+        if answer.body is not None:  # a proxy may have echoed secrets
             key = "" if self._api_key is None else self._api_key.reveal()
             answer = replace(answer, body=scrub(answer.body, (signature, key)))
         self._heard.answer = answer
@@ -394,7 +390,7 @@ class SpotClient:
         if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, params, document)):
             self.doubted.add(answer.connection)
             self._wire.distrust(answer.connection)
-            raise answers.unrelated(method, where, answer.status, f"the answer that came is about {astray}")
+            raise answers.unrelated(method, where, answer.status, f"the answer is about {astray}")
         return answers.accept(answer, document, method, where, self.now())
 
     def measure_clock_offset(self, samples: int = 5) -> float:
@@ -421,7 +417,7 @@ class SpotClient:
                 measured.append((took, answer["serverTime"] - (at + took / 2) * 1000))
             except (TypeError, KeyError):
                 raise RejectedError(
-                    f"{self.host} did not tell its time; orders untouched. Check the base URL."
+                    f"{self.host} did not return its time; no orders were changed. Check the base URL."
                 ) from None
         self.clock_offset = min(measured)[1]
         return self.clock_offset
@@ -433,7 +429,8 @@ class SpotClient:
     def _refuse_while_held(self, where: str) -> None:
         if held := self.held_for:
             raise RateLimitedError(
-                f"{where}: not sent, the exchange asked to wait; orders untouched. Try again in {math.ceil(held)} s.",
+                f"{where}: not sent, because the exchange asked to wait; no orders were changed. "
+                f"Try again in {math.ceil(held)} s.",
                 http_status=_holds[self.host][1],
                 retry_after=held,
             )
@@ -445,12 +442,13 @@ class SpotClient:
         except Unanswered as lost:
             if lost.written:
                 raise answers.unanswered(method, where, lost.reason) from None
-            raise NotSentError(f"{where}: nothing was sent, {lost.reason}; orders untouched. {lost.advice}") from None
+            said = f"{where}: not sent, because {lost.reason}; no orders were changed. {lost.advice}"
+            raise NotSentError(said) from None
         self._note(answer)
         return answer
 
     def _note(self, answer: Answer) -> None:
-        """Keep what every answer tells about limits."""
+        """Note what an answer says about limits."""
         weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
         if weight.isdecimal():
             self.used_weight = int(weight)
@@ -466,7 +464,7 @@ def _signing_key(credential: Credential) -> signing.SigningKey:
     Raises
     ------
     ConfigurationError
-        It is nothing that can sign.
+        It cannot sign.
     """
     try:
         signing.require_api_key(credential.api_key.reveal())
@@ -478,7 +476,7 @@ def _signing_key(credential: Credential) -> signing.SigningKey:
         return signing.hmac_key("" if credential.secret_key is None else credential.secret_key.reveal())
     except ValueError as error:
         flaw = str(error)
-    raise ConfigurationError(f"the credential cannot be used: {flaw}; nothing was sent. Correct it.")
+    raise ConfigurationError(f"unusable credential: {flaw}; nothing was sent. Correct it.")
 
 
 def _require_request(method: str, path: str, query: str, *, signed: bool) -> None:

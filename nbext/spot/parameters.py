@@ -1,4 +1,4 @@
-"""What somebody typed, checked, and as it goes onto the wire."""
+"""Parameters: what the user typed, checked and encoded."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ _LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 
 
 def parse_symbol(text: str) -> str:
-    """Turn what somebody typed into a symbol.
+    """Return the symbol that the user typed.
 
-    Blanks around it go, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and digits may be
-    of any script (API docs, "General API information").
+    Surrounding blanks are dropped, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and
+    digits may be of any script (API docs, "General API information").
 
     Raises
     ------
     ConfigurationError
-        It is empty, an unexpanded ``{name}``, or holds a character that no symbol has.
+        It is empty, an unexpanded ``{name}``, or contains an invalid character.
     """
     if not isinstance(text, str):
         raise ConfigurationError(
-            f"a symbol is text, not {type(text).__name__}; nothing was sent. Give it like 'BTCUSDT'."
+            f"a symbol must be text, not {type(text).__name__}; nothing was sent. Use one like 'BTCUSDT'."
         )
     typed, symbol = text, text.strip()
     if not symbol:
-        raise ConfigurationError(f"{typed!r} is no symbol: it is empty; nothing was sent. Name one, like BTCUSDT.")
+        raise ConfigurationError(f"the symbol {typed!r} is empty; nothing was sent. Name one, like BTCUSDT.")
     if name := re.fullmatch(r"\{\s*(.*?)\s*\}|\$(\w+)", symbol):
         variable = name[1] if name[2] is None else name[2]
         raise ConfigurationError(
-            f"{typed!r} is no symbol: the variable {variable!r} is not defined here; nothing was sent. Define it first."
+            f"{typed!r}: the variable {variable!r} is not defined; nothing was sent. Define it first."
         )
     base, slash, quoted = symbol.partition("/")
     if slash and base and quoted:
         symbol = base + quoted
     if strange := next((c for c in symbol if not (c.isalnum() or c in "-_.")), None):
         raise ConfigurationError(
-            f"{typed!r} is no symbol: it holds {strange!r}; nothing was sent. Letters and digits only, like BTCUSDT."
+            f"symbol {typed!r} contains {strange!r}; nothing was sent. Use letters and digits, like BTCUSDT."
         )
     # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
     return "".join(c.upper() if c.isascii() else c for c in symbol)
 
 
 def parse_symbols(texts: Iterable[str]) -> list[str]:
-    """Turn what somebody typed into symbols, each once; commas separate symbols, too.
+    """Return the symbols that the user typed, each once; commas separate symbols, too.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def parse_symbols(texts: Iterable[str]) -> list[str]:
 
 
 def parse_recv_window(value: str | int | Decimal) -> str:
-    """Check a recv window and give back the text to send, digits as they were written.
+    """Check a recv window and return the text to send, with the digits as written.
 
     Parameters
     ----------
@@ -91,14 +91,14 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
         shown = str(given) if isinstance(given, Decimal) else repr(given)
         raise ConfigurationError(
-            f"recv window {shown[:40]} is not milliseconds over 0, at most 60000, with at most three decimals; "
-            "nothing was sent. Leave it out, or give one like 5000."
+            f"invalid recv window {shown[:40]}; nothing was sent. "
+            "Use milliseconds over 0, at most 60000 and with at most three decimals, or leave it out."
         )
     return text
 
 
 def encode(params: Mapping[str, Value]) -> str:
-    """Percent-encode parameters once; what is signed and what is sent are both this text."""
+    """Percent-encode parameters, once: this text is both signed and sent."""
     pairs = []
     for name, value in params.items():
         if value is None:
@@ -108,7 +108,7 @@ def encode(params: Mapping[str, Value]) -> str:
             pairs.append(f"{quote(name, safe='')}={quote(text, safe='')}")
         except UnicodeEncodeError:  # half of a surrogate pair
             raise ConfigurationError(
-                f"parameter {name!r} is not text that can be sent; nothing was sent. Correct it."
+                f"parameter {name!r} contains text that cannot be encoded; nothing was sent. Correct it."
             ) from None
     return "&".join(pairs)
 
@@ -123,5 +123,5 @@ def _wire_text(name: str, value: object) -> str:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     raise ConfigurationError(
-        f"parameter {name!r} cannot be sent as {type(value).__name__}; nothing was sent. Give text or a number."
+        f"parameter {name!r} cannot be sent as {type(value).__name__}; nothing was sent. Use text or a number."
     )

@@ -69,7 +69,7 @@ class SigningKey:
         return f"<{self.kind} key>"
 
     def __reduce__(self) -> Never:
-        raise TypeError("a signing key is not pickled: it would carry the secret with it")
+        raise TypeError("a signing key cannot be pickled, since that would save its secret")
 
 
 def hmac_key(secret_key: str) -> SigningKey:
@@ -78,7 +78,7 @@ def hmac_key(secret_key: str) -> SigningKey:
     Raises
     ------
     ValueError
-        It is empty, or holds blanks, control or non-ASCII characters.
+        It is empty, or contains blanks, control or non-ASCII characters.
     """
     _require_token(secret_key, "secret key")
     secret = secret_key.encode("ascii")
@@ -115,7 +115,7 @@ def private_key(pem: bytes, passphrase: str | None = None) -> SigningKey:
     if isinstance(key, rsa.RSAPrivateKey):
         scheme, digest = padding.PKCS1v15(), SHA256()
         return SigningKey("RSA", lambda payload: _base64(key.sign(payload, scheme, digest)))
-    raise ValueError("the private key is neither RSA nor Ed25519, the kinds that the exchange takes")
+    raise ValueError("the private key is neither RSA nor Ed25519")
 
 
 def require_api_key(api_key: str) -> None:
@@ -124,7 +124,7 @@ def require_api_key(api_key: str) -> None:
     Raises
     ------
     ValueError
-        It is empty, or holds blanks, control or non-ASCII characters.
+        It is empty, or contains blanks, control or non-ASCII characters.
     """
     _require_token(api_key, "API key")
 
@@ -133,7 +133,7 @@ def _require_token(text: str, what: str) -> None:
     # Printable ASCII without blanks is all that a header value or a secret of the exchange can be. The text itself
     # stays out of the message: a key with a line end in it is how today's clients come to print keys.
     if not (text and text.isascii() and text.isprintable() and " " not in text):
-        flaw = "is empty" if not text else "holds a blank, a line end or another character that no key has"
+        flaw = "is empty" if not text else "contains a blank, a line end or another invalid character"
         raise ValueError(f"the {what} {flaw}")
 
 

@@ -55,7 +55,7 @@ def test_locked_by_another(journal: Journal, path: Path, how: str) -> None:
         writes: list[Callable[[], str]] = [lambda: journal.intend([intent("two")]), lambda: conclude(journal)]
         for write in writes:
             began = time.monotonic()
-            assert write() == f"{path} has been locked by another program for 200 ms"
+            assert write() == f"{path} was locked by another program for 200 ms"
             assert 0.2 <= time.monotonic() - began < 0.9
         assert not journal.claim("one", "me", NOW)
         if how == "BEGIN EXCLUSIVE":
@@ -102,7 +102,7 @@ def test_disk_full(path: Path) -> None:
         """,
         path,
     )
-    full = f"{path} is on a disk that is full or fails"
+    full = f"{path} is on a full or failing disk"
     assert said.splitlines() == [full, full, "['', '']"]
 
 
@@ -121,7 +121,7 @@ def test_disk_full_at_first(path: Path) -> None:
         """,
         path,
     )
-    assert said.splitlines() == [f"{path} is on a disk that is full or fails", "['']"]
+    assert said.splitlines() == [f"{path} is on a full or failing disk", "['']"]
 
 
 def test_no_more_pages(journal: Journal, path: Path) -> None:
@@ -131,7 +131,7 @@ def test_no_more_pages(journal: Journal, path: Path) -> None:
     pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
     journal._connection.execute(f"PRAGMA max_page_count = {pages}")
     before = path.read_bytes()
-    assert conclude(journal, answer=os.urandom(50_000)) == f"{path} is on a disk that is full"
+    assert conclude(journal, answer=os.urandom(50_000)) == f"{path} is on a full disk"
     assert path.read_bytes() == before
     assert conclude(journal, answer=os.urandom(50_000)) == ""  # on a new connection, which has no such limit
 
@@ -263,13 +263,13 @@ def make_newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "flaw"),
     [
-        (make_text, "is not a journal of nbext"),
-        (make_short, "is not a journal of nbext"),
-        (make_foreign, "is not a journal of nbext"),
-        (make_foreign_wal, "is not a journal of nbext"),
-        (make_newer, "has version 3, of another nbext, and not 2"),
-        (make_truncated, "is damaged: move it away"),
-        (make_rotten, "is damaged: move it away"),
+        (make_text, "is not an nbext journal"),
+        (make_short, "is not an nbext journal"),
+        (make_foreign, "is not an nbext journal"),
+        (make_foreign_wal, "is not an nbext journal"),
+        (make_newer, "has version 3, not 2, from another nbext"),
+        (make_truncated, "is damaged: move it"),
+        (make_rotten, "is damaged: move it"),
     ],
 )
 def test_unfit_file_is_left_alone(journal: Journal, path: Path, make: Callable[[Path], None], flaw: str) -> None:
@@ -339,7 +339,7 @@ def test_symbolic_link(journal: Journal, path: Path, tmp_path: Path) -> None:
     path.parent.mkdir()
     target = tmp_path / "target"
     path.symlink_to(target)
-    reason = f"{path} is a symbolic link: name the file that it leads to"
+    reason = f"{path} is a symbolic link: use the file that it points to"
     assert journal.intend([intent()]) == reason
     assert not target.exists()
     target.touch(0o600)
@@ -393,7 +393,7 @@ def test_open_folder(journal: Journal, path: Path) -> None:
     """A folder in which anybody may swap the file is refused; /tmp, where nobody may, is not."""
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    assert journal.intend([intent()]) == f"{path.parent} can be written by others: chmod o-w it"
+    assert journal.intend([intent()]) == f"{path.parent} is writable by others: chmod o-w it"
     path.parent.chmod(0o1777)
     assert journal.intend([intent()]) == ""
 

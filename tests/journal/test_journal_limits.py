@@ -66,7 +66,7 @@ def test_a_relative_path_in_a_deleted_folder_stops_nothing(
     said: list[str] = []
     assert len(make_job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert [line for line in said if "Not recorded in the journal" in line] == [
-        "Not recorded in the journal: journal.sqlite3 starts from a folder that has been deleted: name a whole path"
+        "Not recorded in the journal: journal.sqlite3 is relative to a deleted folder: use an absolute path"
     ]
     assert still_open(exchange) == 0
 
@@ -86,7 +86,7 @@ def test_a_user_without_a_home_directory_can_cancel(named: str) -> None:
         print(journal.intend([Intent("a", "b", 1, 2, "live", "h", "DELETE", "/", {{}})]))
         """
     out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert "name a file in NBEXT_JOURNAL" in out.stdout, out.stdout
+    assert "set NBEXT_JOURNAL to a file" in out.stdout, out.stdout
 
 
 def test_what_cannot_be_recorded_is_a_reason(path: Path) -> None:

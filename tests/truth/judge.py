@@ -595,7 +595,7 @@ def _details(case: Case, rows: list[dict[str, Any]], state: str, rest: str) -> I
         for row in rows
         if (truth := case.truth(identity(row))) is not None and row.get("executedQty")
     ]
-    if (many := re.search(r"(\d+) ha(?:d|s|ve) traded", rest)) is not None:
+    if (many := re.search(r"(\d+) (?:is|are|was|were) partly filled", rest)) is not None:
         if int(many[1]) != len(parts):
             yield f"the summary says {rest!r} of what is {state}, and {len(parts)} have traded"
         amounts = [(Decimal(a), None if b == "?" else Decimal(b)) for a, b in TRADED.findall(rest)]
@@ -679,9 +679,9 @@ def _refusal(case: Case) -> Iterator[str]:
         yield f"the error says {facts['msg']!r}, and {told} were answered"
     for row in case.rows:
         truth = case.truth(identity(row))
-        if truth is not None and "untouched" in case.told.message and truth.is_canceled_by(case.numbers):
-            yield f"orders are untouched, says the error, and {identity(row)} is {truth.outcome} by this call"
-    if re.search(r"untouched|no orders were changed", case.told.message):
+        if truth is not None and "no orders were changed" in case.told.message and truth.is_canceled_by(case.numbers):
+            yield f"no orders were changed, says the error, and {identity(row)} is {truth.outcome} by this call"
+    if "no orders were changed" in case.told.message:
         for order, truth in case.record.items():
             if truth.is_canceled_by(case.numbers):
                 yield f"{case.told.message!r}, and {order} is {truth.outcome} by this call"
