@@ -11,6 +11,7 @@ from nbext import private_files, session
 from nbext.private_files import UnfitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -44,6 +45,12 @@ def take() -> list[str]:
         with suppress(ValueError):
             texts.append(str(json.loads(line)))
     return texts
+
+
+def tell(say: Callable[[str], None]) -> None:
+    """Say what was left."""
+    for line in take():
+        say(line)
 
 
 def _path() -> Path | None:

@@ -111,8 +111,7 @@ class Recorder:
         """Say what was not recorded and, once per process, that earlier cancels have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
-        for line in notices.take():
-            say(line)
+        notices.tell(say)
         if not session.unfinished_reported:
             session.unfinished_reported = True
             with suppress(NbextError):

@@ -328,9 +328,13 @@ def _guards() -> list[str]:
 
 
 def _after_cell(_: object = None) -> None:
-    """Take a finished cell for a sign of life."""
+    """Take a finished cell for a sign of life, and tell what watchdogs of earlier kernels have left."""
     if (guard := sys.modules.get("nbext.cancel.guard")) is not None:
         guard.keeper.alive()
+    if "nbext.session" in sys.modules:  # else nothing of nbext has been used
+        from nbext.cancel import notices
+
+        notices.tell(_say)
 
 
 def ask(preview: DataFrame, question: str) -> str | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import requests
-from urllib3 import HTTPHeaderDict, HTTPResponse
+from urllib3 import HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
+from urllib3.util.ssl_ import create_urllib3_context
 
 from nbext.credentials import Secret
 from nbext.signals import from_a_signal, let_through
@@ -135,9 +137,13 @@ class Wire:
         self._adapter.close()
 
     def prepare(self) -> None:
-        """Choose proxy and certificates now; what is wrong with them, the first request says."""
+        """Choose proxy and certificates now, and read the certificates; what is wrong, the first request says."""
         with suppress(Exception):
-            self._way()
+            pool = self._way()
+            if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
+                context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+                context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+                pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
 
     def _way(self) -> HTTPConnectionPool:
         """Give the way to the host; a new one when there is none yet, or the settings are not what they were."""

@@ -114,7 +114,8 @@ class Kernel:
     def close(self) -> None:
         """End it."""
         self.client.stop_channels()
-        self.manager.shutdown_kernel(now=False)
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=True)
 
 
 def soon(fact: Callable[[], object], seconds: float = 10.0) -> bool:
