@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from support.server import answer
 from test_untrusted import SPELLINGS
 from truth.proxy import Mishap, Proxy
 
+from nbext.cancel.watchdog import Line
 from nbext.journal import Journal
 
 if TYPE_CHECKING:
@@ -376,6 +378,60 @@ def test_a_saved_notebook_holds_no_secret(stage: Stage, monkeypatch: pytest.Monk
     (stage.home / "executed.ipynb").write_text(written, "utf-8")
     assert "RejectedError" in written
     stage.search(history=False)
+
+
+WATCHDOG = """
+%nbext_guard BTCUSDT --yes
+%nbext_guard ETHUSDT --yes --after 1s
+from pathlib import Path
+from nbext.cancel.guard import keeper
+for name in ("cmdline", "environ", "status"): print(Path(f"/proc/{keeper.pid}/{name}").read_bytes())
+%nbext
+attempt(lambda: [keeper, vars(keeper), keeper._guards, vars(keeper._line)])
+enriched(lambda: keeper.keep(keeper._guards[0].job, after=0.1))
+enriched(lambda: 1 / 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_a_watchdog_shows_no_secret(stage: Stage) -> None:
+    """Its arguments, its environment, its files, what it prints when all goes wrong, and the kernel that has one."""
+    stage.exchange.faults.firewall("*", "*", echo=True, times=3)
+    out = stage.shell(PREPARE, WATCHDOG, AFTERWARDS)
+    assert "nbext.cancel.watchdog" in out
+    assert "PYTHONPATH" in out
+    assert "BINANCE" not in out.partition("nbext.cancel.watchdog")[2].partition("profile")[0]
+    stage.exchange.faults.firewall("*", "*", echo=True, times=3)
+    stage.exchange.faults.truncate("*", "*", size=10)
+    names = {"api_key": "API_KEY", "secret_key": "API_SECRET", "private_key": "PRIVATE_KEY"}
+    names["passphrase"] = "PRIVATE_KEY_PASSPHRASE"
+    secrets = {name: stage.environment.get(f"BINANCE_{spelled}") for name, spelled in names.items()}
+    client = {"base_url": stage.proxy.url, "profile": "custom", "clock_offset": None, **secrets}
+    assert _watchdog(stage, client) == ""
+    assert "ConfigurationError" in _watchdog(stage, {**client, "base_url": "ftp://a"})
+    stage.search()
+
+
+def _watchdog(stage: Stage, client: dict[str, str | None]) -> str:
+    """Let a watchdog run two guards, and give what it prints."""
+    mine, theirs = socket.socketpair()
+    command = [sys.executable, "-X", "dev", "-m", "nbext.cancel.watchdog"]
+    with (
+        theirs,
+        closing(Line(mine)) as line,
+        subprocess.Popen(
+            command, stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        theirs.close()
+        line.send(do="begin", kernel=os.getpid(), environment={"NBEXT_JOURNAL": stage.environment["NBEXT_JOURNAL"]})
+        for number, prefix in enumerate([None, "a"]):
+            terms = {"symbols": ["BTCUSDT"], "prefix": prefix, "recv_window": None}
+            line.send(do="guard", id=number, client=client, terms=terms, after=None)
+        line.send(do="end")
+        said, _ = process.communicate(timeout=70)
+        stage.shown += [said, str(line.receive())]
+    return said
 
 
 @pytest.mark.parametrize("stage", ["HMAC", "RSA"], indirect=True)
