@@ -581,6 +581,32 @@ def test_a_certificate_that_nobody_vouches_for_means_not_sent(connect: Connect, 
     assert server.requests == []
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_client_that_was_prepared_reads_no_certificates_when_it_connects(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """It has read them, connected to nobody, and trusts no more hosts than any other."""
+    server = TLSServer(empty, tmp_path)
+    bundle = tmp_path / "bundle.pem"
+    with contextlib.closing(server), contextlib.closing(TLSServer(empty, tmp_path_of(tmp_path))) as other:
+        bundle.write_bytes((server if is_known else other).certificate.read_bytes())
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        client = connect(server.url)
+        client.prepare()
+        assert server.connections == 0
+        bundle.write_bytes(b"")
+        if is_known:
+            assert client.cancel_open_orders("BTCUSDT") == []
+        else:
+            never_sent(client, "could not be verified")
+
+
+def tmp_path_of(folder: Path) -> Path:
+    """Make a folder in a folder."""
+    (folder / "other").mkdir()
+    return folder / "other"
+
+
 def test_the_same_rules_hold_over_tls(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its certificate in REQUESTS_CA_BUNDLE the server is reached, one connection kept, and the deadline holds."""
     bodies = iter([[answer([])], [answer([])], itertools.chain([OK], drip(b" " * 60))])
