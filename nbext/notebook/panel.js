@@ -198,6 +198,8 @@ function render({ model, el, signal }) {
   };
   const ask = (node, list, of = {}) => {
     asker = node;
+    moved = performance.now(); // the second half of a double click asks nothing
+    for (const each of [selected, everything]) since.set(each, moved);
     model.send({ do: "ask", keys: keys(list), ...of });
   };
   const confirm = () => {

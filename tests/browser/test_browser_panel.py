@@ -92,25 +92,23 @@ def test_the_question_is_never_where_the_click_was(notebook: Notebook, app: str)
     select(notebook, "order").first.check()
     for width in (1280, 800, 420):
         page.set_viewport_size({"width": width, "height": 768})
-        for asks in (
-            button(notebook, "Cancel 1 order", exact=True),
-            button(notebook, "Cancel all 13"),
-            cross(notebook),
-        ):
+        ways = button(notebook, "Cancel 1 order", exact=True), button(notebook, "Cancel all 13"), cross(notebook)
+        for asks in ways:
+            asks.scroll_into_view_if_needed()
+            page.wait_for_timeout(FRESH)
             place = asks.bounding_box()
             asks.dblclick()
             expect(asking(notebook)).to_be_visible()
             other = asking(notebook).locator(".go").bounding_box()
             assert place
             assert other
-            apart = other["x"] >= place["x"] + place["width"] or other["x"] + other["width"] <= place["x"]
-            assert apart or other["y"] >= place["y"] + place["height"], (width, place, other)
+            # Side by side, however the page is scrolled to show the question.
+            assert other["x"] >= place["x"] + place["width"] or other["x"] + other["width"] <= place["x"], width
             page.wait_for_timeout(FRESH)
             page.mouse.dblclick(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
             page.wait_for_timeout(FRESH)
             page.keyboard.press("Escape")
             expect(asking(notebook)).to_have_count(0)
-            page.wait_for_timeout(FRESH)
     resize(notebook, 1280, 1000)
     assert notebook.value(DELETES) == 0
     assert notebook.value(STILL_OPEN) == 13
