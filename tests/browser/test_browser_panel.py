@@ -74,13 +74,16 @@ def keep_picture(notebook: Notebook, name: str) -> None:
     notebook.screenshot(f"panel-{name}")
 
 
-SIDEBAR = "open => window.jupyterapp.shell[open ? 'expandLeft' : 'collapseLeft']?.()"
+FOLD = """open => {
+  window.jupyterapp.shell[open ? 'expandLeft' : 'collapseLeft']?.();
+  return document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)').clientWidth > innerWidth / 2;
+}"""
 
 
 def resize(notebook: Notebook, width: int, height: int = 768) -> None:
     """Give the page another size, without JupyterLab's sidebar where there is little room."""
     notebook.page.set_viewport_size({"width": width, "height": height})
-    notebook.page.evaluate(SIDEBAR, width > 1000)
+    notebook.page.wait_for_function(FOLD, arg=width > 1000)
     notebook.page.wait_for_timeout(300)
 
 
