@@ -9,7 +9,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
-from .campaign import Report, play, replay
+from .campaign import play
+from .replay import replay
+from .rounds import Report
 
 CHUNK = 500
 SIDE_BY_SIDE = 2

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import random
-import re
 import signal
 import sqlite3
 import subprocess
@@ -15,9 +14,8 @@ import tempfile
 import threading
 import time
 import zlib
-from collections import Counter
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,163 +28,40 @@ from nbext.cancel.selection import Filter, Latency, Options, Selection, orders_o
 from nbext.errors import NbextError
 from nbext.exchange import LocalExchange
 
-from . import dialects, judge
+from . import dialects, judge, market
 from . import record as truth
-from .faults import FAULTS, MISHAPS, mishap, spoil
-from .judge import ALL, OPEN_LISTS, Case
+from .case import ALL, CUT_SHORT, OPEN_LISTS, Case, identity
+from .faults import MISHAPS, mishap, spoil
+from .judge_wire import journal_is_true
 from .proxy import MANGLING, Proxy, Talk
+from .rounds import (
+    ANSWER_SECONDS,
+    BEYOND,
+    ENGINE,
+    GRACE,
+    KILLS,
+    LAG,
+    MOST_KILLS,
+    QUANTITY,
+    RECONCILE_SECONDS,
+    RECV_WINDOW,
+    SYMBOLS,
+    Plan,
+    Report,
+    Round,
+    draw,
+)
 from .told import Told, rows_of
-from .troubles import TROUBLES, AlarmError, CallbackError, Trouble
+from .troubles import AlarmError, CallbackError, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pandas import DataFrame
 
     from nbext.spot.client import SpotClient
 
     from .record import Id
-
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
-QUANTITY = {"BTCUSDT": "0.05", "ETHUSDT": "0.5", "BNBUSDT": "2"}
-RECV_WINDOW = 600
-ANSWER_SECONDS = 0.4
-ENGINE, LAG = 0.2, 0.25
-RECONCILE_SECONDS = 2.0
-BEYOND = 1.5
-GRACE = 62.0
-KILLS, MOST_KILLS, CHILDREN = 0.1, 10, 0.12
-
-WAYS = ("all", "all", "all, seen", "all, seen", "everything", "filter", "orders", "one order", "concat", "guard")
-CHILD_WAYS = ("all", "all", "all, seen", "all, seen", "fork", "magic")
-OTHERS = ("none", "none", "beyond", "down", "no key")
-
-
-@dataclass
-class Report:
-    """What a campaign came to."""
-
-    rounds: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    ways: Counter[str] = field(default_factory=Counter)
-    dialects: Counter[str] = field(default_factory=Counter)
-    facts: Counter[str] = field(default_factory=Counter)
-    lies: list[str] = field(default_factory=list)
-    lied: list[str] = field(default_factory=list)
-    """The rounds that lied, as SEED:ROUND."""
-
-    def add(self, other: Report) -> None:
-        """Add what another campaign came to."""
-        self.rounds += other.rounds
-        for name in ("rows", "errors", "faults", "ways", "dialects", "facts"):
-            getattr(self, name).update(getattr(other, name))
-        self.lies += other.lies
-        self.lied += other.lied
-
-    def __str__(self) -> str:
-        told = [f"{self.rounds} rounds, {sum(self.rows.values())} rows, {len(self.lies)} lies"]
-        for name in ("rows", "errors", "ways", "faults", "dialects", "facts"):
-            counts = sorted(getattr(self, name).items(), key=lambda item: (-item[1], item[0]))
-            told.append(f"{name:9}" + ", ".join(f"{what} {count}" for what, count in counts))
-        return "\n".join(told + self.lies)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a round is to be: all of it follows from seed and number.
-
-    Attributes
-    ----------
-    seed, number : int
-    child : bool
-        Whether another process makes the call.
-    way, fault, trouble : str
-        How the call is made, what goes wrong on its way, and what befalls it itself.
-    dialect : mapping
-        What differs from the usual one.
-    others : bool
-        Whether somebody else trades meanwhile.
-    """
-
-    seed: int
-    number: int
-    child: bool
-    way: str
-    fault: str
-    trouble: str
-    dialect: Mapping[str, Any]
-    others: bool = True
-
-    def chance(self, purpose: str) -> random.Random:
-        """Give the numbers for one purpose, so that a change of one does not change what the others draw."""
-        return random.Random(f"{self.seed}:{self.number}:{purpose}")  # noqa: S311 - a program of rounds, no secret
-
-    def __str__(self) -> str:
-        spoken = " ".join(f"{name}={value!r}" for name, value in self.dialect.items()) or "usual dialect"
-        trouble = f", {self.trouble}" if self.trouble else ""
-        return f"{self.seed}:{self.number} ({self.way}; {self.fault}{trouble}; {spoken})"
-
-
-def draw(seed: int, number: int) -> Plan:
-    """Draw a round."""
-    chance = random.Random(f"{seed}:{number}:plan")  # noqa: S311 - as above
-    child = chance.random() < CHILDREN
-    kinds = (FAULTS, FAULTS, FAULTS, MISHAPS, MISHAPS, MISHAPS, OTHERS, OTHERS)
-    way, fault = chance.choice(CHILD_WAYS if child else WAYS), chance.choice(chance.choice(kinds))
-    trouble = chance.choice(TROUBLES) if chance.random() < 0.25 and not child else ""
-    if way == "magic":  # which has the usual patience
-        fault = chance.choice(["none", "limit", "skew", "answer_late", "proxy_interim", "unavailable"])
-    if fault == "no key" and way == "guard":
-        way = "all"
-    return Plan(seed, number, child, way, fault, trouble, dialects.draw(chance))
-
-
-@dataclass
-class Round:
-    """What is known of a round while it is played."""
-
-    plan: Plan
-    exchange: LocalExchange
-    proxy: Proxy
-    told: Told = field(default_factory=Told)
-    symbols: list[str] = field(default_factory=list)
-    way: str = ""
-    seen: set[Id] = field(default_factory=set)
-    wanted: dict[str, str] = field(default_factory=dict)
-    exact: bool = False
-    unrecorded: list[str] = field(default_factory=list)
-    returned: float = 0.0
-    meddled: bool = False
-    profile: str = "custom"
-    host: str = ""
-    hasty: bool = False
-
-    @property
-    def name(self) -> str:
-        """How lies name it."""
-        return f"{self.plan}, {self.told.error or 'no error'}"
-
-    @property
-    def lag_allowed(self) -> float:
-        """Seconds by which nbext is told that reads may lag."""
-        return LAG + max(
-            (lag for name in ("lag_memory", "lag_database") if (lag := self.plan.dialect.get(name, 0)) < 2), default=0
-        )
-
-    @property
-    def engine_allowed(self) -> float:
-        """Seconds that nbext is told a cancel may take."""
-        tail = self.plan.dialect.get("engine_tail", 0)
-        return ENGINE + (tail if tail < 3 and self.plan.number % 2 else 0)
-
-    @property
-    def is_beyond(self) -> bool:
-        """Whether the exchange is slower than nbext is told."""
-        return self.plan.fault == "beyond" or dialects.is_beyond(
-            self.plan.dialect, self.lag_allowed, self.engine_allowed
-        )
 
 
 class Campaign:
@@ -311,7 +186,7 @@ class Campaign:
                 call = self._call(this, client, trouble)
                 if chance.random() < 0.3 and plan.others:
                     this.meddled = True
-                    self._fill(this.exchange, chance)
+                    market.fill(this.exchange, chance)
                 meddler.start()
                 with trouble.during():
                     frame = call()
@@ -348,54 +223,9 @@ class Campaign:
         chance = plan.chance("orders")
         if plan.fault.startswith("skew"):
             exchange.faults.skew = chance.choice([-90, 90, -5, 5, -0.8, 0.4])
-        self._place(exchange, chance.randint(1, 6), chance)
+        market.place(exchange, chance.randint(1, 6), chance)
         self._spoil(this)
         return this
-
-    def _place(self, exchange: LocalExchange, count: int, chance: random.Random) -> None:
-        for _ in range(count):
-            with suppress(Exception):  # whatever a full book or purse refuses, is not placed
-                self._place_one(exchange, chance.choice(SYMBOLS), chance)
-
-    @staticmethod
-    def _place_one(exchange: LocalExchange, symbol: str, chance: random.Random) -> None:
-        last = float(exchange.last_price(symbol))
-        quantity, gtc = QUANTITY[symbol], {"timeInForce": "GTC"}
-
-        def at(share: float) -> str:
-            return str(round(last * (1 + share)))
-
-        kind = chance.choice(
-            ["far", "near", "near", "stop", "trailing", "iceberg", "big", "oco", "oco", "oto", "otoco"]
-        )
-        below, above = (-0.01, 0.01) if kind in {"near", "oco", "big"} else (-0.05, 0.05)
-        own = {"newClientOrderId": f"{chance.choice(['bot', 'me'])}-{chance.randrange(10**9)}"}
-        if kind in {"far", "near", "iceberg", "big"}:
-            side, share = chance.choice([("BUY", below), ("SELL", above)])
-            more = {"icebergQty": str(float(quantity) / 2)} if kind == "iceberg" else {}
-            quantity = str(float(quantity) * 1000) if kind == "big" else quantity  # more than the market takes at once
-            exchange.place(symbol, side, "LIMIT", quantity=quantity, price=at(share), **gtc, **own, **more)
-        elif kind == "stop":
-            stop = {"stopPrice": at(-0.04), "price": at(-0.05)}
-            exchange.place(symbol, "SELL", "STOP_LOSS_LIMIT", quantity=quantity, **stop, **gtc, **own)
-        elif kind == "trailing":
-            exchange.place(
-                symbol, "SELL", "STOP_LOSS", quantity=quantity, trailingDelta=chance.choice([90, 900]), **own
-            )
-        elif kind == "oco":
-            legs = {"aboveType": "LIMIT_MAKER", "abovePrice": at(above), "belowType": "STOP_LOSS"}
-            exchange.place_list("oco", symbol, side="SELL", quantity=quantity, belowStopPrice=at(-0.06), **legs)
-        else:
-            working = {"Type": "LIMIT", "Side": "BUY", "TimeInForce": "GTC", "Price": at(-0.01), "Quantity": quantity}
-            pending = {"Side": "SELL", "Quantity": quantity}
-            if kind == "oto":
-                pending |= {"Type": "LIMIT", "TimeInForce": "GTC", "Price": at(0.05)}
-            else:
-                pending |= {"AboveType": "LIMIT_MAKER", "AbovePrice": at(0.05)}
-                pending |= {"BelowType": "STOP_LOSS", "BelowStopPrice": at(-0.1)}
-            named = {f"working{name}": each for name, each in working.items()}
-            named |= {f"pending{name}": each for name, each in pending.items()}
-            exchange.place_list(kind, symbol, **named)
 
     @staticmethod
     def _spoil(this: Round) -> None:
@@ -413,10 +243,11 @@ class Campaign:
         chance = this.plan.chance("job")
         slow = this.lag_allowed > LAG or this.engine_allowed > ENGINE
         this.exact = chance.random() < 0.2
-        this.hasty = not slow and chance.random() < 0.25
+        hasty = not slow and chance.random() < 0.25
+        this.reconcile = 2 * RECONCILE_SECONDS if slow else 0.3 if hasty else RECONCILE_SECONDS
         options = Options.parse(
             RECV_WINDOW,
-            reconcile=2 * RECONCILE_SECONDS if slow else 0.3 if this.hasty else RECONCILE_SECONDS,
+            reconcile=this.reconcile,
             latency=Latency(engine=this.engine_allowed, lag=this.lag_allowed),
             max_wait=chance.choice([1.5, 3.5]),
             exact=this.exact,
@@ -434,7 +265,7 @@ class Campaign:
             frame = pd.concat(frames, ignore_index=True) if this.way == "concat" else frames[0]
             chosen = frame.iloc[[number for number in range(len(frame)) if chance.random() < 0.7]]
             chosen = chosen.head(1) if this.way == "one order" else chosen
-            this.seen = {judge.identity(row) for row in rows_of(chosen)}
+            this.seen = {identity(row) for row in rows_of(chosen)}
             this.symbols = list(dict.fromkeys(symbol for symbol, _ in this.seen))
             job = make_job(Selection.parse(orders=orders_of(chosen, client)))
             this.symbols = list(job.symbols)
@@ -451,7 +282,7 @@ class Campaign:
         if this.way == "all, seen":
 
             def ask(preview: DataFrame, question: str) -> str:  # noqa: ARG001 - as the faces do
-                this.seen = {judge.identity(row) for row in rows_of(preview)}
+                this.seen = {identity(row) for row in rows_of(preview)}
                 return str(len(preview))
 
             job.obtain_consent(ask)
@@ -474,32 +305,16 @@ class Campaign:
                 symbol = chance.choice(SYMBOLS)
                 with suppress(Exception):
                     if act == "fill":
-                        self._fill(exchange, chance)
+                        market.fill(exchange, chance)
                     elif act == "place":
                         price = round(float(exchange.last_price(symbol)) * 0.95)
                         exchange.place(
                             symbol, "BUY", "LIMIT", timeInForce="GTC", quantity=QUANTITY[symbol], price=price
                         )
                     else:
-                        self._cancel_as_another(exchange, chance)
+                        market.cancel_as_another(exchange, chance)
 
         return threading.Thread(target=meddle, daemon=True)
-
-    @staticmethod
-    def _fill(exchange: LocalExchange, chance: random.Random) -> None:
-        """Move prices over what is near them."""
-        for symbol in SYMBOLS:
-            exchange.set_price(symbol, round(float(exchange.last_price(symbol)) * chance.choice([0.985, 1.015])))
-
-    @staticmethod
-    def _cancel_as_another(exchange: LocalExchange, chance: random.Random) -> None:
-        """Cancel an order without a request, so that every request that cancels is the call's."""
-        with exchange._step("another"):
-            engine = exchange._engine
-            account = engine.account("main")
-            ids = [(symbol, number) for symbol in SYMBOLS for number in account.open[symbol]]
-            symbol, number = chance.choice(ids)
-            engine.cancel(account, engine.symbol(symbol), number, None)
 
     # What is true.
 
@@ -510,7 +325,7 @@ class Campaign:
         if said or not recorded or case.entries is None:
             self.report.facts["journal could not be written"] += 1
             case.entries = None
-            if not said and this.unrecorded and this.told.error not in judge.CUT_SHORT:
+            if not said and this.unrecorded and this.told.error not in CUT_SHORT:
                 self._lie(this.name, "the journal could not be written, and that was not said")
         else:
             for unrecorded in this.unrecorded:
@@ -553,7 +368,9 @@ class Campaign:
             clock_moves="clock" in plan.trouble or bool(dialects.CLOCKS & set(plan.dialect)),
             lossless=calm and in_time,
             doubtful=any(talk.mangled for talk in talks) or plan.fault in {*MANGLING, "proxy_doubles_later"},
-            hasty=this.hasty or not in_time,
+            reconcile=this.reconcile,
+            lag_allowed=this.lag_allowed,
+            cancel_lasts=RECV_WINDOW / 1000 + this.engine_allowed,
             dialect=plan.dialect,
             answer_seconds=ANSWER_SECONDS,
             returned=this.returned,
@@ -688,7 +505,7 @@ class Campaign:
         plan = Plan(self.seed, -number, child=True, way=way, fault="kill -9", trouble="", dialect={})
         this = Round(plan, exchange, proxy)
         self.report.faults["kill -9"] += 1
-        self._place(exchange, chance.randint(2, 5), chance)
+        market.place(exchange, chance.randint(2, 5), chance)
         if chance.random() < 0.3:
             exchange.faults.lose_answer("DELETE", "*", after_executing=chance.random() < 0.5)
         elif chance.random() < 0.5:
@@ -747,7 +564,7 @@ class Campaign:
             if entry["concluded_at"] is None:
                 self._lie(f"{self.seed}:kills", f"not settled: {entry['params']}, {said}")
             entry["answer_counts"] = entry["id"] not in settled
-        for lie in judge.journal_is_true(case):
+        for lie in journal_is_true(case):
             self._lie(f"{self.seed}:kills", lie)
 
 
@@ -755,39 +572,6 @@ def play(seed: int, rounds: int, *, patient: bool = True) -> Report:
     """Play one campaign."""
     with Campaign(seed, patient=patient) as campaign:
         return campaign.play(rounds)
-
-
-def replay(seed: int, number: int, *, times: int = 3) -> Iterator[str]:
-    """Play a round again, and then without one thing or another, to find out which of them it takes."""
-    plan = draw(seed, number)
-    with Campaign(seed) as campaign:
-
-        def lies(changed: Plan, like: Collection[str] = ()) -> list[str]:
-            """Play some times, and say how often that kind of thing was untrue, and what."""
-            played = [
-                [lie for lie in campaign.play_one(changed) if not like or _kind(lie) in like] for _ in range(times)
-            ]
-            return [
-                f"{sum(map(bool, played))} of {times} times",
-                *dict.fromkeys(lie for each in played for lie in each),
-            ]
-
-        told = lies(plan)
-        kinds = {_kind(lie) for lie in told[1:]}
-        yield f"{plan}\nfalse {told[0]}"
-        yield from told[1:]
-        if len(told) == 1:
-            return
-        without: dict[str, Plan] = {
-            f"{name}={value!r}": replace(plan, dialect={key: each for key, each in plan.dialect.items() if key != name})
-            for name, value in plan.dialect.items()
-        }
-        without["all of the dialect"] = replace(plan, dialect={})
-        without |= {"the others": replace(plan, others=False)} if plan.others else {}
-        without |= {plan.fault: replace(plan, fault="none")} if plan.fault != "none" else {}
-        without |= {plan.trouble: replace(plan, trouble="")} if plan.trouble else {}
-        for what, changed in without.items():
-            yield f"without {what}: false {lies(changed, kinds)[0]}"
 
 
 def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
@@ -803,12 +587,6 @@ def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
             entry[name] = json.loads(entry[name])
         entry["answer"] = entry["answer"] and zlib.decompress(entry["answer"])
     return entries
-
-
-def _kind(lie: str) -> str:
-    """Say what kind of thing is untrue, whatever the round, the order, and the numbers."""
-    what = lie.partition("), ")[2].partition(": ")[2]
-    return re.sub(r"\([^)]*\)|'[^']*'|b'.*|[0-9.]+|[A-Za-z0-9_-]{16,}", "", what)
 
 
 class _BlockError(Exception):

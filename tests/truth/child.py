@@ -28,7 +28,7 @@ from nbext.errors import NbextError
 from nbext.frames import build
 from nbext.notebook import magics
 
-from .judge import identity
+from .case import identity
 from .told import Told, rows_of
 
 LOADED = build.COLUMNS, magics.NBExt  # loaded here once, not in every child

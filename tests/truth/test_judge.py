@@ -17,9 +17,10 @@ from nbext.exchange import LocalExchange
 
 from . import judge
 from . import record as truth
-from .campaign import ANSWER_SECONDS, read_journal
-from .judge import COLUMNS, Case
+from .campaign import read_journal
+from .case import COLUMNS, Case, identity
 from .proxy import Proxy
+from .rounds import ANSWER_SECONDS
 from .told import Told
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_a_cell_that_is_not_so_is_seen_in_each_row(call: Case, name: str) -> Non
 @pytest.mark.parametrize("name", ["price", "stopPrice", "icebergQty", "origQuoteOrderQty"])
 def test_a_zero_that_means_nothing_is_seen(call: Case, name: str) -> None:
     """Zero, where the order has no such thing."""
-    at = next(at for at, row in enumerate(call.rows) if call.record[judge.identity(row)].lasting[name] is None)
+    at = next(at for at, row in enumerate(call.rows) if call.record[identity(row)].lasting[name] is None)
     assert changed(call, lambda case: case.rows[at].update({name: 0.0}))
 
 

@@ -1,0 +1,176 @@
+"""One call and what is known of it, and what answers say of orders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .proxy import Talk
+    from .record import Id, Truth
+    from .told import Told
+
+ALL, ONE, LIST = "/api/v3/openOrders", "/api/v3/order", "/api/v3/orderList"
+OPEN_LISTS = "/api/v3/openOrderList"
+
+COLUMNS = (
+    *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
+    *("origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty", "status"),
+    *("origClientOrderId", "clientOrderId", "listClientOrderId", "listStatusType", "listOrderStatus"),
+    *("transactTime", "transactionTime", "selfTradePreventionMode", "outcome"),
+)
+IDS = frozenset({"orderId", "orderListId", "trailingDelta", "strategyId", "strategyType"})
+TIMES = frozenset({"transactTime", "transactionTime", "time", "updateTime", "workingTime", "trailingTime"})
+NUMBERS = frozenset(
+    {"price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty"}
+)
+FLAGS = frozenset({"isWorking"})
+AMOUNTS = frozenset(
+    {"executedQty", "cummulativeQuoteQty", "orderListId"}
+)  # of which zero, or -1, is a value like any other
+TEXTS = frozenset(COLUMNS) - IDS - TIMES - NUMBERS
+LASTING = (
+    *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
+    *("origQty", "origQuoteOrderQty", "icebergQty", "origClientOrderId", "listClientOrderId"),
+    *("selfTradePreventionMode", "trailingDelta", "strategyId", "strategyType", "expiryReason"),
+)
+FINAL = frozenset({"canceled", "filled", "expired", "rejected", "archived"})
+STATES = FINAL | {"open", "unknown"}
+LIST_WORDS = {"listStatusType": ("EXEC_STARTED", "ALL_DONE"), "listOrderStatus": ("EXECUTING", "ALL_DONE")}
+# A call that was ended from outside may not have heard what was passed to it.
+CUT_SHORT = frozenset({"Interrupted", "KeyboardInterrupt", "killed", "Alarm", "Callback"})
+LONGEST = 25.0
+
+
+@dataclass
+class Case:
+    """One call, and what is known of it.
+
+    Attributes
+    ----------
+    way : str
+        How it was called.
+    told : Told
+    record : mapping
+        The exchange's own.
+    talks : list of Talk
+        What passed between the call and the exchange, looks and previews included.
+    symbols : list of str
+        Those asked for; empty for all.
+    host, profile, key : str
+    exact : bool
+    seen : set of Id
+        The orders that the call has seen open, and should cancel.
+    numbers : set of int
+        The numbers that the exchange gave to the call's cancels.
+    lag : float
+        Seconds by which reads lag behind.
+    skew : float
+        Seconds by which the exchange's clock is ahead.
+    beyond : bool
+        Whether reads lag, or cancels come, later than nbext allows for.
+    clock_moves : bool
+        Whether the exchange's clock, or what it says of it, moves.
+    lossless : bool
+        Whether nothing has gone wrong: no fault, nobody else, the usual dialect.
+    doubtful : bool
+        Whether answers were such that nobody has to believe them.
+    reconcile : float
+        Seconds that the call had to find out what became of orders.
+    lag_allowed : float
+        Seconds by which the call was told that reads may lag.
+    cancel_lasts : float
+        Seconds after which a cancel, as the call was told, can no longer arrive or be worked on.
+    dialect : mapping
+        What differs from the usual one.
+    answer_seconds : float
+        For so long the call waits for an answer.
+    returned : float
+        Monotonic time at which it returned.
+    """
+
+    way: str
+    told: Told
+    record: Mapping[Id, Truth]
+    talks: list[Talk]
+    symbols: list[str]
+    host: str
+    key: str
+    profile: str = "custom"
+    exact: bool = False
+    seen: set[Id] = field(default_factory=set)
+    numbers: set[int] = field(default_factory=set)
+    lag: float = 0.0
+    skew: float = 0.0
+    beyond: bool = False
+    clock_moves: bool = False
+    lossless: bool = False
+    doubtful: bool = False
+    reconcile: float = 0.0
+    lag_allowed: float = 0.0
+    cancel_lasts: float = 0.0
+    dialect: Mapping[str, Any] = field(default_factory=dict)
+    answer_seconds: float = 12.0
+    returned: float = 0.0
+    to_exchange: Callable[[float], float] = lambda monotonic: monotonic
+    entries: list[dict[str, Any]] | None = None
+    facts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def deletes(self) -> list[Talk]:
+        """The cancels that went out."""
+        return [talk for talk in self.talks if talk.method == "DELETE"]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of its frame."""
+        return self.told.rows or []
+
+    def truth(self, order: Id) -> Truth | None:
+        """Look an order up."""
+        return self.record.get(order)
+
+    def heard(self, talk: Talk) -> Any:
+        """Give an answer that the call must have heard, and had reason to believe; else None."""
+        if talk.done_at is None or talk.done_at - talk.at > self.answer_seconds / 4 or talk.done_at > self.returned:
+            return None
+        if talk.mangled or talk.status != 200 or self.told.error in CUT_SHORT or self.doubtful:
+            return None
+        return talk.document()
+
+    def has_the_word(self, symbol: str) -> bool:
+        """Say whether the exchange itself said that nothing was open on a symbol, where nobody had looked before.
+
+        An empty answer, or an unknown order, names nothing that would show that it is another request's, or that some
+        orders were canceled all the same. No client can see through it, so it is counted apart.
+        """
+        hidden = self.dialect.get("partial_refusal") == "unknown_after_some"
+        for talk in self.deletes:
+            if talk.path == ALL and talk.params.get("symbol") == symbol and (talk.mangled or hidden) and not self.seen:
+                document = talk.document()
+                refused = isinstance(document, dict) and document.get("code") in {-1013, -2011}
+                if document == [] or refused:
+                    self.facts["the exchange's word that nothing was open"] += 1
+                    return True
+        return False
+
+
+def reports(document: object) -> Iterator[tuple[Id, dict[str, Any], dict[str, Any] | None]]:
+    """Give each order in an answer, with the list that it came in."""
+    entries = [document] if isinstance(document, dict) else document if isinstance(document, list) else []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        legs = entry.get("orderReports")
+        for order in legs if isinstance(legs, list) else [entry]:
+            if isinstance(order, dict) and "orderId" in order and "status" in order:
+                yield (str(order.get("symbol")), int(order["orderId"])), order, entry if legs is not None else None
+
+
+def identity(row: Mapping[str, Any]) -> Id:
+    """Say which order a row is about; an id that its column cannot hold stands beside it."""
+    number = row.get("orderId")
+    return str(row.get("symbol")), int(row.get("wire.orderId") or -1) if number is None else int(number)

@@ -1,0 +1,165 @@
+"""What the judge says of what was not told: an objection, unless time was up or reads failed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.jobs import make_job
+
+import nbext
+from nbext import session
+from nbext.cancel.selection import Latency
+from nbext.exchange import LocalExchange
+
+from . import judge
+from . import record as truth
+from .case import Case, identity
+from .proxy import Proxy
+from .told import Told, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+AMOUNTS = ("executedQty", "cummulativeQuoteQty")
+RECONCILE, LAG = 3.0, 0.2
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """Give a call whose answer got lost, and that read what had become of two orders."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("NBEXT_JOURNAL", str(tmp_path_factory.mktemp("judge") / "journal.sqlite3"))
+    session.reset()
+    with LocalExchange() as exchange:
+        for price in ("50000", "51000"):
+            exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price=price)
+        exchange.faults.lose_answer("DELETE", "*")
+        proxy, told, seen = Proxy(int(exchange.url.rpartition(":")[2])).start(), Told(), set()
+        with nbext.SpotClient(proxy.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+            job = make_job(
+                ["BTCUSDT"],
+                client=client,
+                say=told.said.append,
+                recv_window=500,
+                reconcile=RECONCILE,
+                latency=Latency(engine=0.2, lag=LAG),
+            )
+
+            def ask(preview: object, _: str) -> str:
+                seen.update(identity(row) for row in rows_of(preview))
+                return str(len(seen))
+
+            told.began = time.time()
+            job.obtain_consent(ask)
+            frame = job.run()
+            told.returned = time.time()
+        told.take_frame(frame, nbext.last)
+        yield Case(
+            way="all, seen",
+            told=told,
+            record=truth.read(exchange),
+            talks=proxy.talks,
+            symbols=["BTCUSDT"],
+            host=proxy.host,
+            key=exchange.api_key,
+            seen=seen,
+            numbers={int(str(each["number"])) for each in exchange.requests("DELETE")},
+            reconcile=RECONCILE,
+            lag_allowed=LAG,
+            cancel_lasts=0.7,
+            answer_seconds=12.0,
+            returned=time.monotonic(),
+        )
+        proxy.stop()
+    session.reset()
+    patch.undo()
+
+
+def changed(case: Case, *changes: Callable[[Case], object]) -> tuple[list[str], int]:
+    """Judge a call in which something has been changed: the objections, and what was counted apart."""
+    another = copy.deepcopy(case)
+    for change in changes:
+        change(another)
+    another.facts.clear()
+    lies = judge.judge(another)
+    return lies, sum(count for fact, count in another.facts.items() if "time or reads did not allow" in fact)
+
+
+def lacks_amounts(case: Case) -> None:
+    """Take the amounts away."""
+    case.rows[0].update(dict.fromkeys(AMOUNTS))
+
+
+def is_unknown(case: Case) -> None:
+    """Call an order unknown, and say so everywhere."""
+    passing = dict.fromkeys(("status", "clientOrderId", "transactTime", "updateTime", *AMOUNTS))
+    case.rows[0].update(passing, outcome="unknown")
+    case.told.error = "OutcomeUnknownError"
+    case.told.said = [line.replace("2 orders canceled", "1 order canceled; 1 unknown") for line in case.told.said]
+
+
+def time_was_up(case: Case) -> None:
+    """Let the call have had no more time than for the reads that it made."""
+    case.reconcile = 0.1
+
+
+def a_read_failed(case: Case) -> None:
+    """Let the last read have had no answer."""
+    case.talks[-1].status = case.talks[-1].line = case.talks[-1].body = case.talks[-1].done_at = None
+
+
+def was_limited(case: Case) -> None:
+    """Let the last read have been refused by a rate limit."""
+    case.talks[-1].status = case.talks[-1].line = 429
+
+
+def test_what_two_reads_have_confirmed_is_not_objected_to(call: Case) -> None:
+    """The call itself: amounts are there, and nothing is counted apart."""
+    assert changed(call) == ([], 0)
+    assert [row[name] for row in call.rows for name in AMOUNTS] == [0.0] * 4
+
+
+def test_missing_amounts_are_objected_to_where_time_was_left(call: Case) -> None:
+    """Both of them, by the facts of the round, whatever error the call has raised."""
+    lies, apart = changed(call, lacks_amounts)
+    assert len(lies) == 2
+    assert all(name in lie and "left to confirm it" in lie for name, lie in zip(sorted(AMOUNTS), lies, strict=True))
+    assert apart == 0
+    lies, apart = changed(call, lacks_amounts, lambda case: setattr(case.told, "error", "IncompleteError"))
+    assert sum("left to confirm it" in lie for lie in lies) == 2
+
+
+@pytest.mark.parametrize("excuse", [time_was_up, a_read_failed, was_limited])
+def test_missing_amounts_are_counted_apart_where_nothing_could_be_done(
+    call: Case, excuse: Callable[[Case], None]
+) -> None:
+    """The time was up, or a read failed: missing is true."""
+    lies, apart = changed(call, lacks_amounts, excuse)
+    assert not any("lacks" in lie for lie in lies)
+    assert apart == 2
+
+
+def test_reads_that_stop_early_excuse_nothing(call: Case) -> None:
+    """A call that has not made the second read, and has slept into the end of its time, is objected to."""
+
+    def read_once(case: Case) -> None:
+        first = next(number for number, talk in enumerate(case.talks) if b"CANCELED" in (talk.body or b""))
+        del case.talks[first + 1 :]
+
+    lies, apart = changed(call, read_once, lacks_amounts)
+    assert sum("left to confirm it" in lie for lie in lies) == 2
+    assert apart == 0
+
+
+def test_needlessly_unknown_is_objected_to(call: Case) -> None:
+    """An order that reads would have shown as canceled, and time was left; not where it was up, or a read failed."""
+    lies, apart = changed(call, is_unknown)
+    assert sum("left to find it canceled" in lie for lie in lies) == 1
+    assert apart == 0
+    for excuse in (time_was_up, a_read_failed, was_limited):
+        lies, apart = changed(call, is_unknown, excuse)
+        assert not any("left to find it" in lie for lie in lies)
+        assert apart == 1
