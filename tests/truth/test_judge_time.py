@@ -23,6 +23,10 @@ from .told import Told, rows_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pandas import DataFrame
+
+    from .record import Id
+
 AMOUNTS = ("executedQty", "cummulativeQuoteQty")
 RECONCILE, LAG = 3.0, 0.2
 
@@ -37,7 +41,8 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         for price in ("50000", "51000"):
             exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.1", price=price)
         exchange.faults.lose_answer("DELETE", "*")
-        proxy, told, seen = Proxy(int(exchange.url.rpartition(":")[2])).start(), Told(), set()
+        proxy, told = Proxy(int(exchange.url.rpartition(":")[2])).start(), Told()
+        seen: set[Id] = set()
         with nbext.SpotClient(proxy.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
             job = make_job(
                 ["BTCUSDT"],
@@ -48,7 +53,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
                 latency=Latency(engine=0.2, lag=LAG),
             )
 
-            def ask(preview: object, _: str) -> str:
+            def ask(preview: DataFrame, question: str) -> str:  # noqa: ARG001 - as the faces do
                 seen.update(identity(row) for row in rows_of(preview))
                 return str(len(seen))
 
