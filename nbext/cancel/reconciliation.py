@@ -516,10 +516,10 @@ def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say:
                     complained = True
         pending = [each for each in pending if not each.done]
         now = time.monotonic()
-        due = max(now + _FIRST_PAUSE, min((each.due for each in pending), default=math.inf))
-        wake = min(now + pause, due)
+        due = min((each.due for each in pending), default=math.inf)
+        wake = min(now + pause, max(now + _FIRST_PAUSE, due))
         if wake >= ends:
-            wake = ends - max(_FIRST_PAUSE, 2 * (now - began))
+            wake = due if due < ends else ends - max(_FIRST_PAUSE, 2 * (now - began))
         if not pending or wake <= now:
             return
         time.sleep(wake - now)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .proxy import Talk
     from .record import Id, Truth
 
-HISTORY = "/api/v3/allOrders"
+HISTORY, TIME = "/api/v3/allOrders", "/api/v3/time"
+CLOCK_DOUBT = 1.0
+"""For so much longer a cancel may be good where the exchange's clock has not been read (API docs, "Timing security")."""
 MOMENT = 0.1
 """What a call may take between two steps, on a machine that does nothing else."""
 # Where reads contradict themselves, or show states that nobody knows, there is nothing that they must have told.
@@ -68,7 +70,8 @@ def _provable(case: Case, truth: Truth) -> float:
     if truth.outcome in FINAL:
         return case.talks[0].at + truth.last.at / 1000 - case.talks[0].wall + case.lag
     last = max((talk.at for talk in case.deletes), default=_reads(case)[0].at if _reads(case) else 0.0)
-    return last + case.cancel_lasts + case.lag_allowed
+    doubt = 0.0 if any(talk.path == TIME for talk in case.talks) else CLOCK_DOUBT
+    return last + case.cancel_lasts + case.lag_allowed + doubt
 
 
 def _reads(case: Case) -> list[Talk]:
