@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HISTORY, TIME = "/api/v3/allOrders", "/api/v3/time"
 CLOCK_DOUBT = 1.0
-"""For so much longer a cancel may be good where the exchange's clock has not been read (API docs, "Timing security")."""
+"""For so much longer a cancel may be good where the exchange's clock was not read (API docs, "Timing security")."""
 MOMENT = 0.1
 """What a call may take between two steps, on a machine that does nothing else."""
 # Where reads contradict themselves, or show states that nobody knows, there is nothing that they must have told.
