@@ -364,6 +364,7 @@ def ask_if_possible() -> Ask | None:
 def load(shell: InteractiveShell) -> None:
     """Register the magics and the display of our frames."""
     from nbext.notebook import completion, formatters
+    from nbext.notebook.preloading import preloader
 
     try:
         magics = NBExt(shell)
@@ -376,12 +377,15 @@ def load(shell: InteractiveShell) -> None:
     formatters.register(shell)
     completion.register(shell)
     shell.events.register("post_run_cell", _after_cell)
+    preloader.start(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Undo `load`, and close the connections."""
     from nbext.notebook import completion, formatters
+    from nbext.notebook.preloading import preloader
 
+    preloader.stop(shell)
     manager = shell.magics_manager
     magics = manager.registry.pop("NBExt", None)
     for kind, names in NBExt.magics.items():

@@ -1,0 +1,124 @@
+"""What the first cancel needs, imported in the background before it is needed, one module at a time between cells.
+
+Loading the extension imports next to nothing. After the cell that loaded it has ended, a daemon thread imports the
+rest while the kernel is idle, and opens the journal if there is one. It reads no key and contacts no host.
+
+A fork while a module is being imported would leave a child that waits for that import forever. So a fork waits until
+the module is there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+MODULES = (
+    "sqlite3",
+    "urllib3",
+    "requests",
+    "nbext.api",
+    "nbext.cancel.job",
+    "nbext.journal",
+    "nbext.cancel.unfinished",
+    "numpy",
+    "pyarrow",
+    "pandas",
+    "nbext.cancel.reconciliation",
+    "nbext.frames.build",
+    "nbext.frames.html",
+    "nbext.frames.text",
+    "tornado.httpserver",
+    "nbext.exchange.local",
+)
+"""In this order, so that one brings as little as possible of those after it along."""
+PAUSE = 0.02
+"""Seconds of idleness before the next module."""
+_LONGEST_IMPORT = 2.0  # seconds that a fork, or the end of the process, waits
+
+
+class Preloader:
+    """Imports modules on a thread of its own while no cell runs, and ends."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new, as in a forked child, which has none of its parent's threads."""
+        self._idle = threading.Event()
+        self._importing = threading.Lock()
+        self._is_held = False
+        self._thread: threading.Thread | None = None
+        self._stopped = True
+        self.done = threading.Event()
+
+    def start(self, shell: InteractiveShell) -> None:
+        """Begin when the cell that runs now has ended."""
+        self._stopped = False
+        shell.events.register("pre_run_cell", self._pause)
+        shell.events.register("post_run_cell", self._go_on)
+        atexit.register(self._end)
+
+    def stop(self, shell: InteractiveShell) -> None:
+        """Import nothing more, once the module that is being imported is there."""
+        self._end()
+        atexit.unregister(self._end)
+        for event, callback in ("pre_run_cell", self._pause), ("post_run_cell", self._go_on):
+            with suppress(ValueError):
+                shell.events.unregister(event, callback)
+
+    def _pause(self, _: object = None) -> None:
+        self._idle.clear()
+
+    def _go_on(self, _: object = None) -> None:
+        self._idle.set()
+        if self._thread is None and not self._stopped:
+            self._thread = threading.Thread(target=self._run, name="nbext-preloading", daemon=True)
+            self._thread.start()
+
+    def _end(self) -> None:
+        self._stopped = True
+        self._idle.set()
+        if self._thread is not None:
+            self._thread.join(_LONGEST_IMPORT)
+
+    def _run(self) -> None:
+        for name in MODULES:
+            while not self._stopped:
+                self._idle.wait()
+                time.sleep(PAUSE)
+                if self._idle.is_set():
+                    break
+            if self._stopped:
+                return
+            if name not in sys.modules:
+                # What is missing or broken, the first call says. What a cell has begun to import, it imports.
+                with self._importing, suppress(Exception):
+                    importlib.import_module(name)
+        with suppress(Exception):
+            sys.modules["nbext.session"].journal().salt()
+        self.done.set()
+
+    def before_fork(self) -> None:
+        """Wait until the module that is being imported is there."""
+        self._is_held = self._importing.acquire(timeout=_LONGEST_IMPORT)
+
+    def after_fork(self) -> None:
+        """Let the parent's thread go on."""
+        if self._is_held:
+            self._importing.release()
+
+
+preloader = Preloader()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=preloader.before_fork, after_in_parent=preloader.after_fork, after_in_child=preloader.forget
+    )
