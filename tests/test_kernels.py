@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from jupyter_client.manager import start_new_kernel
+from support.kernels import Kernel
 
 from nbext import LocalExchange
 
@@ -22,35 +22,6 @@ QUICKSTART = Path(__file__).parents[1] / "notebooks/01-quickstart.ipynb"
 
 # jupyter_client leaves a socket of its event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-class Kernel:
-    """A kernel, and what it prints."""
-
-    def __init__(self) -> None:
-        self._manager, self._client = start_new_kernel(kernel_name="python3")
-
-    def run(self, code: str) -> str:
-        """Run a cell that has to go well, and give what it printed."""
-        printed: list[str] = []
-
-        def listen(message: Any) -> None:
-            content = message["content"]
-            printed.append(content.get("text", "") or "\n".join(content.get("traceback", [])))
-
-        reply = self._client.execute_interactive(code, timeout=60, output_hook=listen)
-        assert reply["content"]["status"] == "ok", "".join(printed)
-        return "".join(printed)
-
-    def restart(self) -> None:
-        """Restart it as a front end does."""
-        self._manager.restart_kernel(now=False)
-        self._client.wait_for_ready(timeout=60)
-
-    def close(self) -> None:
-        """End it."""
-        self._client.stop_channels()
-        self._manager.shutdown_kernel(now=False)
 
 
 @pytest.fixture
@@ -154,5 +125,6 @@ def test_closed_panels_leave_a_kernel_as_it_was(kernel: Kernel) -> None:
         "    %load_ext nbext\n"
         "cycle(3)\nbefore = held()"
     )
-    held = "after = held()\nprint(all(a <= b for a, b in zip(after, before)) or (before, after), end='')"
+    # Sockets and threads come and go, a few at a time; what each panel left behind would be there twenty times.
+    held = "after = held()\nprint(all(a <= b + 5 for a, b in zip(after, before)) or (before, after), end='')"
     assert kernel.run(f"cycle(20)\n{held}") == "True"

@@ -32,6 +32,7 @@ MODULES = (
     "numpy",
     "pyarrow",
     "pandas",
+    "pyarrow.pandas_compat",
     "nbext.cancel.reconciliation",
     "nbext.frames.build",
     "nbext.frames.html",
@@ -70,6 +71,7 @@ class Preloader:
     def stop(self, shell: InteractiveShell) -> None:
         """Import nothing more, once the module that is being imported is there."""
         self._end()
+        self._thread = None
         atexit.unregister(self._end)
         for event, callback in ("pre_run_cell", self._pause), ("post_run_cell", self._go_on):
             with suppress(ValueError):

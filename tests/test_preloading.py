@@ -1,0 +1,86 @@
+"""What the first cancel needs is there before it is needed, and nobody waits for it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.kernels import Kernel, serving, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# jupyter_client leaves a socket of its event loop to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+IS_DONE = "from nbext.notebook.preloading import preloader; print(preloader.done.is_set())"
+FORKS = """
+import os, sys, time
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("%load_ext nbext")
+# The thread has begun with pandas, which takes longer than anything else.
+while "pandas" not in sys.modules:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    import pandas
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    """Start a kernel."""
+    kernel = Kernel()
+    yield kernel
+    kernel.close()
+
+
+def test_the_first_cancel_imports_nothing_and_no_host_is_asked(kernel: Kernel) -> None:
+    """Between loading and the first cancel everything comes in; the exchange hears of it with the DELETE."""
+    with serving() as exchange:
+        exchange.place()
+        settings = {**exchange.environment, "NBEXT_JOURNAL": "off"}
+        kernel.run(f"import os; os.environ.update({settings!r})")
+        kernel.run("%load_ext nbext")
+        assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+        heard = exchange.ask("GET", "/nbext/requests")
+        assert {each["path"] for each in heard} == {"/api/v3/order"}
+        kernel.run("import sys; before = set(sys.modules)")
+        kernel.run("%cancel_all BTCUSDT --yes")
+        new = json.loads(kernel.run("import json; print(json.dumps(sorted(set(sys.modules) - before)))"))
+        assert [each for each in new if not each.startswith("pyarrow.")] == []
+        assert len(exchange.cancels()) == 1
+
+
+def test_a_cell_has_the_kernel_to_itself(kernel: Kernel) -> None:
+    """While a cell runs nothing is imported, however long it takes; afterwards it goes on."""
+    kernel.begin("%load_ext nbext")
+    kernel.begin("import sys, time; n = len(sys.modules); time.sleep(1)")
+    assert kernel.run("print(len(sys.modules) - n, 'pandas' in sys.modules)").split()[1] == "False"
+    assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+
+
+def test_unloading_ends_it(kernel: Kernel) -> None:
+    """Nothing is imported for an extension that is gone."""
+    kernel.run("%load_ext nbext\n%unload_ext nbext")
+    kernel.run("import time; time.sleep(0.3)")
+    assert kernel.run("import sys; print('pandas' in sys.modules)").strip() == "False"
+    kernel.run("%load_ext nbext")
+    kernel.run("%unload_ext nbext\n%load_ext nbext")
+    assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_child_that_is_forked_meanwhile_can_import(attempt: int) -> None:
+    """A child gets a whole interpreter, not one that waits for a thread it does not have."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["7"], attempt
