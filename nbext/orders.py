@@ -1,4 +1,4 @@
-"""What the exchange sent, order by order, before pandas is anywhere near."""
+"""What the exchange sent, order by order, without pandas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 OUTCOMES = ("canceled", "filled", "expired", "rejected", "archived", "open", "unknown")
-"""What became of an order, as last proven. Before a cancel there is ``would_cancel``, too."""
+"""Outcomes: the state of an order as last proven. Before a cancel there is also ``would_cancel``."""
 FINAL = frozenset({"canceled", "filled", "expired", "rejected", "archived"})
-"""The outcomes that nothing changes any more. An archived order was canceled or has expired; which, is not told."""
+"""Outcomes that never change. An archived order was canceled or has expired; the exchange no longer says which."""
 OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
 
 _ENDED = {
@@ -22,11 +22,11 @@ _ENDED = {
     "EXPIRED_IN_MATCH": "expired",
     "REJECTED": "rejected",
 }
-# A cancel's id takes the place of the order's own in later queries, or does not: the docs say so once (WebSocket
-# API, "Cancel order"), and show nothing. A cancel ends orders with these statuses; a list's pending orders may expire.
+# A cancel's id may replace the order's own in later queries: the docs mention it once (WebSocket API,
+# "Cancel order"), without an example. A cancel ends orders with these statuses; a list's pending orders may expire.
 _MAY_SHOW_THE_CANCEL = frozenset({"CANCELED", "EXPIRED"})
 _ENDED_OTHERWISE = frozenset({"filled", "rejected"})
-# What an order does not keep: a look says nothing of it once an answer, or time, has put the look in doubt.
+# Fields that change: what a look showed of them means nothing once an answer, or time, casts doubt on the look.
 _PASSING = frozenset(
     {
         "clientOrderId",
@@ -58,10 +58,10 @@ _NUMBERS = frozenset(
 _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origClientOrderId")
 _KEYS_OF = itemgetter(*_KEYS)
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
-"""What stands in place of a key that could not be one, or that is not known to be what its name says."""
+"""Columns for keys that are malformed, or not known to be what their names say."""
 _WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
 SHOWN_ID = "wire.clientOrderId"
-"""The client order id that a query shows of a canceled order, where it may be the order's own or the cancel's."""
+"""The client order id that a query shows of a canceled order, either the order's own or the cancel's."""
 
 
 class Row(NamedTuple):
@@ -72,11 +72,11 @@ class Row(NamedTuple):
     order : Mapping
         The order's own fields, by wire name.
     order_list : Mapping or None
-        The list it belongs to, as sent, where one was sent.
+        Its order list as sent, if one was.
     outcome : str
         The order's state as last proven.
     as_of : float or None
-        For an order that was read as open: Unix time at which it still was, the allowance for reads that lag taken off.
+        For an order that was read as open: Unix time at which it certainly was, allowing for lagging reads.
     """
 
     order: Mapping[str, Any]
@@ -116,7 +116,7 @@ def units(rows: Iterable[Row]) -> dict[Unit, list[Row]]:
 
 
 def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ()) -> list[Row]:
-    """Make rows of what a cancel answered, order lists expanded, each order once.
+    """Return rows for the answer to a cancel, order lists expanded, each order once.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
         Cancel reports, and order lists with ``orderReports``, in any mixture. Only the presence of ``orderReports``
         tells them apart (API docs, "Cancel All Open Orders on a Symbol").
     seen : sequence of Row, optional
-        The orders as they were last seen open, for reports that do not name an order's own id.
+        The orders as they were last seen open, for reports without the order's own id.
     """
     rows: list[Row] = []
     numbers: set[int] = set()
@@ -144,21 +144,21 @@ def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ())
                 rows.append(Row(leg, order_list, "canceled"))
             else:
                 rows.append(Row(_report(leg, order_list, seen), order_list, outcome(leg)))
-    # Thousands of usual reports, each of another order, need no closer look.
+    # Thousands of usual reports, each about a different order, need no further check.
     if len(numbers) == len(rows):
         return rows
     return unique(rows)
 
 
 def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, seen: Sequence[Row]) -> Mapping[str, Any]:
-    """Return a report with the order's own id and the cancel's under the names for them, as far as they are known."""
+    """Return a report with the order's own id and the cancel's under their proper names, as far as known."""
     report = plain(report)
     shown, number = report.get("clientOrderId"), report.get("orderId")
     if not isinstance(shown, str):
         return report
     if "origClientOrderId" in report:
         own = [report["origClientOrderId"]]
-    else:  # in the form that the WebSocket API documents there is one id, the order's own; or else it is the cancel's
+    else:  # the one id may be the order's own, as the WebSocket API documents, or the cancel's
         own = [leg.get("clientOrderId") for leg in named_legs(order_list or {}) if leg.get("orderId") == number]
         own += [row.order.get("origClientOrderId") for row in seen if row.order.get("orderId") == number]
         own = [each for each in own if isinstance(each, str)]
@@ -167,7 +167,7 @@ def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, see
         return {**rest, SHOWN_ID: shown}
     if "origClientOrderId" not in report and shown in own:
         return {**rest, "origClientOrderId": shown}
-    # What a cancel reports along, because it had ended or could not be canceled, has no cancel's id.
+    # An order that a cancel merely reports, because it had ended or could not be canceled, has no cancel id.
     by_a_cancel = shown not in own and not is_open(report) and outcome(report) not in _ENDED_OTHERWISE
     return {**rest, "origClientOrderId": own[0], "clientOrderId" if by_a_cancel else SHOWN_ID: shown}
 
@@ -175,7 +175,7 @@ def _report(report: Mapping[str, Any], order_list: Mapping[str, Any] | None, see
 def from_open_orders(
     orders: Iterable[Mapping[str, Any]], order_lists: Iterable[Mapping[str, Any]] = (), *, dry_run: bool = False
 ) -> list[Row]:
-    """Make rows of orders as a query shows them, in the columns of a cancel.
+    """Return rows for orders as a query shows them, in the columns of a cancel.
 
     ``origClientOrderId`` is the order's own id, as in a cancel report; there is no cancel, so ``clientOrderId`` is
     missing.
@@ -185,7 +185,7 @@ def from_open_orders(
     orders : iterable of Mapping
         ``GET /api/v3/openOrders``.
     order_lists : iterable of Mapping
-        ``GET /api/v3/openOrderList``; a list that is not among them leaves its columns missing.
+        ``GET /api/v3/openOrderList``; the columns of other lists are missing.
     dry_run : bool
         Whether the outcome of what is open is ``would_cancel`` rather than ``open``.
     """
@@ -205,21 +205,21 @@ def is_open(order: Mapping[str, Any]) -> bool:
 
 
 def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Name the ids of an order as queried the way that cancel reports do: the one place where that is done.
+    """Rename the ids of a queried order as cancel reports name them: the only place that does.
 
     Parameters
     ----------
     order : Mapping
-        As a query shows it: its ``clientOrderId`` is the order's own, or once it was canceled perhaps the cancel's.
+        As a query shows it: ``clientOrderId`` is the order's own or, after a cancel, perhaps the cancel's.
     before : Mapping, optional
-        The same order as it was known before, in the names of a cancel report.
+        The same order as known before, with the names of a cancel report.
 
     Returns
     -------
     dict
-        With the order's own id as ``origClientOrderId`` where that is known, and the cancel's as ``clientOrderId``
-        where what the query shows can be nothing else: the order's own id was known, and only an amendment could have
-        given it another, which would have lowered the quantity (API docs, "Order Amend Keep Priority").
+        With the order's own id as ``origClientOrderId`` if known, and the cancel's as ``clientOrderId`` if the query
+        can show nothing else: the order's own id was known, and only an amendment could have changed it, which would
+        have lowered the quantity (API docs, "Order Amend Keep Priority").
     """
     named = {name: value for name, value in plain(order).items() if name != "clientOrderId"}
     shown = order.get("clientOrderId")
@@ -237,25 +237,25 @@ def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = Non
     if isinstance(quantity, str) and isinstance(known, str):
         if same_number(quantity, known):
             return {**named, "origClientOrderId": own, "clientOrderId": shown}
-        own = None  # amended in between, which may have given it this id, or another one that nobody saw
+        own = None  # amended in between, which may have given it this id or another
     return {**named, "origClientOrderId": own, SHOWN_ID: shown}
 
 
 def in_doubt(row: Row) -> Row:
-    """Leave of a look what stays true of an order, whatever has become of it."""
+    """Return a row without the fields that may have changed since it was read."""
     order = {name: value for name, value in row.order.items() if name not in _PASSING}
     return Row(order, lasting(row.order_list), "unknown")
 
 
 def lasting(order_list: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Leave of a list, as it was seen, what stays true of it."""
+    """Return an order list without the fields that may have changed since it was read."""
     if order_list is None:
         return None
     return {name: value for name, value in order_list.items() if name not in _PASSING_OF_LISTS}
 
 
 def outcome(order: Mapping[str, Any]) -> str:
-    """Say what an order's status proves: ``canceled``, ``filled``, ``expired``, ``rejected``, or ``unknown``.
+    """Return the outcome that a status proves: ``canceled``, ``filled``, ``expired``, ``rejected``, or ``unknown``.
 
     An open status proves nothing here: whether an order is still open after a cancel depends on when it was read.
     """
@@ -264,15 +264,15 @@ def outcome(order: Mapping[str, Any]) -> str:
 
 
 def identity(order: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Name an order by symbol and id; None where it does not have both."""
+    """Return an order's symbol and id; None if it lacks one of them."""
     symbol, number = order.get("symbol"), order.get("orderId")
     return (symbol, number) if isinstance(symbol, str) and type(number) is int else None
 
 
 def unique(rows: list[Row]) -> list[Row]:
-    """Keep each order once: reports of one order are merged, those that say more of it first.
+    """Return each order once: reports of one order are merged, the most informative first.
 
-    Rows whose own ids differ are not of one order, whatever their numbers say.
+    Rows with different own ids are different orders, even with the same order id.
     """
     ids = [identity(row.order) for row in rows]
     if len({each for each in ids if each is not None}) == len(ids):
@@ -288,7 +288,7 @@ def unique(rows: list[Row]) -> list[Row]:
             kept[key] = row
             continue
         better, other = (row, before) if _tells_of(row) > _tells_of(before) else (before, row)
-        if other.outcome not in FINAL:  # what was told of an order that had not ended has changed since, perhaps
+        if other.outcome not in FINAL:  # an order that had not ended may have changed since
             other = in_doubt(other)
         kept[key] = better._replace(
             order={**other.order, **better.order}, order_list=before.order_list or row.order_list
@@ -306,7 +306,7 @@ def _are_of_two_orders(one: Row, other: Row) -> bool:
 
 
 def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give ids and times as the numbers they are, where an exchange sends them as text."""
+    """Return ids and times as numbers, even if an exchange sends them as text."""
     if type(entry.get("orderId", 0)) is int and type(entry.get("orderListId", 0)) is int:
         return entry
     named = _with_numbers(entry)
@@ -316,7 +316,7 @@ def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def with_keys(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Move what stands as a list or an object where a name, an id or a status belongs to ``wire.NAME``."""
+    """Move lists and objects from fields for names, ids and statuses to ``wire.NAME``."""
     odd = [name for name in _KEYS if isinstance(entry.get(name), (list, dict))]
     return {f"wire.{name}" if name in odd else name: value for name, value in entry.items()} if odd else entry
 
@@ -331,7 +331,7 @@ def _with_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same_number(one: str, other: str) -> bool:
-    """Whether two amounts are the same number, however many zeros they end in."""
+    """Return whether two amounts are the same number, trailing zeros aside."""
     return _trimmed(one) == _trimmed(other)
 
 
@@ -340,7 +340,7 @@ def _trimmed(text: str) -> str:
 
 
 def legs_without_report(reports: Iterable[Mapping[str, Any]]) -> int:
-    """Count the orders that lists name without reporting on them: they had ended before the cancel."""
+    """Count the orders that lists name without a report: they had ended before the cancel."""
     count = 0
     for report in reports:
         if (reports_of_legs := report.get("orderReports")) is not None:
@@ -350,6 +350,6 @@ def legs_without_report(reports: Iterable[Mapping[str, Any]]) -> int:
 
 
 def named_legs(order_list: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the ``orders`` of a list, each with its ids; empty where there are none of that form."""
+    """Return the ``orders`` of a list, each with its ids; empty if there are none in that form."""
     legs = order_list.get("orders")
     return [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []

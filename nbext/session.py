@@ -1,8 +1,8 @@
-"""What this process keeps between calls, and the one reset that lets go of it.
+"""State that this process keeps between calls, and the one reset for it.
 
-Clients with their connections and measured clocks, journals, the last frame, the symbols met, and where each order was
-shown. Two more things are kept where they are used, and are reset from here: the profile chosen with ``%nbext``, by
-`nbext.profiles`, and what hosts have asked to wait, by `nbext.spot.client`.
+Clients with their connections and measured clocks, journals, the last frame, symbols seen, and where each order was
+shown. Two more are kept where they are used, but reset here: the profile chosen with ``%nbext`` (`nbext.profiles`), and
+rate-limit holds (`nbext.spot.client`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 last: DataFrame | None = None
 """The last frame that a call made, even if the call raised."""
 symbols_met: set[str] = set()
-"""The symbols that calls have asked for or found, for Tab."""
+"""Symbols that calls have named or found, for completion."""
 unfinished_reported = False
-"""Whether the user has been told of earlier cancels without a recorded outcome, which happens once."""
+"""Whether the user has been told, once, about earlier cancels without a recorded outcome."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
-# A fact about each client, for as long as it lives. It outlives a reset, so that `yes` is still not enough after one.
+# By client, while it lives. It survives a reset, so that `yes` is not enough afterwards either.
 _always_ask: WeakKeyDictionary[SpotClient, bool] = WeakKeyDictionary()
 _journals: dict[str, Journal] = {}
 # On which profile and host each order was shown, by symbol, id and client order id; the latest last.
@@ -52,7 +52,7 @@ def connect(
     private_key: str | bytes | os.PathLike[str] | None = None,
     passphrase: str | None = None,
 ) -> SpotClient:
-    """Make a client for an exchange.
+    """Return a client for an exchange.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def connect(
     Raises
     ------
     ConfigurationError
-        The choice is ambiguous, or the credential is not whole or cannot be one. Nothing was sent.
+        The choice is ambiguous, or the credential is incomplete or invalid. Nothing was sent.
     """
     return _open(
         profiles.resolve(
@@ -113,7 +113,7 @@ def client_for(profile: str | None = None) -> SpotClient:
 
 
 def given(client: SpotClient | None, profile: str | None) -> SpotClient:
-    """Return the client that was given, or the one that is kept for the profile.
+    """Return the given client, or the one that is kept for the profile.
 
     Raises
     ------
@@ -123,12 +123,12 @@ def given(client: SpotClient | None, profile: str | None) -> SpotClient:
     if client is None:
         return client_for(profile)
     if profile is not None:
-        raise ConfigurationError("a client and a profile were both given; nothing was sent. Give one of them.")
+        raise ConfigurationError("a client and a profile were both given; nothing was sent. Use one of them.")
     return client
 
 
 def always_asks(client: SpotClient) -> bool:
-    """Return whether the profile that a client was made for always asks, whatever the caller says."""
+    """Return whether the profile of a client always asks, even with `yes`."""
     return _always_ask.get(client, False)
 
 
@@ -143,7 +143,7 @@ def journal() -> Journal:
 
 
 def note_shown(orders: Iterable[Mapping[str, object]], client: SpotClient) -> None:
-    """Note on which profile and host orders are shown."""
+    """Remember on which profile and host orders were shown."""
     place = client.profile, client.host
     for order in orders:
         identity = order.get("symbol"), order.get("orderId"), order.get("origClientOrderId")
@@ -167,8 +167,8 @@ def reset(*, holds: bool = False) -> None:
     Parameters
     ----------
     holds : bool, default False
-        Whether to forget, too, what hosts have asked to wait. Only for tests, in which another server may get the same
-        port: a ban is not over because the extension was reloaded.
+        Whether to forget rate-limit holds, too. Only for tests, in which another server may get the same port:
+        reloading the extension does not end a ban.
     """
     global last, unfinished_reported
     while _clients:

@@ -308,7 +308,7 @@ print(json.dumps([*json.loads(os.read(read, 9999)), left, nbext.cancel_all("BTCU
     outcomes, left, local, direct, after, again = made
     assert outcomes == again == ["canceled"]
     assert (left, after) == (0, 1)
-    assert local.startswith("ConfigurationError: nbext.local() belongs to the process that this one was forked from")
+    assert local.startswith("ConfigurationError: nbext.local() belongs to the parent of this process")
     assert direct.startswith("RuntimeError: this exchange belongs to process ")
 
 

@@ -147,7 +147,7 @@ def test_a_clock_that_is_off_is_corrected_and_said(exchange: LocalExchange, clie
     assert len(frame) == 13
     assert client.clock_offset == pytest.approx(skew * 1000, abs=300)
     way = "behind" if skew > 0 else "ahead of"
-    assert any(f"ms {way} the exchange's; corrected, sending once more" in line for line in call.said)
+    assert any(f"ms {way} the exchange's; corrected, sending again" in line for line in call.said)
     assert [request["status"] for request in exchange.requests("DELETE", PATH)] == [400, 200]
     exchange.reset()
     exchange.seed_orders()

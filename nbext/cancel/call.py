@@ -1,4 +1,4 @@
-"""What one call to cancel knows, from its first request to its last word."""
+"""The state of one call to cancel, from its first request to its last message."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Voice:
-    """A callback that speaks to the user until it fails. After that it is not called again, and nothing else fails.
+    """A callback for messages. If it fails once, it is not called again, and the call goes on.
 
     Parameters
     ----------
     say : callable or None
-        Takes a line; None where nobody hears it.
+        Takes a line; None if nothing shows it.
     """
 
     def __init__(self, say: Callable[[str], None] | None) -> None:
@@ -39,21 +39,23 @@ class Voice:
         self.failed = False
 
     def __call__(self, line: str) -> None:
-        """Say a line. Whatever the callback raises comes out, once."""
+        """Say a line. An exception of the callback is raised, once."""
         if self.failed or self._say is None:
             return
         try:
             self._say(line)
         except BaseException as error:
-            self.failed = not isinstance(error, KeyboardInterrupt)  # which can come at any moment, and means no line
+            self.failed = not isinstance(
+                error, KeyboardInterrupt
+            )  # which may come at any time, and is not about this line
             raise
 
 
 @dataclass(slots=True)
 class Call:
-    """One call, from its first request to its last word.
+    """One call, from its first request to its last message.
 
-    Each step fills in what the next one needs, so that a call that is broken off goes on from where it was.
+    Each step fills in what the next one needs, so that an interrupted call continues where it was.
 
     Attributes
     ----------
@@ -63,28 +65,28 @@ class Call:
     options : Options
     say : Voice
     requested : list of str
-        The symbols that it is about.
+        Its symbols.
     sending : Sending
     recorder : Recorder
     meant : frozenset or None
         The orders that were chosen, by symbol and id; None where all were.
     vanished : list of Attempt
-        Given orders that were no longer open, so that there was nothing to send.
+        Given orders that were no longer open: nothing to send.
     began : float
         Monotonic time.
     results : list of Attempt
-        The outcome of each request, once all are over.
+        The result of each request, once all have ended.
     searches : list of Reconciliation or None
-        The search for what the answers did not tell, for each of `results`.
+        For each of `results`, the search for outcomes that its answer did not give.
     rows : list of Row
     known, unknown : list of tuple
         The requests whose orders are all known, and the others, each with its rows, for the journal.
     failures : dict of str to NbextError
         What went wrong, by symbol.
     only_read : set of str
-        The symbols on which a cancel was refused, and only reads say that nothing was open.
+        Symbols on which a cancel was refused, and only reads show that nothing was open.
     recorded, told : bool
-        Whether the journal, and the user, have been told.
+        Whether the outcomes are in the journal, and shown to the user.
     table : DataFrame or None
     no_table : Exception or None
         Why it could not be built.
@@ -132,24 +134,24 @@ class Call:
 
     @property
     def lost(self) -> list[str]:
-        """The symbols on which an answer got lost."""
+        """The symbols on which an answer was lost."""
         lost = (each.request.symbol for each in self.results if isinstance(each.error, OutcomeUnknownError))
         return list(dict.fromkeys(lost))
 
     def end_sending(self) -> None:
-        """Take the outcome of each request. Nothing more is sent from now on."""
+        """Collect the result of each request. From now on nothing is sent."""
         self.results = self.sending.results() + self.vanished
 
     @property
     def no_key(self) -> ConfigurationError | None:
-        """The error of a client without a usable key, which goes for every request."""
+        """The error of a client without a usable key, which is that of every request."""
         errors = (attempt.error for attempt in self.results)
         return next((error for error in errors if isinstance(error, ConfigurationError)), None)
 
     @property
     def facts(self) -> dict[str, object]:
-        """What the frame's ``attrs["nbext"]`` says of the call."""
-        # Orders may have come between the look, if there was one, and a cancel-all whose reports got lost.
+        """What the frame's ``attrs["nbext"]`` says about the call."""
+        # Orders may have been placed between the look, if any, and a cancel-all whose answer was lost.
         guessed = any(
             attempt.request.path == CANCEL_ALL
             for attempt in self.results

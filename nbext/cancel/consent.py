@@ -27,14 +27,14 @@ PREVIEW_SECONDS = 60.0
 
 
 class Ask(Protocol):
-    """Show a preview and return what was typed, or None where there is no prompt."""
+    """Show a preview and return what was typed, or None if there is no prompt."""
 
     def __call__(self, preview: DataFrame, question: str) -> str | None:
         """Ask."""
 
 
 def must_ask(client: SpotClient, *, yes: bool, confirm: Confirm) -> bool:
-    """Return whether a cancel may only go out after the user has agreed to it."""
+    """Return whether the user has to agree before a cancel is sent."""
     if session.always_asks(client):
         return True
     return not yes and (confirm == "always" or (confirm == "live" and profiles.is_live(client.base_url)))
@@ -50,22 +50,22 @@ def obtain(
     preview_seconds: float,
     say: Callable[[str], None],
 ) -> OpenOrders | None:
-    """Show what would be canceled, and want the number of orders typed.
+    """Show what would be canceled, and ask the user to type the number of orders.
 
     Parameters
     ----------
     ask : callable, optional
-        None where there is no prompt.
+        None if there is no prompt.
     before_cell : bool
-        Whether a cell, or a block, runs first. The consent is then for whatever is open after it, and is wanted even
-        when nothing is open now.
+        Whether a cell or a block runs first. The consent then covers everything open after it, and is needed even when
+        nothing is open now.
     preview_seconds : float
-        How long a preview counts as what was agreed to; after that it is made, and asked about, again.
+        How long a preview is valid; after that the user sees a new one and is asked again.
 
     Returns
     -------
     OpenOrders or None
-        What was agreed to; None for whatever is open later.
+        What was agreed to; None for everything open later.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def obtain(
         typed = ask(preview, printable(_question(selection, client, seen, before_cell=before_cell)))
         if typed is None:
             raise _no_prompt(where, client)
-        # A number may be that of orders which have come or gone since, and is no error then; a word is no number.
+        # A wrong number may be due to orders that have come or gone since; anything else is a refusal.
         looked = selection.read(client, say) if not before_cell and typed.strip().isdecimal() else seen
         changed = _changed(seen, looked)
         if not changed and typed.strip() != str(len(rows)):
@@ -122,7 +122,7 @@ def _question(selection: Selection, client: SpotClient, seen: OpenOrders, *, bef
 
 
 def _changed(shown: OpenOrders, now: OpenOrders) -> str:
-    """Say how many orders have come and gone: ``1 order is new since you looked, 2 are no longer open``."""
+    """Return how many orders have come and gone: ``1 order is new since you looked, 2 are no longer open``."""
     before, after = ({identity(order) for order in seen.orders} for seen in (shown, now))
     parts = [
         f"{number} {'is' if number == 1 else 'are'} {what}"
@@ -143,5 +143,5 @@ def _with_all_shown(now: OpenOrders, shown: Sequence[Row]) -> OpenOrders:
 
 
 def details(seen: OpenOrders, rows: Sequence[Row]) -> str:
-    """Return what is worth knowing of orders before they are canceled, to go behind their number."""
+    """Return what to know about orders before they are canceled, to follow their number."""
     return f"{messages.kinds(rows)}{messages.beyond(len(seen.beyond))}{messages.traded(rows)}"

@@ -1,8 +1,8 @@
 """The main job: select, consent, record, send, reconcile, report.
 
-Everything that a notebook, a panel or a script does goes through here. The callers hand in how to ask (``ask``), how to
-speak (``say``) and how to show progress; this module knows no notebook. pandas is imported after the last DELETE has
-been answered, unless the user was shown what is open before.
+Everything that a notebook, a panel or a script does goes through here. Callers pass in how to ask (``ask``) and how to
+show messages (``say``) and progress; this module knows nothing of notebooks. pandas is imported after the last DELETE
+has been answered, unless the user was shown what is open before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 SENDING_SECONDS = 15.0
-"""Sending takes at most this long beside the waits, and then the time that the last answers may take."""
+"""Sending takes at most this long, not counting waits and the time for the last answers."""
 
 
 def perform(
@@ -46,7 +46,7 @@ def perform(
     ask: Ask | None = None,
     confirm: Confirm = "live",
 ) -> DataFrame:
-    """Do a job from consent to frame.
+    """Run a job from consent to frame.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ def perform(
     dry_run, yes, check : bool
         As in `nbext.cancel_all`.
     ask : callable, optional
-        How to ask; None where there is no prompt.
+        How to ask; None if there is no prompt.
     confirm : {"live", "always", "never"}
-        When to ask. A profile with ``always_ask`` is asked about in any case.
+        When to ask. A profile with ``always_ask`` always asks.
     """
     if dry_run:
         return job.rehearse()
@@ -65,7 +65,7 @@ def perform(
 
 
 class Job:
-    """One call to cancel: what is meant, the consent to it, and the canceling, apart from each other.
+    """One call to cancel, in separate steps: selection, consent, canceling.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Job:
     options : Options
         How to cancel them.
     say : callable, optional
-        Takes each line worth reading beside the frame.
+        Takes each message.
     progress : callable, optional
         Takes the number of requests done, and the number of all, again and again until all are done.
     """
@@ -135,14 +135,14 @@ class Job:
         )
 
     def agree(self, ask: Ask | None, *, yes: bool, confirm: Confirm = "live", before_cell: bool = False) -> None:
-        """Obtain consent, where it has to be asked for."""
+        """Obtain consent, if it is needed."""
         if self.must_ask(yes=yes, confirm=confirm):
             self.obtain_consent(ask, before_cell=before_cell)
 
     def obtain_consent(
         self, ask: Ask | None, *, before_cell: bool = False, preview_seconds: float = consent.PREVIEW_SECONDS
     ) -> None:
-        """Show what would be canceled, and want the number of orders typed; see `consent.obtain`."""
+        """Show what would be canceled, and ask for consent; see `consent.obtain`."""
         self._agreed = consent.obtain(
             self._selection,
             self._options,
@@ -154,7 +154,7 @@ class Job:
         )
 
     def run(self, *, check: bool = False) -> DataFrame:
-        """Record, send, reconcile what got lost, and report the outcome of each order.
+        """Record, send, reconcile lost answers, and report the outcome of each order.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out for all
             outcome = _leave(call, error)
         finally:
-            call.sending.stopped = True  # whatever happens, nothing leaves after the call has
+            call.sending.stopped = True  # nothing is sent after the call has ended
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -295,16 +295,15 @@ def _complete(call: Call, *, check: bool) -> DataFrame | BaseException:
         try:
             with call.client.until(time.monotonic() + LOOK_SECONDS):
                 report.check(call)
-        except NbextError as error:  # which says nothing of the cancels, and takes nothing away from them
+        except NbextError as error:  # the cancels themselves are not affected
             call.say(f"{call.subject}: what is open now could not be read ({type(error).__name__}).")
     return outcome
 
 
 def _leave(call: Call, error: BaseException) -> DataFrame | BaseException:
-    """End a call that was broken off: hold back what waits, wait for what is under way, record, and report.
+    """End an interrupted call: hold back what waits, wait for what is in flight, record, and report.
 
-    Whatever comes in between is taken as insisting: then what is under way is left to itself, its intent open in the
-    journal.
+    A second exception means that the user insists: what is in flight is left behind, its intent open in the journal.
     """
     for wait in (True, False, False):
         try:
@@ -312,7 +311,7 @@ def _leave(call: Call, error: BaseException) -> DataFrame | BaseException:
             if not call.results:
                 if wait and isinstance(error, KeyboardInterrupt):
                     call.say(
-                        "Interrupted: nothing more is sent; waiting for what is under way. Interrupt again to leave it."
+                        "Interrupted: nothing more is sent; waiting for requests in flight. Interrupt again to stop."
                     )
                 if wait:
                     call.sending.wait()

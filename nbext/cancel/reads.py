@@ -1,4 +1,4 @@
-"""Read from the exchange, and try again where that is safe: a read changes nothing, however often."""
+"""Read from the exchange, and retry: reads change nothing."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read(
 ) -> Any:
     """Read until there is an answer.
 
-    Read again after -1021, once the exchange's clock has been measured (however recently that was done before), and
-    after a 429, once the wait it asks for is over.
+    Retry after -1021, once the exchange's clock has been measured again, and after 429, once the wait it asks for is
+    over.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def read(
     max_wait : float, default 10
         Longest total wait for rate limits (429), in seconds.
     say : callable, optional
-        Takes lines worth reading.
+        Takes messages.
 
     Raises
     ------
@@ -90,12 +90,12 @@ def read_list(
 ) -> list[Mapping[str, Any]]:
     """Read a list of objects: orders or order lists.
 
-    Each order once, with the symbol that was asked about where it does not name it, and its ids as numbers.
+    Each order once, with the requested symbol if it names none, and with its ids as numbers.
 
     Raises
     ------
     NotSentError, RejectedError, RateLimitedError
-        There was no such answer, or it was about something else.
+        There was no such answer, or it was about another symbol.
     """
     document = read(client, path, params, max_wait=max_wait, say=say)
     symbol = (params or {}).get("symbol")
@@ -105,7 +105,7 @@ def read_list(
     for number, entry in enumerate(with_keys(plain(entry)) for entry in document):
         if symbol is not None and entry.get("symbol", symbol) != symbol:
             raise RejectedError(
-                f"{client.host} answered {path} with something about another symbol than {symbol}. Try again.",
+                f"{client.host} answered {path} about another symbol than {symbol}. Try again.",
                 http_status=200,
             )
         whole = entry if symbol is None or "symbol" in entry else {"symbol": symbol, **entry}
@@ -116,9 +116,9 @@ def read_list(
 
 
 def last_prices(client: SpotClient, symbols: Sequence[str]) -> dict[str, Decimal]:
-    """Return the last price of each symbol (``GET /api/v3/ticker/price``, weight 4 at most), as far as they are known.
+    """Return the last price of each symbol (``GET /api/v3/ticker/price``, weight 4 at most), as far as known.
 
-    A picture lacks nothing but a line without them, so nothing is raised.
+    Nothing is raised: without them a picture only lacks a line.
     """
     if not symbols:
         return {}
@@ -133,7 +133,7 @@ def last_prices(client: SpotClient, symbols: Sequence[str]) -> dict[str, Decimal
 
 @dataclass(slots=True)
 class OpenOrders:
-    """What was open when it was looked at.
+    """What was open at the time of a look.
 
     Attributes
     ----------
@@ -144,11 +144,11 @@ class OpenOrders:
     taken : float
         Monotonic time at which the look began.
     beyond : frozenset
-        The orders, by symbol and id, that are here only because a list is canceled as a whole.
+        The orders, by symbol and id, that are included only because a list is canceled as a whole.
     passed_over : list of Mapping
-        What was open as well, and is not meant.
+        What was open, too, but is not selected.
     gone : list of Row
-        What an earlier look had shown to the user, and this one does not.
+        What an earlier look showed to the user, and this one does not.
     """
 
     orders: list[Mapping[str, Any]]
@@ -159,15 +159,15 @@ class OpenOrders:
     gone: list[Row] = field(default_factory=list)
 
     def rows(self, *, dry_run: bool = False) -> list[Row]:
-        """Make rows of all that was open."""
+        """Return rows for everything that was open."""
         return from_open_orders(self.orders, self.order_lists, dry_run=dry_run)
 
     def symbols(self) -> list[str]:
-        """Return the symbols on which something was open, in the order met."""
+        """Return the symbols with open orders, in the order met."""
         return list(dict.fromkeys(symbol for order in self.orders if isinstance(symbol := order.get("symbol"), str)))
 
     def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
-        """Keep the orders that are wanted, and the other orders of their lists: a list is canceled as a whole."""
+        """Return the wanted orders and the other orders of their lists: a list is canceled as a whole."""
         live = {list_of(entry) for entry in self.order_lists} - {None}
         chosen = {id(order) for order in self.orders if wanted(order)}
         lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
@@ -181,8 +181,8 @@ class OpenOrders:
     def placed(self) -> dict[int, int]:
         """Return when each list was placed, at the latest: the legs of a list are placed together.
 
-        An order that waited for another one may show the time of its release in place of that of its placing, which
-        the docs do not tell apart. Either is later than the first of all times that its list shows.
+        An order that waited for another may show the time of its release instead of its placing; the docs do not say
+        which. Neither is earlier than the first time that its list shows.
         """
         times: dict[int, int] = {}
         for entry in (*self.orders, *self.order_lists):
@@ -202,12 +202,12 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
     client : SpotClient
     symbols : sequence of str
     say : callable, optional
-        Takes lines worth reading.
+        Takes messages.
 
     Raises
     ------
     NotSentError, RejectedError, RateLimitedError
-        It could not be read. No orders were changed.
+        Reading failed. No orders were changed.
     """
     taken = time.monotonic()
     orders: list[Mapping[str, Any]] = []
@@ -215,7 +215,7 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
         orders += read_list(client, "/api/v3/openOrders", params, say=say)
     if not all(isinstance(order.get("symbol"), str) for order in orders):
         raise RejectedError(
-            f"{client.host} lists an open order without its symbol, so that it cannot be canceled; nothing was sent. "
+            f"{client.host} lists an open order without its symbol, so it cannot be canceled; nothing was sent. "
             "Name the symbols.",
             http_status=200,
         )

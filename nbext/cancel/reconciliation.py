@@ -1,19 +1,19 @@
-"""Find the outcomes of orders that no answer tells.
+"""Find the outcomes that no answer gives.
 
 What is believed, and why (API docs, "Data sources" and error -1007):
 
-- A terminal status is final, whichever read shows it. The quantities beside it may be older than the status, so they
-  are believed once a later read has had the time to catch up, or when nothing is left to be executed.
+- A terminal status is final, whichever read shows it. Its quantities may be older than the status, so they are believed
+  once a later read has had time to catch up, or when nothing is left to execute.
 - Absence from ``openOrders`` proves nothing, nor does -2013: a read may lag, an exchange may forget an order for a
   while, or the order may have ended in any way. -2026 is believed only of orders that have not changed for 90 days.
-- A cancel that was sent may still arrive while its recv window lasts, and may then take as long as the exchange gives
-  any request. So ``open`` needs a read that began after that, and after the allowance for reads that lag. The same
-  holds where the cancel was answered, and does not name an order that was seen open before. A cancel that the exchange
-  never saw cannot arrive, so that the allowance alone will do.
+- A cancel that was sent may still arrive while its recv window lasts, and may then take as long as the exchange allows
+  any request. So ``open`` needs a read that began after that, and after the allowance for lagging reads. The same holds
+  if the answer does not name an order that was seen open before. A cancel that the exchange never saw cannot arrive, so
+  the allowance alone is enough.
 - What nothing proves is ``unknown``.
 
-No document bounds how long a cancel may take inside the engine, nor how far reads lag. So ``open`` has a date, and says
-nothing of later.
+No document bounds how long a cancel may take inside the engine, or how far reads lag. So ``open`` has a date, and says
+nothing about later.
 
 Outcomes are states of orders. They say what happened, not who caused it: that cannot be known.
 """
@@ -68,7 +68,7 @@ _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 # From here on down, codes are about orders or keys.
 _OF_ORDERS = -2000
-# With these it refuses the key (API docs, "Error codes"), which time does not heal.
+# These refuse the key (API docs, "Error codes"), and retrying does not help.
 _OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
 
 
@@ -92,7 +92,7 @@ class _Known:
     ended_by: float = 0.0
     """Monotonic end of the first read that showed that it had ended."""
     is_whole: bool = False
-    """Whether its quantities are final, too."""
+    """Whether its quantities are final as well."""
     as_of: float | None = None
 
 
@@ -115,7 +115,7 @@ class Reconciliation:
     ended : collection of (str, int)
         Orders of which an answer says that they have ended: a read that shows one of them open is older than that.
     until : int, optional
-        Milliseconds by the exchange's clock after which the cancel cannot have left, where its time is not known.
+        Milliseconds by the exchange's clock after which the cancel cannot have been sent, if its time is not known.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Reconciliation:
         for row in self._seen or ():
             if (ident := identity(row.order)) is not None:
                 bare = in_doubt(row)
-                # What has been executed is never less later on.
+                # Executed quantities never decrease.
                 executed = {name: row.order[name] for name in _EXECUTED if name in row.order}
                 self._known[ident[1]] = _Known({**bare.order, **executed}, bare.order_list)
         self._sent_at = attempt.at
@@ -164,12 +164,12 @@ class Reconciliation:
 
     @property
     def done(self) -> bool:
-        """Whether further reads could change nothing, or are of no use."""
+        """Whether further reads are useless."""
         return self._helpless or self.is_reconciled
 
     @property
     def is_reconciled(self) -> bool:
-        """Whether reads have told all that they can."""
+        """Whether reads have shown all they can."""
         known = all(each.is_whole if each.state in FINAL else each.state == "open" for each in self._known.values())
         return known and (self._found_all if self._seen is None else self._names_all)
 
@@ -177,14 +177,14 @@ class Reconciliation:
     def proven(self) -> bool:
         """Whether the outcome of each order is known.
 
-        Without an earlier look, what reads do not show may have been there anyway, so finding nothing proves nothing.
+        Without an earlier look, orders that reads do not show may have existed, so finding nothing proves nothing.
         """
         known = all(each.state != "unknown" for each in self._known.values())
         return known and (self._names_all if self._seen is not None else self._found_all and bool(self._known))
 
     @property
     def ended(self) -> bool:
-        """Whether it is known of each order that it has ended."""
+        """Whether every order is known to have ended."""
         return self.proven and all(known.state in FINAL for known in self._known.values())
 
     @property
@@ -192,7 +192,7 @@ class Reconciliation:
         return all(identity(row.order) is not None for row in self._seen or ())
 
     def read(self, until: float) -> None:
-        """Read once, and remember what it proves.
+        """Read once, and keep what it proves.
 
         Parameters
         ----------

@@ -32,8 +32,8 @@ class Recorder:
     requests : sequence of CancelRequest
     options : Options
     last_moment : float
-        Monotonic time after which nothing of this call is sent any more. It bounds what a process that is killed can
-        have sent, so that the outcome can be found later.
+        Monotonic time after which this call sends nothing. It bounds what a killed process can have sent, so that the
+        outcome can be found later.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class Recorder:
     def conclude(
         self, known: Iterable[tuple[Attempt, Sequence[Row]]], unknown: Iterable[tuple[Attempt, Sequence[Row]]] = ()
     ) -> None:
-        """Write the answers and the outcomes of requests, in one commit.
+        """Record the answers and the outcomes of requests, in one commit.
 
-        Whatever ends the process before leaves intents that are open, which is true, and can be reconciled later.
+        If the process ends before, the intents stay open, which is true, and can be reconciled later.
 
         Parameters
         ----------
         known : iterable of tuple
-            Requests and their orders, with nothing left to find out.
+            Requests whose orders are all known, and these.
         unknown : iterable of tuple
-            Requests that stay open, and what is known of their orders so far.
+            Requests that stay open, and what is known about their orders so far.
         """
         if self._reason:
             return
@@ -125,7 +125,7 @@ class Recorder:
 
 
 def _left(attempt: Attempt) -> bool:
-    """Return whether a request, when last it was to be sent, has left: it was answered, or its answer got lost."""
+    """Return whether a request was sent on its last attempt: it was answered, or the answer was lost."""
     return attempt.http_status is not None or isinstance(attempt.error, OutcomeUnknownError)
 
 

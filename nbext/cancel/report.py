@@ -1,4 +1,4 @@
-"""What a call tells: the journal and the user first, then the frame, or the error that says what may be believed."""
+"""Report a call: journal and messages first, then the frame, or the error that says what may be believed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def conclude(call: Call) -> None:
-    """Record the outcomes and say them, and only then build the frame: nothing can take the word away."""
+    """Record the outcomes and say them, and only then build the frame, which may fail."""
     tell(call)
     if call.table is None and not call.no_key:
         _build(call)
@@ -62,7 +62,7 @@ def ending(call: Call, cause: BaseException | None) -> DataFrame | BaseException
         return call.no_key
     told = _failures(call)
     if isinstance(cause, KeyboardInterrupt):
-        told = told or "all that was sent is known, and nothing more was."
+        told = told or "the outcome of everything sent is known; nothing more was sent."
         return Interrupted(f"{call.subject} {call.place}: {told}", frame=call.table, failures=call.failures)
     if cause is not None:
         cause.add_note(f"nbext: {_word(call)} {told}".rstrip())
@@ -75,7 +75,7 @@ def ending(call: Call, cause: BaseException | None) -> DataFrame | BaseException
 
 
 def shortfall(call: Call) -> NbextError | None:
-    """Return what may be believed, where not simply all is done."""
+    """Return the error that says what may be believed, unless everything is done."""
     try:
         _raise_unless_done(call, _failures(call))
     except NbextError as error:
@@ -88,7 +88,7 @@ def _failures(call: Call) -> str:
 
 
 def check(call: Call) -> None:
-    """Read again, and name the symbols on which there is something new."""
+    """Read again, and say what is open now."""
     ended = {identity(row.order) for row in call.rows if row.outcome in FINAL}  # a read may lag
     now = look(call.client, call.requested, say=call.say) if call.requested else OpenOrders([], [])
     left = now.only(lambda order: identity(order) not in ended)
@@ -105,7 +105,7 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     Parameters
     ----------
     **facts
-        What else its ``attrs["nbext"]`` says.
+        More for its ``attrs["nbext"]``.
     """
     from nbext.frames import build
 
@@ -113,7 +113,7 @@ def frame_of(rows: Sequence[Row], client: SpotClient, *, exact: bool = False, **
     facts = {"profile": client.profile, "host": client.host, "at": round(client.now()), **facts}
     table = build.frame(rows, exact=exact, summary=facts)
     if undocumented := [name for name in table.columns if name not in build.DOCUMENTED]:
-        table.attrs["nbext"]["undocumented"] = undocumented  # which tells them from columns that the user adds
+        table.attrs["nbext"]["undocumented"] = undocumented  # to tell them from columns that the user adds
     return table
 
 
@@ -147,7 +147,7 @@ def keep(
 
 
 def with_invitation(nothing: str, client: SpotClient) -> str:
-    """Return that nothing is open, where that is, and on a local exchange without any orders how to get some."""
+    """Return that nothing is open, and where; for a local exchange without orders, also how to get some."""
     where = messages.place(client, is_live=profiles.is_live(client.base_url))
     if not profiles.is_untouched(client):
         return f"{nothing} {where}"
@@ -155,7 +155,7 @@ def with_invitation(nothing: str, client: SpotClient) -> str:
 
 
 def _word(call: Call) -> str:
-    """Return the outcomes, summed up; in bare numbers where their fields are malformed."""
+    """Return the outcomes, summed up; bare numbers if fields are malformed."""
     try:
         return _summary(call)
     except Exception as error:  # noqa: BLE001 - nothing that an exchange sends may take the word away
@@ -183,7 +183,7 @@ def _summary(call: Call) -> str:
 
 
 def _assess(call: Call) -> None:
-    """Gather the rows, what went wrong, and which requests are known to their end."""
+    """Collect the rows, the failures, and the requests with a known result."""
     call.rows, call.known, call.unknown, call.failures = [], [], [], {}
     for attempt, search in zip(call.results, call.searches, strict=True):
         found = _found(attempt, search)
@@ -198,7 +198,7 @@ def _assess(call: Call) -> None:
 
 
 def _with_all_seen(call: Call) -> list[tuple[Attempt, Sequence[Row]]]:
-    """Add to each request what another one's answer told of its orders, as where a leg ended with its whole list."""
+    """Add to each request what other answers say about its orders, such as a leg that ended with its list."""
     if all(attempt.request.seen is None for attempt, _ in call.known):
         return call.known
     told = {ident: row for row in call.rows if (ident := identity(row.order)) is not None}
@@ -212,7 +212,7 @@ def _with_all_seen(call: Call) -> list[tuple[Attempt, Sequence[Row]]]:
 
 
 def _build(call: Call) -> None:
-    """Build the frame, and keep it as the last one; if that fails, name each order with its outcome instead."""
+    """Build the frame and keep it as the last one; if that fails, say the outcome of each order instead."""
     try:
         _load_frames()
         call.table = keep(
@@ -227,7 +227,7 @@ def _build(call: Call) -> None:
     except Exception as error:  # a broken pandas, a lack of memory, an unforeseen value
         if from_a_signal(error) is not None:
             raise
-        session.last = None  # another call's frame would be taken for this one's
+        session.last = None  # or an earlier frame would pass for this one
         call.no_table = error
         for line in messages.each(call.rows):
             call.say(f"{call.subject}: {line} {call.place}")
@@ -239,16 +239,16 @@ def _build(call: Call) -> None:
 def _without_table(call: Call) -> NbextError:
     reason = call.no_table
     error = NbextError(
-        f"{_word(call)}. Only the table is missing: it cannot be built "
-        f"({type(reason).__name__}: {_first_line(reason)}). %cancel_log shows the outcomes; restart the kernel, "
-        "or reinstall pandas, to get tables again."
+        f"{_word(call)}. Only the table cannot be built "
+        f"({type(reason).__name__}: {_first_line(reason)}). %cancel_log shows the outcomes; to get tables again, "
+        "restart the kernel or reinstall pandas."
     )
     error.__cause__ = reason
     return error
 
 
 def _raise_unless_done(call: Call, told: str) -> None:
-    """Raise what the user may believe, when that is not simply that all is done."""
+    """Raise the error that says what may be believed, unless everything is done."""
     rows, failures = call.rows, call.failures
     where = f"{call.subject} {call.place}"
     unknown = sum(row.outcome == "unknown" for row in rows)
@@ -271,18 +271,18 @@ def _raise_unless_done(call: Call, told: str) -> None:
 
 
 def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
-    """Return what is known of one request's orders: as answered, or else as found by reads."""
+    """Return what is known about one request's orders, from its answer or from reads."""
     rows = from_reports(attempt.reply or (), attempt.request.seen or ())
     return rows if search is None else unique(rows + search.rows())
 
 
 def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
-    """Return whether an answer got lost, and not all outcomes are known."""
+    """Return whether an answer was lost and not all outcomes are known."""
     return isinstance(attempt.error, OutcomeUnknownError) and not (search is not None and search.proven)
 
 
 def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
-    """Return the error of a call for one symbol of which every request was refused, or not sent."""
+    """Return the error of a call for one symbol whose requests were all refused or not sent."""
     errors = [attempt.error for attempt in results]
     if len({attempt.request.symbol for attempt in results}) != 1 or len({type(error) for error in errors}) != 1:
         return None
@@ -291,11 +291,11 @@ def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
 
 _loading: list[_thread.LockType] = []
 _IMPORT_SECONDS = 60.0
-_FORK_SECONDS = 5.0  # no longer, lest the import wait for what the forking thread holds
+_FORK_SECONDS = 5.0  # not longer, in case the import waits for what the forking thread holds
 
 
 def _load_frames() -> None:
-    """Import pandas on a thread of its own: an interrupt in the middle of it would spoil it for the whole process."""
+    """Import pandas on another thread: an interrupt during the import would break it for the whole process."""
     loading = _loading[:1]
     if not loading:
         if "nbext.frames.build" in sys.modules:
@@ -304,7 +304,7 @@ def _load_frames() -> None:
         loading[0].acquire()
         try:
             _thread.start_new_thread(_import_frames, (loading[0],))
-        except RuntimeError:  # there is none left
+        except RuntimeError:  # no threads left
             return
         _loading[:] = loading
     _free_import_lock()
@@ -323,7 +323,7 @@ def _free_import_lock() -> None:
 
 
 def _await_frames() -> None:
-    """Let a fork wait while pandas is being imported: a child that is forked meanwhile would wait for it for ever."""
+    """Let a fork wait for the import of pandas, for which the child would wait forever."""
     for loading in _loading[:]:
         if loading.acquire(timeout=_FORK_SECONDS):
             loading.release()
@@ -345,7 +345,7 @@ def _import_frames(at_work: _thread.LockType) -> None:
 
 
 def counted(rows: Sequence[Row]) -> str:
-    """Return the number of orders by outcome; in bare numbers where their fields are malformed."""
+    """Return the number of orders by outcome; bare numbers if fields are malformed."""
     try:
         return messages.outcomes(rows)
     except Exception as error:  # noqa: BLE001 - nothing that an exchange sends may take the word away

@@ -1,4 +1,4 @@
-"""Which orders of a call no answer tells of, and the search for their outcomes."""
+"""Find the orders of a call that no answer mentions, and search for their outcomes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WRONG_PARAMETER = -1102
 
 
 def find_out(call: Call, *, at_once: bool) -> bool:
-    """Find out what no answer told, or with `at_once` only note what that is; return whether the user interrupted."""
+    """Find the outcomes that no answer gave; with `at_once` only note which. Return whether the user interrupted."""
     if call.no_key is not None:
         call.searches = [None] * len(call.results)
         return False
@@ -58,7 +58,7 @@ def find_out(call: Call, *, at_once: bool) -> bool:
         interrupted = True
     for attempt, search in zip(call.results, searches, strict=True):
         if search is not None and _is_about_orders(attempt.error) and search.ended:
-            attempt.reply, attempt.error = attempt.reply or [], None  # there was nothing left to cancel, as it says
+            attempt.reply, attempt.error = attempt.reply or [], None  # there was nothing left to cancel
             if attempt.request.path == CANCEL_ALL:
                 call.only_read.add(attempt.request.symbol)
     call.searches = searches
@@ -66,13 +66,13 @@ def find_out(call: Call, *, at_once: bool) -> bool:
 
 
 def ended_orders(results: Iterable[Attempt]) -> frozenset[tuple[str, int]]:
-    """Return the orders of which answers say that they have ended, whichever request they answer."""
+    """Return the orders that have ended according to any answer."""
     rows = (row for attempt in results for row in from_reports(attempt.reply or ()) if row.outcome in FINAL)
     return frozenset(ident for row in rows if (ident := identity(row.order)) is not None)
 
 
 def _search(call: Call, attempt: Attempt, ended: frozenset[tuple[str, int]]) -> Reconciliation | None:
-    """Search for the outcomes of the orders that were seen open, and of which no answer says that they ended."""
+    """Search for the outcomes of orders that were seen open and have not ended according to any answer."""
     search = partial(Reconciliation, call.client, attempt, call.options.recv_window, call.options.latency, ended=ended)
     if isinstance(attempt.error, OutcomeUnknownError):
         return search()
@@ -84,10 +84,10 @@ def _search(call: Call, attempt: Attempt, ended: frozenset[tuple[str, int]]) -> 
 
 
 def _disprove(call: Call, ends: float) -> None:
-    """Take back refusals of cancel-all that only mean, in other words, that nothing was open.
+    """Drop refusals of cancel-all that only mean that nothing was open.
 
-    Reads have to prove that, the second of them begun when all that was open at the refusal had to be seen. Where
-    the user looked before, each order is searched for instead.
+    Two reads have to prove that, the second begun once everything open at the refusal had to be visible. If the user
+    looked before, each order is searched for instead.
     """
     late_enough = time.monotonic() + call.options.latency.lag
     if late_enough > ends:
@@ -110,7 +110,7 @@ def _lists_nothing(client: SpotClient, symbol: str) -> bool:
 
 
 def _is_clear(attempt: Attempt) -> bool:
-    """Return whether an answer leaves nothing to find out."""
+    """Return whether an answer gives all outcomes."""
     return (
         attempt.error is None
         and attempt.request.seen is None
@@ -126,7 +126,7 @@ def _may_mean_nothing_open(attempt: Attempt) -> bool:
 
 
 def _is_about_orders(error: NbextError | None) -> bool:
-    """Return whether a refusal says that an order is not there as asked, or not to be canceled, whatever its text."""
+    """Return whether a refusal is about the orders (not found, or not cancelable), whatever its text."""
     return (
         isinstance(error, RejectedError)
         and not isinstance(error, RateLimitedError)

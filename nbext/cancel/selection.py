@@ -1,4 +1,4 @@
-"""What is open, which of it is meant, and how it is to be canceled: the step before anything is canceled."""
+"""Select: which open orders are meant, how to cancel them, and the requests for that."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class CancelRequest:
 
 
 def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelRequest]:
-    """Cancel everything on each symbol with one request.
+    """Return one request per symbol that cancels everything on it.
 
     Parameters
     ----------
     symbols : sequence of str
         Those named; none means those of `seen`.
     seen : OpenOrders or None
-        Where the user was shown what is open, only the symbols that had something are meant.
+        If the user was shown what is open, only symbols with open orders are meant.
     """
     if seen is not None:
         open_symbols = seen.symbols()
@@ -81,9 +81,9 @@ def by_symbol(symbols: Sequence[str], seen: OpenOrders | None) -> list[CancelReq
 
 
 def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
-    """Cancel the chosen orders one by one, and each live order list they belong to as a whole.
+    """Return requests that cancel the chosen orders one by one, and their live order lists as a whole.
 
-    An order is named by its id and by its client order id: a stranger's order of the same id does not have both.
+    An order is named by its id and its client order id: another account's order never has both.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
         order = row.order
         if identity(order) is None or not isinstance(order.get("origClientOrderId"), str):
             raise RejectedError(
-                "the exchange lists an open order without its symbol, its id or its client order id, so that it cannot "
-                "be canceled by itself; nothing was sent. Leave the filter out to cancel all orders on its symbol."
+                "the exchange lists an open order without its symbol, its id or its client order id, so it cannot be "
+                "canceled alone; nothing was sent. Leave the filter out to cancel all orders on its symbol."
             )
         symbol, list_id = order["symbol"], list_of(order)
         if list_id is not None and list_id in live:
@@ -120,9 +120,9 @@ class Filter:
     Attributes
     ----------
     side, type, prefix : str or None
-        Side, order type, and beginning of the client order id; None where any will do.
+        Side, order type, and start of the client order id; None for any.
     older_than : timedelta or None
-        Age, by the exchange's clock, that an order must have reached.
+        Minimum age, by the exchange's clock.
     """
 
     side: str | None = None
@@ -147,7 +147,7 @@ class Filter:
         """
         for name, value in (("side", side), ("type", type), ("prefix", prefix), ("older than", older_than)):
             if isinstance(value, str) and not value.strip():
-                raise ConfigurationError(f"{name} is blank; nothing was sent. Say which, or leave it out.")
+                raise ConfigurationError(f"{name} is blank; nothing was sent. Set it, or leave it out.")
         if side is not None and side.upper() not in _SIDES:
             raise ConfigurationError(f"unknown side {side!r}; nothing was sent. Use BUY or SELL.")
         if type is not None and not re.fullmatch(r"[A-Za-z_]+", type):
@@ -158,7 +158,7 @@ class Filter:
         return any(value is not None for value in (self.side, self.type, self.prefix, self.older_than))
 
     def matches(self, order: Mapping[str, Any], now: float, placed: object = None) -> bool:
-        """Return whether an open order is meant. What an order does not tell of itself never matches.
+        """Return whether an open order is meant. A missing field never matches.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Filter:
         now : float
             The exchange's time in milliseconds.
         placed : int, optional
-            When it was placed, where that is better known than by the order's own ``time``.
+            When it was placed, if known better than by its ``time``.
         """
         placed = order.get("time") if placed is None else placed
         return (
@@ -204,7 +204,7 @@ def parse_age(age: str | timedelta | None) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What is known about an exchange's delays, in seconds.
+    """Allowances for an exchange's delays, in seconds.
 
     Attributes
     ----------
@@ -212,9 +212,8 @@ class Latency:
         How long the exchange may work on a request that has arrived (API docs, -1007). The docs promise no bound; this
         is when the exchange itself stops waiting.
     lag : float, default 2
-        How far a read may lag behind the engine. The docs promise no bound; this is the allowance that is made. Where
-        reads lag further, an order may be said to have been open at a moment when it no longer was, and the quantities
-        of an order that has ended may be too small.
+        How far a read may lag behind the engine. The docs promise no bound. If reads lag further, an order may be
+        reported as open at a time when it no longer was, and the quantities of an ended order may be too small.
     """
 
     engine: float = 10.0
@@ -300,7 +299,7 @@ class Selection:
             It is ambiguous or invalid. Nothing was sent.
         """
         if all_symbols and symbols:
-            raise ConfigurationError("symbols were named, and all as well; nothing was sent. Give one of them.")
+            raise ConfigurationError("symbols and all were both given; nothing was sent. Use one of them.")
         if not all_symbols and not symbols and orders is None:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")
         refuse_old_pandas()
@@ -312,7 +311,7 @@ class Selection:
 
     @property
     def chooses(self) -> bool:
-        """Whether not all open orders of the symbols are meant, but some."""
+        """Whether only some open orders of the symbols are meant."""
         return self.orders is not None or bool(self.filter)
 
     @property
@@ -322,12 +321,12 @@ class Selection:
 
     @property
     def nothing(self) -> str:
-        """That nothing of this selection is open, in words."""
+        """A phrase that says that nothing of this selection is open."""
         return "nothing open matches" if self.chooses else "nothing is listed as open"
 
     @property
     def matching(self) -> str:
-        """The filter, in words that go behind a number of orders."""
+        """The filter, as a phrase to follow a number of orders."""
         return f" matching {self.filter}" if self.filter else ""
 
     def means(self, order: Mapping[str, Any], now: float, placed: Mapping[int, int]) -> bool:
@@ -353,7 +352,7 @@ class Selection:
             return OpenOrders([], [])
         with client.until(time.monotonic() + LOOK_SECONDS):
             if self.filter.older_than is not None:
-                # Ages are computed by the exchange's clock, and this machine's may have been set since it was measured.
+                # Ages go by the exchange's clock, and this machine's may have been set since it was measured.
                 client.measure_clock_offset(samples=_CLOCK_SAMPLES)
             seen = look(client, self.symbols, say=say)
         placed = seen.placed() if self.filter.older_than is not None else {}
@@ -362,14 +361,14 @@ class Selection:
     def read_again_if_empty(
         self, seen: OpenOrders, client: SpotClient, say: Callable[[str], None], *, lag: float
     ) -> OpenOrders:
-        """Read again where nothing was open: the first read may have lagged behind what had just been placed."""
+        """Read again if nothing was open: the first read may lag behind orders just placed."""
         if seen.orders or self.orders is not None:
             return seen
         time.sleep(max(0.0, seen.taken + lag - time.monotonic()))
         return self.read(client, say)
 
     def requests(self, seen: OpenOrders | None) -> list[CancelRequest]:
-        """Return what to send, given what was seen open; None where there was no look."""
+        """Return the requests, given what was seen open; None if there was no look."""
         return one_by_one(seen) if self.chooses and seen is not None else by_symbol(self.symbols, seen)
 
     def meant(self, seen: OpenOrders | None) -> frozenset[tuple[str, int] | None] | None:
@@ -395,10 +394,10 @@ def _identity(order: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
-    """Read from a frame which orders to cancel: those that it does not show as ended.
+    """Return the orders of a frame to cancel: those that it does not show as ended.
 
-    A frame of ours says what profile and host it is of. Where that got lost, as in ``pd.concat``, every order of it has
-    to be one that this process showed, of this profile and host and no other.
+    A frame of ours names its profile and host. If that got lost, as in ``pd.concat``, this process must have shown each
+    of its orders, for this profile and host only.
 
     Raises
     ------
@@ -429,7 +428,7 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
         where = " and ".join("several exchanges" if at == session.SEVERAL else f"{at[0]} ({at[1]})" for at in strange)
         raise ConfigurationError(
             f"this frame has orders of {where}, and the call goes to {here[0]} ({here[1]}); nothing was sent. "
-            "Name the profile that the frame is of, and pass orders of one exchange at a time."
+            "Use the profile of the frame, and pass orders of one exchange at a time."
         )
     live = [order for order in orders if order.pop("outcome") not in FINAL]
     return list({(order["symbol"], order["orderId"]): order for order in live}.values())
@@ -441,7 +440,7 @@ def _described(thing: object) -> str:
 
 
 def refuse_old_pandas() -> None:
-    """Refuse a pandas that is loaded and too old: Colab has one before anything is installed.
+    """Refuse a loaded pandas that is too old, as on Colab before anything is installed.
 
     Raises
     ------

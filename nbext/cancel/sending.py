@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 WIDTH = 8
-"""At most this many requests are under way."""
+"""At most this many requests are in flight."""
 
 ATTEMPTS = 5
-"""A request is sent at most this many times, and always after an answer that proves that the last one was refused."""
+"""A request is sent at most this many times, each time after an answer that proves a refusal."""
 
-# An interrupt that comes just before a wait begins does not end it, so that no wait is longer than this, in seconds.
+# An interrupt just before a wait does not end it, so no wait is longer than this, in seconds.
 _SLICE = 0.2
-# What a worker may take beyond its own time limits, in seconds, before it counts as hanging.
+# Seconds beyond its own time limits after which a worker counts as hanging.
 _GRACE = 2.0
 _CLOCK_IS_OFF = -1021
 _TOO_MANY = 429
@@ -36,13 +36,13 @@ _TOO_MANY = 429
 
 @dataclass(slots=True)
 class Attempt:
-    """One request on its way, and its outcome.
+    """One request and its result.
 
     Attributes
     ----------
     request : CancelRequest
     reply : list of report, or None
-        The reports, where there was an answer that documents them.
+        The reports, if there was an answer in the documented form.
     error : NbextError or None
         What went wrong otherwise.
     at : float
@@ -54,7 +54,7 @@ class Attempt:
         The answer, secrets hidden.
     done : bool
     connections : list of int or None
-        The connection of each answer, of which all but the last one let it be sent again.
+        The connection of each answer; after all but the last it was sent again.
     """
 
     request: CancelRequest
@@ -69,23 +69,23 @@ class Attempt:
     _decided: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def is_doubtful(self, doubted: set[int]) -> bool:
-        """Return whether the answer may belong to another request, as it came where others were out of step.
+        """Return whether the answer may belong to another request, since others on its connection were out of step.
 
-        A report that names what was asked for proves itself; nothing, and an error, could be about anything.
+        A report that names what was asked for proves itself; an empty answer or an error could be about anything.
         """
         unproven = self.connections[:-1] if self.reply else self.connections
         return not doubted.isdisjoint(unproven) and not isinstance(self.error, OutcomeUnknownError)
 
     def goes(self, *, otherwise: bool) -> bool:
-        """Return whether it goes out, which is decided once, by whichever thread asks first.
+        """Return whether it is sent. The first thread that asks decides, once.
 
-        A lock would do, if an interrupt could not leave it locked.
+        Not with a lock, since an interrupt could leave it locked.
         """
         return self._decided.setdefault("goes", otherwise)
 
 
 class _StoppedError(Exception):
-    """The user interrupted, so what has not been sent must not be: a message between threads."""
+    """The user interrupted, so nothing more may be sent: a message between threads."""
 
 
 class Sending:
@@ -97,11 +97,11 @@ class Sending:
     requests : sequence of CancelRequest
     options : Options
     say : callable
-        Takes lines worth reading, on the thread that calls `run`.
+        Takes messages, on the thread that calls `run`.
     last_moment : float, optional
-        Monotonic time after which nothing leaves any more; what has waited until then is not sent.
+        Monotonic time after which nothing is sent.
     progress : callable or None
-        Takes the number of targets done and of all, on the thread that calls `run`.
+        Takes the number of requests done and in all, on the thread that calls `run`.
     """
 
     def __init__(
@@ -130,20 +130,20 @@ class Sending:
         self._clock = threading.Lock()
 
     def run(self) -> None:
-        """Send everything, and return when each target has its reply or its error, or can have none any more.
+        """Send everything, and return when each request has its reply or its error, or cannot get one any more.
 
-        Whatever interrupts it comes out, with workers still at work: then `hold_back`, and `wait` for them.
+        An interrupt is raised while workers still run: then `hold_back`, and `wait` for them.
         """
         threads = 0
         # A worker may hang for good, in a log handler that blocks or at a lock that a fork or an interrupt left locked.
         while not all(attempt.done for attempt in self.attempts) and time.monotonic() < self._ends:
             while threads < min(WIDTH, len(self.attempts)):
                 threads += 1
-                # Not waited for at exit, so that a second interrupt can leave them behind, unlike an executor's.
+                # Unlike an executor's threads, not joined at exit, so that a second interrupt can leave them behind.
                 # Thread.start() would wait, and breaks (RuntimeError) when it is interrupted meanwhile.
                 try:
                     _thread.start_new_thread(self._work, ())
-                except RuntimeError:  # the system has none left, or the interpreter is about to end
+                except RuntimeError:  # no threads left, or the interpreter is ending
                     threads = WIDTH
                     self._work()
             for news in self._heard() or [None]:  # nothing new for a moment: the time goes on, too
@@ -152,16 +152,16 @@ class Sending:
             self._tell(self._news.get())
 
     def run_here(self) -> None:
-        """Send everything, one after the other, on this thread: a process that ends can start no others."""
+        """Send everything in sequence on this thread: an ending process cannot start others."""
         self._work()
 
     def hold_back(self) -> None:
-        """Send nothing more: what has not begun to be sent by now never will be."""
+        """Send nothing more: what has not been started never will be."""
         self.stopped = True
         self._over.set()
 
     def wait(self) -> None:
-        """Wait, after `hold_back`, for the answers to what is under way, while these can come."""
+        """Wait, after `hold_back`, for the answers to requests in flight, while they can come."""
         ends = time.monotonic() + self._client.connect_timeout + self._client.answer_timeout + 1.0
         while (left := ends - time.monotonic()) > 0 and any(
             not attempt.done and attempt.goes(otherwise=False) for attempt in self.attempts
@@ -169,10 +169,10 @@ class Sending:
             self._heard(left)
 
     def results(self) -> list[Attempt]:
-        """Return the outcome of each request.
+        """Return the result of each request.
 
-        Where `run` was broken off, what has not begun to be sent is not sent, and what is under way counts as lost:
-        its answer may still come, and will not be heard.
+        After an interrupted `run`, what has not been started is not sent, and requests in flight count as lost: their
+        answers may still come, but are ignored.
         """
         self.hold_back()
         self.doubt()
@@ -188,22 +188,22 @@ class Sending:
         ]
 
     def doubt(self) -> bool:
-        """Call the outcome unknown wherever an answer came on a connection that was out of step; return whether any is.
+        """Mark outcomes unknown whose answers came on a connection that was out of step; return whether any did.
 
-        More of it may come to light later, since the reads that follow use the same connections.
+        Later reads on the same connections may reveal more.
         """
         doubtful = [attempt for attempt in self.attempts if attempt.done and attempt.is_doubtful(self._client.doubted)]
         for attempt in doubtful:
             attempt.reply = None
             attempt.error = OutcomeUnknownError(
-                f"{self._where(attempt.request)}: sent, but answers came to the wrong requests, perhaps this one too; "
+                f"{self._where(attempt.request)}: sent, but answers were mixed up, perhaps also this one; "
                 "the outcome is not known. Check %open_orders first."
             )
         return bool(doubtful)
 
     def _left(self, request: CancelRequest) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"{self._where(request)}: no answer was waited for any longer; the outcome is not known. "
+            f"{self._where(request)}: sent, but the call ended before the answer; the outcome is not known. "
             "Check %open_orders first."
         )
 
@@ -213,7 +213,7 @@ class Sending:
         )
 
     def _heard(self, left: float = _SLICE) -> list[str | None]:
-        """Return what is new within a moment."""
+        """Return news that arrives within a moment."""
         try:
             return [self._news.get(timeout=min(left, _SLICE))]
         except queue.Empty:
@@ -242,13 +242,13 @@ class Sending:
                     f"{self._where(attempt.request)}: {type(error).__name__} in nbext itself; the outcome is not "
                     "known. Check %open_orders first."
                 )
-            if attempt.at:  # else the last answer on this thread is to something else
+            if attempt.at:  # otherwise the last answer on this thread is another request's
                 attempt.http_status, attempt.answer = self._client.heard()
             attempt.done = True
             self._news.put(None)
 
     def _cancel(self, attempt: Attempt) -> None:
-        """Send one cancel; again only after an answer that proves that the engine never saw it."""
+        """Send one cancel; retry only after an answer that proves that the engine never saw it."""
         attempts, corrected = 0, False
         while True:
             with self._turn(attempt), self._client.unless(self._is_over):
@@ -271,7 +271,7 @@ class Sending:
 
     @contextmanager
     def _turn(self, attempt: Attempt) -> Iterator[None]:
-        """Where the host has asked for a pause, let one request try it alone when that is over, the others after it."""
+        """After a pause that the host asked for, let one request go alone, then the others."""
         if not self._client.held_for:
             yield
             return
@@ -288,7 +288,7 @@ class Sending:
             yield
 
     def _can_wait(self) -> bool:
-        """Return whether the pause that the host has asked for is one that the call has time for."""
+        """Return whether the call has time for the pause that the host asked for."""
         wait = self._client.held_for
         in_time = self._waited + wait <= self._options.max_wait and time.monotonic() + wait < self._last_moment
         return in_time and not self._client.is_banned
@@ -297,25 +297,24 @@ class Sending:
         return self.stopped or time.monotonic() > self._last_moment
 
     def _begin(self, attempt: Attempt) -> None:
-        """Note that a request goes out now, unless none may any more."""
+        """Note that a request is sent now, unless it is too late."""
         if time.monotonic() > self._last_moment:
             raise NotSentError(
-                f"{self._where(attempt.request)}: not sent, because the time for sending was over; no orders were "
-                "changed. Cancel again."
+                f"{self._where(attempt.request)}: not sent, because time ran out; no orders were changed. Cancel again."
             )
         if self.stopped or not attempt.goes(otherwise=True):
             raise _StoppedError
         attempt.at, attempt.stamp = time.monotonic(), self._client.now()
 
     def _correct_clock(self) -> None:
-        """Measure the clock once, however many workers found it wrong."""
+        """Measure the clock once, even if several workers found it wrong."""
         before = self._client.clock_offset
         with self._clock:
             if self._client.clock_offset == before:
                 offset = self._client.measure_clock_offset()
                 last = "" if before is None else f", {_behind(before).removesuffix(' of')} when last measured"
                 self._news.put(
-                    f"This machine's clock is {_behind(offset)} the exchange's{last}; corrected, sending once more."
+                    f"This machine's clock is {_behind(offset)} the exchange's{last}; corrected, sending again."
                 )
 
     def _where(self, request: CancelRequest) -> str:
@@ -332,7 +331,7 @@ def send(client: SpotClient, request: CancelRequest, recv_window: str | None) ->
     Returns
     -------
     list
-        Cancel reports and order lists, as cancel-all documents them; empty when the exchange knew nothing to cancel.
+        Cancel reports and order lists, as cancel-all documents them; empty when there was nothing to cancel.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The journal, read: as a DataFrame, answer by answer, and to reconcile what has no recorded outcome."""
+"""Read the journal: as a DataFrame, a raw answer, and to reconcile requests without a recorded outcome."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 LAST = 1000
-"""How many requests are shown, unless the caller says how many."""
+"""How many requests are shown by default."""
 
 # Reconciling is bounded: in all, for one request, and in how many requests are held in memory at a time.
 _SECONDS, _SECONDS_EACH, _PAGE = 60.0, 20.0, 100
-_NOTHING_FOUND = "no order was found that this cancel can have ended; whether anything was open is not known"
+_NOTHING_FOUND = "found no order that this cancel can have ended; whether anything was open is not known"
 
 
 def cancel_log(last: int | None = LAST) -> DataFrame:
@@ -39,7 +39,7 @@ def cancel_log(last: int | None = LAST) -> DataFrame:
 
 
 def shown_of(last: int | None) -> str:
-    """Return a line that says how many requests there are, where not all are shown; else an empty one."""
+    """Return a line with the number of requests if not all are shown; otherwise an empty one."""
     recorded = session.journal().count()
     if last is None or recorded <= last:
         return ""
@@ -61,16 +61,16 @@ def raw_answer(intent_id: str) -> str:
 
 
 def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> DataFrame:
-    """Find the outcome of requests that have none recorded, and record it.
+    """Find and record the outcomes of requests without one.
 
-    Each is reconciled by one kernel only, whichever claims it first, and only with the API key that sent it.
+    Each is reconciled by one kernel, the first to claim it, and only with the API key that sent it.
 
     Parameters
     ----------
     seconds : float, default 60
-        Limit for all of them together.
+        Total limit.
     say : callable
-        Takes lines worth reading.
+        Takes messages.
 
     Returns
     -------
@@ -92,8 +92,8 @@ def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> 
                 say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
-            f"{messages.count(waiting, 'request')} left: sent within the last minutes, being reconciled by another "
-            "kernel, or not to be found out now. Try again in a minute."
+            f"{messages.count(waiting, 'request')} left: sent minutes ago, being reconciled by another "
+            "kernel, or still unknown. Try again in a minute."
         )
     elif not found:
         say("Every request has a recorded outcome.")
@@ -134,7 +134,7 @@ def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[st
 
 
 def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:
-    """Refuse to look with another account's key, which would see none of the orders.
+    """Refuse another account's key, which would see none of the orders.
 
     Raises
     ------
@@ -145,17 +145,17 @@ def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:
         now = f"has the key ...{client.key_hint}" if client.key_hint else "has no key"
         raise ConfigurationError(
             f"since it was sent with the key ...{entry.intent.key}, and the profile {entry.intent.profile!r} {now} "
-            "now. Use that key again, then reconcile."
+            "now. Use that key, then reconcile again."
         )
 
 
 def _client_of(entry: Entry) -> SpotClient | None:
-    """Connect to where the request went; None where that was a local exchange which is no more.
+    """Return a client for where the request went; None if that was a local exchange that has ended.
 
     Raises
     ------
     ConfigurationError
-        The profile leads elsewhere now.
+        The profile has another host now.
     """
     profile = entry.intent.profile
     if profile == profiles.DEFAULT and profiles.resolve(profile).base_url.partition("//")[2] != entry.intent.host:
@@ -163,7 +163,7 @@ def _client_of(entry: Entry) -> SpotClient | None:
     client = session.client_for(profile)
     if client.host != entry.intent.host:
         raise ConfigurationError(
-            f"since the profile {profile!r} leads to {client.host} now. Set it as it was, then reconcile again."
+            f"since the profile {profile!r} now has the host {client.host}. Set it back, then reconcile again."
         )
     return client
 

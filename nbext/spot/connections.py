@@ -1,8 +1,7 @@
 """Connections that keep a call's deadlines, and tell whether its request has begun to go out.
 
-What requests and urllib3 leave open is added here: a timeout there starts again with every byte received, no exception
-tells whether the request had left, an interim answer passes for the final one, and what follows an answer passes for
-the next.
+This adds what requests and urllib3 lack: their timeout starts again with every byte received, no exception says whether
+the request had been sent, an interim answer passes for the final one, and what follows an answer passes for the next.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 3.0
 # The exchange gives a request up after 10 s (API docs, -1007), so 12 s hear its answer if there is one.
 ANSWER_SECONDS = 12.0
-# A firewall may have forgotten a connection that was idle for longer, and then drops what is sent on it without a word.
+# A firewall may have forgotten a connection that was idle for longer, and then silently drops what is sent on it.
 IDLE_SECONDS = 30.0
 FORK_SECONDS = 1.0
 _MOST_INTERIM_ANSWERS = 100
 
 
 class Call(threading.local):
-    """The one call that each thread has under way."""
+    """The current call of each thread."""
 
     under_way = False
     connecting = False
@@ -63,7 +62,7 @@ class Call(threading.local):
     def begin(
         self, timeouts: tuple[float, float, float], until: float | None, unless: Callable[[], bool] | None
     ) -> None:
-        """Start a call; raise when its time is over already."""
+        """Start a call; raise if its deadline has passed."""
         self.under_way, self.connecting, self.written = True, False, False
         self.stage, self.tunnel_status = "request", 0
         self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
@@ -72,16 +71,16 @@ class Call(threading.local):
             raise LateError
 
     def abandon(self) -> None:
-        """Let nothing more be sent or read for this call."""
+        """Stop sending and reading for this call."""
         self.until = self.deadline = -math.inf
 
     def allow(self, seconds: float) -> None:
-        """Give the next step so many seconds, or what is left of the call's time."""
+        """Limit the next step to some seconds, and to the rest of the call's time."""
         self.deadline = min(time.monotonic() + seconds, self.until)
 
     @property
     def remaining(self) -> float:
-        """The seconds that are left of the step under way."""
+        """Seconds left for the current step."""
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
             raise LateError if self.deadline == self.until else TimeoutError("the deadline has passed")
@@ -99,7 +98,7 @@ def _hide_signature(record: logging.LogRecord) -> bool:
 
 
 def _without_signature(arg: object) -> object:
-    if isinstance(arg, Exception):  # its words may quote what a proxy echoed
+    if isinstance(arg, Exception):  # its message may quote what a proxy echoed
         return type(arg).__name__
     return re.sub(r"signature=[^&\s]*", "signature=<hidden>", arg) if isinstance(arg, str) else arg
 
@@ -164,32 +163,32 @@ class TimedResponse(http.client.HTTPResponse):
 
 
 class Handshakes:
-    """TLS handshakes under way. A fork waits a little for them: OpenSSL's locks would come to the child as taken."""
+    """TLS handshakes under way. A fork waits briefly for them: the child would inherit OpenSSL's locks as taken."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Leave the handshakes of a parent to the parent."""
+        """Forget the handshakes of the parent."""
         self._change = threading.Condition()
         self._numbers: set[int] = set()  # of connections
 
     def begin(self, number: int) -> None:
-        """Take note that a connection begins one."""
+        """Note that a connection begins one."""
         with self._change:
             self._numbers.add(number)
 
     def end(self, number: int) -> None:
-        """Take note that keys are agreed: in TLS 1.3 the first answer brings tickets, and they belong to that."""
+        """Note the end of one: in TLS 1.3 the tickets that come with the first answer are part of it."""
         if number in self._numbers:
             with self._change:
                 self._numbers.discard(number)
                 self._change.notify_all()
 
     def before_fork(self) -> None:
-        """Wait a little, and let none begin."""
+        """Wait briefly, and let none begin."""
         self._change.acquire()
-        # Not for ever: the handshake may be the forking thread's own, in a signal handler.
+        # Not forever: the handshake may be the forking thread's own, in a signal handler.
         self._change.wait_for(lambda: not self._numbers, FORK_SECONDS)
 
     def after_fork(self) -> None:
@@ -212,13 +211,13 @@ class WatchedConnection(HTTPConnection):
     _used = 0.0, 0.0
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> TimedResponse:  # type: ignore[override]
-        """Make an answer that knows its connection."""
+        """Return an answer that knows its connection."""
         return TimedResponse(self, sock, *args, **kwargs)
 
     @property
     def is_connected(self) -> bool:
-        """Whether the next request may go out here: what urllib3 asks of a kept connection."""
-        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS does not tell what it has unread
+        """Whether the next request may use this connection; urllib3 asks before reusing it."""
+        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS cannot say what is unread
             return False
         if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
             return False
@@ -229,14 +228,14 @@ class WatchedConnection(HTTPConnection):
         return super().is_connected
 
     def ended(self, *, followed: bool) -> None:
-        """Take note that an answer was read to its end."""
+        """Note that an answer was read completely."""
         self._spoiled = self._spoiled or followed
         self._used = time.monotonic(), time.time()
         if not call.connecting:
             handshakes.end(self.number)
 
     def close(self) -> None:
-        """Close it; it can be opened anew."""
+        """Close the connection; it can be opened again."""
         super().close()
         handshakes.end(self.number)
 
@@ -347,7 +346,7 @@ class DeadlineAdapter(HTTPAdapter):
     """requests' adapter over watched connections. Like `HTTPAdapter` by default, it retries nothing."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self._watch(self.poolmanager)
 
@@ -366,7 +365,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 def disown() -> None:
-    """Leave a parent's connections to the parent: what it sends there, and what it hears, is not this process's."""
+    """Forget the connections of the parent, which alone may use them."""
     handshakes.forget()
     call.abandon()
     known.clear()

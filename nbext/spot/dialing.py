@@ -1,4 +1,4 @@
-"""Reach a host by a deadline: look its name up, and try its addresses side by side."""
+"""Connect to a host by a deadline: look up its name, then try its addresses in parallel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbext.signals import let_through
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# The next address is tried beside the one that has not answered for so long (RFC 8305, "Connection Attempt Delay").
+# Delay after which the next address is tried in parallel (RFC 8305, "Connection Attempt Delay").
 STAGGER_SECONDS = 0.25
 
 Address = tuple[int, int, int, str, Any]
@@ -34,7 +34,7 @@ class _Failed:
 
 
 def within(deadline: float, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> _T:
-    """Do something that knows no deadline, and leave it behind when its time is over.
+    """Run something that takes no deadline, and abandon it when time runs out.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def within(deadline: float, work: Callable[[], _T], discard: Callable[[_T], obje
 
 
 def look_up(host: str, port: int, deadline: float) -> Sequence[Address]:
-    """Find the addresses of a host, in the order in which to try them.
+    """Return the addresses of a host, in the order in which to try them.
 
     Raises
     ------
     TimeoutError
         The lookup takes longer than the deadline allows.
     OSError, UnicodeError
-        There is no such name.
+        The name is unknown.
     """
     host = host.strip("[]")
     family = allowed_gai_family()

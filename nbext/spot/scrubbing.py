@@ -1,6 +1,6 @@
 """Hide what was sent, key and signature, in the answers that echo it.
 
-A proxy or firewall may answer with the signed URL, and write it in whatever way it writes things.
+A proxy or firewall may answer with the signed URL, in any spelling.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 HIDDEN = "<hidden>"
 
-# No answer of the exchange holds any of these; every way to write a secret otherwise needs one.
+# No answer of the exchange contains any of these; every other spelling of a secret needs one.
 _MARKS = (b"\\", b"%", b"&", b"=", b"\0", b"\n")
 _SHORTEST = 8
-"""What is shorter than this is no key of an exchange, and would be found in ordinary words."""
+"""Shorter text cannot be a key, and would match ordinary words."""
 _PIECE = 12
 """So much of a secret, and half as much on either side of it, is a part of it and no chance."""
 _DEEPEST = 16
-"""So many encodings around each other are undone; what has more is hidden as a whole."""
+"""At most this many nested encodings are undone; text with more is hidden entirely."""
 
 _NAMED = re.compile(r"""(?i)(signature|api-?key)(["']?(?:\s*[:=]\s*|\s*>\s*|%3D)["']?)[^&\s"'<>]+""")
 _NAMES = ("signature", "apikey", "api-key")
@@ -38,7 +38,7 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
-    """Return an answer's body without the secrets that were sent, in whatever spelling they were echoed.
+    """Return an answer's body without the secrets that were sent, however they are spelled.
 
     A body in which there is nothing to hide comes back as it is. Otherwise escapes of JSON, HTML and URLs, UTF-16 and
     line ends within are undone as far as needed; JSON stays JSON with the same values. Parts of a secret are hidden,
@@ -72,7 +72,7 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
 
 
 def _echoes(body: bytes, secret: str) -> bool:
-    """Whether a body without escapes holds a secret, in any case or in base64."""
+    """Return whether a body without escapes contains a secret, in any case or in base64."""
     run = max(re.findall(r"[A-Za-z0-9]+", secret) or [secret], key=len)  # the longer, the faster it is looked for
     forms = {run, run.lower(), run.upper()}
     return any(form.encode() in body for form in forms) or any(
@@ -81,13 +81,13 @@ def _echoes(body: bytes, secret: str) -> bool:
 
 
 def _in_base64(text: str) -> list[str]:
-    """Return what stands in base64 for a text within a longer one, wherever in that it begins."""
+    """Return how base64 spells a text within a longer one, for each offset."""
     raw = text.encode("utf-8", "replace")
     return [b64encode(b"\0" * before + raw).decode()[4:-4] for before in range(3)]
 
 
 def _as_text(body: bytes) -> str | None:
-    """Read a body in the encoding that it most likely has; None when it is no text."""
+    """Return a body in its most likely encoding; None if it is not text."""
     if b"\0" in body[:64] or body.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             return body.decode(json.detect_encoding(body)).lstrip("\ufeff")
@@ -119,17 +119,17 @@ class _Hiding:
         ]
 
     def hide(self, text: str, depth: int = _DEEPEST) -> str:
-        """Return a text without the secrets; decoded where they only show then."""
+        """Return a text without the secrets, decoded if only that reveals them."""
         decoded = _decoded(text)
         if decoded != text:
-            # First what lies deepest, as long as it is whole.
+            # First the innermost encoding, while it is intact.
             deeper = self.hide(decoded, depth - 1) if depth else HIDDEN
             if deeper != decoded:
                 return deeper
         return self._hide_plain(text)
 
     def finds(self, text: str) -> bool:
-        """Return whether a secret, or a part of one, is in a text in whatever spelling."""
+        """Return whether a text contains a secret or part of one, in any spelling."""
         for _ in range(_DEEPEST):
             squeezed = _squeezed(text)
             if any(form in squeezed for form in (*self._forms, *self._pieces)):
@@ -153,7 +153,7 @@ class _Hiding:
         return document
 
     def _hide_again(self, text: str) -> str:
-        """Do as `hide`, for texts of which many are the same."""
+        """Do as `hide`, with a cache for repeated texts."""
         if (hidden := self._known.get(text)) is None:
             hidden = self._known[text] = self.hide(text) if len(text) >= _SHORTEST else text
         return hidden
@@ -184,12 +184,12 @@ def _one(byte: int) -> bytes:
 
 
 def _squeezed(text: str) -> bytes:
-    """Return a text's ASCII letters and digits only, in lower case: what no wrapping and no quoting changes."""
+    """Return a text's ASCII letters and digits only, in lower case: which wrapping and quoting do not change."""
     return text.encode("utf-8", "surrogatepass").lower().translate(None, _NOT_ALNUM)
 
 
 def _decoded(text: str) -> str:
-    """Undo one layer of escapes, also of those that a line end has broken."""
+    """Undo one layer of escapes, even if a line end splits them."""
     text = text.replace("\0", "")
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)

@@ -1,8 +1,8 @@
 """Sign a request: key and payload bytes in, signature text out.
 
 Nothing here reads a clock, a file or the environment. API docs, "Request security": HMAC-SHA256 as hex, RSA
-(PKCS#1 v1.5, SHA-256) and Ed25519 as base64. A base64 signature still has to be percent-encoded, once, by whoever
-puts it into a URL.
+(PKCS#1 v1.5, SHA-256) and Ed25519 as base64. The caller
+still has to percent-encode a base64 signature, once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Kind = Literal["HMAC", "RSA", "Ed25519"]
 
 
-# OpenSSL has locks inside: a child that is forked while a thread signs would wait for ever when it signs. A fork waits
-# for that moment; the thread that forks may itself be signing, where a signal handler forks.
+# OpenSSL has locks inside: a child that is forked while a thread signs would wait forever when it signs. So a fork
+# waits until then; the forking thread may itself be signing, if a signal handler forks.
 _signing = threading.RLock()
 _LONGEST_WAIT = 1.0
 if hasattr(os, "register_at_fork"):
@@ -28,7 +28,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class SigningKey:
-    """A secret that can sign, and cannot be read.
+    """A secret that can sign but cannot be read.
 
     Made by `hmac_key` or `private_key`. Its repr names the kind only, and it cannot be pickled, so that neither a
     traceback with local variables nor a saved object carries a secret.
@@ -57,7 +57,7 @@ class SigningKey:
         str
             64 hex digits (HMAC), or base64 of 64 (Ed25519) or as many bytes as the key has (RSA).
         """
-        # Not for ever: an interrupt may have left the lock locked, and a cancel matters more than a fork.
+        # Not forever: an interrupt may have left it locked, and a cancel matters more than a fork.
         alone = _signing.acquire(timeout=_LONGEST_WAIT)
         try:
             return self._sign(payload)
@@ -73,7 +73,7 @@ class SigningKey:
 
 
 def hmac_key(secret_key: str) -> SigningKey:
-    """Make an HMAC-SHA256 key from the secret key that the exchange gave out.
+    """Return an HMAC-SHA256 key for a secret key of the exchange.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def private_key(pem: bytes, passphrase: str | None = None) -> SigningKey:
     problem = ""
     try:
         key = load_pem_private_key(pem, passphrase.encode() if passphrase else None)
-    except TypeError:  # cryptography's way to say that a passphrase is missing, or given for nothing
+    except TypeError:  # raised if a passphrase is missing or superfluous
         problem = (
             "is not encrypted, yet a passphrase was given" if passphrase else "is encrypted: its passphrase is needed"
         )

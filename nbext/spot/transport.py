@@ -1,7 +1,7 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
-requests reads the environment and opens the way: proxies, certificates, the pool of connections. That is done once, and
-again when the settings change. A connection is opened by urllib3; on one that is kept, the request goes through
+requests reads the environment and sets up proxies, certificates and the pool of connections, once, and again when the
+settings change. A connection is opened by urllib3; on one that is kept, the request goes through
 http.client, since urllib3's preparations take longer than the rest of a call. Nothing is ever sent twice, and redirects
 are not followed.
 
@@ -55,9 +55,9 @@ class Answer:
     headers : Mapping
         Names in any case.
     body : bytes or None
-        None when it broke off, dripped past the deadline, or was beyond all measure.
+        None if it was incomplete, late or too large.
     connection : int
-        Names the connection that it came on, and no other of this process; `Wire.distrust` takes it.
+        Number of its connection, unique in this process, for `Wire.distrust`.
     """
 
     status: int
@@ -72,9 +72,9 @@ class Unanswered(Exception):
     Attributes
     ----------
     written : bool
-        Whether any of the request may have left. False proves that the exchange never saw it.
+        Whether any of the request may have been sent. False proves that the exchange never saw it.
     reason : str
-        Why, in words that hold nothing of the request.
+        Why, without quoting the request.
     advice : str
         What to do, in a sentence.
     """
@@ -100,7 +100,7 @@ class Wire:
     connect_timeout, answer_timeout : float
         Seconds for connecting, TLS included, and from sending to the last byte of the answer.
     idle_timeout : float
-        Seconds after which a connection that was not used is not trusted any more.
+        Seconds after which an unused connection is not used again.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class Wire:
         self._timeouts = connect_timeout, answer_timeout, idle_timeout
         self._timeout = Timeout(connect=connect_timeout, read=answer_timeout)
         self._proxied = proxied
-        # Plain HTTP goes to loopback, directly, whatever the settings are.
+        # Plain HTTP goes to loopback, directly, regardless of the settings.
         self._watched = (*_SETTINGS, *BUNDLES) if proxied or base_url.startswith("https") else ()
-        self.start_anew()
+        self.start_over()
         _wires.add(self)
 
-    def start_anew(self) -> None:
-        """Begin without any connection."""
+    def start_over(self) -> None:
+        """Start without connections."""
         self._opening = threading.Lock()
         self._adapter = DeadlineAdapter(pool_maxsize=8)
         self._pool: HTTPConnectionPool | None = None
@@ -137,7 +137,7 @@ class Wire:
         self._adapter.close()
 
     def prepare(self) -> None:
-        """Choose proxy and certificates now, and read the certificates; what is wrong, the first request says."""
+        """Choose proxy and certificates now, and read these; the first request reports what is wrong."""
         with suppress(Exception):
             pool = self._way()
             if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
@@ -146,7 +146,7 @@ class Wire:
                 pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
 
     def _way(self) -> HTTPConnectionPool:
-        """Give the way to the host; a new one when there is none yet, or the settings are not what they were."""
+        """Return the pool for the host; a new one on first use, and after the settings have changed."""
         settings = Secret("\0".join(os.environ.get(name, "") for name in self._watched))
         pool = self._pool
         if pool is not None and settings == self._settings:
@@ -175,12 +175,12 @@ class Wire:
 
     @staticmethod
     def distrust(connection: int) -> None:
-        """Close a connection, since what came on it was out of step; whoever waits for an answer there gets none.
+        """Close a connection whose answers were out of step; a request that waits there gets no answer.
 
         Parameters
         ----------
         connection : int
-            From `Answer.connection`. One that is closed already does no harm.
+            From `Answer.connection`; may be closed already.
         """
         if (known := connections.known.get(connection)) is not None:
             known.hang_up(connection)
@@ -200,13 +200,13 @@ class Wire:
         ----------
         method : str
         target : str
-            Path and query, percent-encoded: these bytes go out.
+            Path and query, percent-encoded, sent as they are.
         headers : mapping, optional
             More headers, for this request.
         until : float, optional
-            Monotonic time at which all of it ends, connecting included, if the timeouts do not end it before.
+            Monotonic time at which it ends, connecting included, unless the timeouts end it earlier.
         unless : callable, optional
-            Asked in the last moment before the request is written; if it says so, nothing is.
+            Called just before the request is written; if it returns True, nothing is written.
 
         Raises
         ------
@@ -241,19 +241,19 @@ class Wire:
             why = explain(error, call.stage, host, self._proxy.reveal(), call.tunnel_status)
         finally:
             call.under_way = False
-        # Raised out here: chained to it, requests' error would carry the signed URL into every traceback.
+        # Raised here: chained to it, requests' error would carry the signed URL into every traceback.
         raise Unanswered(*why, written=call.written)
 
     def _ask(
         self, pool: HTTPConnectionPool, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]
     ) -> Answer:
-        """Send a request on a connection that is open, and give the connection back."""
+        """Send a request on an open connection, and return the connection to the pool."""
         kept = False
         try:
             line.putrequest(method, target, skip_accept_encoding=True)
             for name, value in headers.items():
                 line.putheader(name, value)
-            # The answer may have come before the connection broke, as where the exchange has had enough.
+            # The answer may have come before the connection broke, as when the exchange closes it early.
             with suppress(BrokenPipeError, ConnectionResetError):
                 line.endheaders()
             reply = line.reply()
@@ -270,7 +270,7 @@ class Wire:
 
 
 def _body(reply: TimedResponse) -> bytes | None:
-    """Read a body to its end; None when it is not whole."""
+    """Return a whole body; None if it is incomplete."""
     if "Content-Encoding" in reply.headers:
         fields = HTTPHeaderDict(reply.headers.items())
         return _read(HTTPResponse(reply, fields, reply.status, preload_content=False, original_response=reply))
@@ -291,7 +291,7 @@ def _body(reply: TimedResponse) -> bytes | None:
 
 
 def _read(answer: BaseHTTPResponse) -> bytes | None:
-    """Read a body to its end, which gives the connection back; one that is not whole closes it."""
+    """Return a whole body and the connection to the pool; if it is incomplete, close the connection."""
     chunks: list[bytes] = []
     size = 0
     try:
@@ -317,7 +317,7 @@ _wires: WeakSet[Wire] = WeakSet()
 def _disown() -> None:
     connections.disown()
     for wire in list(_wires):
-        wire.start_anew()
+        wire.start_over()
 
 
 if hasattr(os, "register_at_fork"):

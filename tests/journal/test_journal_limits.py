@@ -208,7 +208,7 @@ def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, pa
     assert "whether anything was open is not known" in said[0]
     assert "nothing was open" not in said[0]
     assert frame["error"].iloc[0] == (
-        "no order was found that this cancel can have ended; whether anything was open is not known"
+        "found no order that this cancel can have ended; whether anything was open is not known"
     )
 
 
