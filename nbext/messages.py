@@ -6,10 +6,10 @@ Amounts are computed in Decimal, from what the exchange sent.
 from __future__ import annotations
 
 import time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
-from nbext.orders import list_of
+from nbext.orders import decimal, list_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -64,9 +64,9 @@ def kinds(rows: Sequence[Row]) -> str:
 def traded(rows: Sequence[Row], *, canceled: bool = False) -> str:
     """Say what is partly filled: ``, 1 is partly filled (0.4 of 1.0)``; of what is canceled, ``, 1 was ...``."""
     parts = [
-        f"{amount(executed)} of {amount(_decimal(row.order.get('origQty')))}"
+        f"{amount(executed)} of {amount(decimal(row.order.get('origQty')))}"
         for row in rows
-        if (executed := _decimal(row.order.get("executedQty"))) is not None and executed > 0
+        if (executed := decimal(row.order.get("executedQty"))) is not None and executed > 0
     ]
     if not parts:
         return ""
@@ -83,14 +83,14 @@ def notional(rows: Sequence[Row]) -> str:
     """
     sums: dict[str, Decimal] = {}
     for row in rows:
-        price, quantity, executed = (_decimal(row.order.get(name)) for name in ("price", "origQty", "executedQty"))
+        price, quantity, executed = (decimal(row.order.get(name)) for name in ("price", "origQty", "executedQty"))
         if row.order_list is None and price and quantity:
             symbol = str(row.order.get("symbol"))
             sums[symbol] = sums.get(symbol, Decimal(0)) + price * (quantity - (executed or 0))
     if not sums:
         return ""
     outside = " outside order lists" if any(row.order_list is not None for row in rows) else ""
-    worth = [f"{total.normalize():,f}" for total in sums.values()]
+    worth = [grouped(total) for total in sums.values()]
     if len(sums) == 1:
         return f", worth {worth[0]}{outside}"
     return f", worth {', '.join(f'{amount} on {symbol}' for amount, symbol in zip(worth, sums, strict=True))}{outside}"
@@ -150,11 +150,16 @@ def each(rows: Iterable[Row]) -> list[str]:
 
 
 def amount(number: Decimal | None) -> str:
-    """Write an amount with its digits and no more: 0.4, 1.0."""
+    """Return an amount in fixed-point digits, all of them and no more, like the floats of a frame: 0.4, 1.0."""
     if number is None:
         return "?"
     whole, _, decimals = format(number, "f").partition(".")
     return f"{whole}.{decimals.rstrip('0') or '0'}"
+
+
+def grouped(number: Decimal) -> str:
+    """Return an amount for a sentence, in groups of three: 59,958, 0.4."""
+    return f"{number:,f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:,f}"
 
 
 def _tally(items: Iterable[str]) -> dict[str, int]:
@@ -162,11 +167,3 @@ def _tally(items: Iterable[str]) -> dict[str, int]:
     for item in items:
         tally[item] = tally.get(item, 0) + 1
     return tally
-
-
-def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() else None

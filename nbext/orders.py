@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal, InvalidOperation
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,6 +60,7 @@ _KEYS = ("symbol", "status", "orderId", "orderListId", "clientOrderId", "origCli
 _KEYS_OF = itemgetter(*_KEYS)
 KEPT_BESIDE = frozenset(f"wire.{name}" for name in _KEYS)
 """Columns for keys that are malformed, or not known to be what their names say."""
+_MOST_DIGITS = 40
 _WHOLE_NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0", re.ASCII)
 SHOWN_ID = "wire.clientOrderId"
 """The client order id that a query shows of a canceled order, either the order's own or the cancel's."""
@@ -113,6 +115,18 @@ def units(rows: Iterable[Row]) -> dict[Unit, list[Row]]:
     for row in rows:
         found.setdefault(unit_of(row), []).append(row)
     return found
+
+
+def decimal(value: object) -> Decimal | None:
+    """Return a number that the exchange sent; None for what is not one, or is too large or too small to be an amount.
+
+    Written out, ``1e999999999`` would be a gigabyte of zeros.
+    """
+    try:
+        number = Decimal(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None
 
 
 def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ()) -> list[Row]:

@@ -80,6 +80,16 @@ def test_what_an_exchange_says_reaches_no_terminal_as_it_is(text: str, serve: Ca
     assert said
 
 
+def test_an_amount_beyond_all_measure_is_not_written_out(serve: Callable[..., PlainServer]) -> None:
+    """A quantity of a hundred million digits becomes neither a line nor a delay."""
+    report = {"symbol": "BTCUSDT", "orderId": 1, "orderListId": -1, "origClientOrderId": "own", "status": "CANCELED"}
+    server = serve(lambda _: answer(json.dumps([{**report, "origQty": "1e99999999", "executedQty": "1e99999999"}])))
+    said: list[str] = []
+    client = SpotClient(server.url, api_key="kTest", secret_key="sTest")
+    make_job(["BTCUSDT"], client=client, say=said.append).run()
+    assert said[0].startswith("BTCUSDT: 1 order canceled [")
+
+
 def _json(text: str) -> str:
     return '"' + "".join(f"\\u{ord(c):04x}" for c in text) + '"'
 

@@ -24,7 +24,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from nbext.cancel.reads import read, read_list
@@ -33,6 +33,7 @@ from nbext.orders import (
     FINAL,
     Row,
     as_reported,
+    decimal,
     identity,
     in_doubt,
     is_open,
@@ -457,26 +458,18 @@ def _row(known: _Known) -> Row:
 
 
 def _executed(order: Mapping[str, Any]) -> Decimal:
-    return _amount(order.get("executedQty")) or Decimal(0)
+    return decimal(order.get("executedQty")) or Decimal(0)
 
 
 def _is_all_executed(order: Mapping[str, Any]) -> bool:
     """Return whether nothing was left to be executed, so that no read can show too little."""
-    executed, quantity = _amount(order.get("executedQty")), _amount(order.get("origQty"))
+    executed, quantity = decimal(order.get("executedQty")), decimal(order.get("origQty"))
     return executed is not None and quantity is not None and executed == quantity > 0
 
 
 def _is_plausible(order: Mapping[str, Any]) -> bool:
     """Return whether the quantities can belong to the status: a filled order has executed something."""
     return outcome(order) != "filled" or _executed(order) > 0
-
-
-def _amount(text: object) -> Decimal | None:
-    try:
-        number = Decimal(text) if isinstance(text, str) else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() else None
 
 
 def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:

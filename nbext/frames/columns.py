@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any
 
+from nbext.messages import amount
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -161,12 +162,6 @@ def table(frame: DataFrame, *, captioned: bool = True) -> Table:
     ours = [each for each in ours if each not in same]
     added = [_added(str(name), frame[name]) for name in frame.columns if _was_added(frame, name)]
     return Table([*_index(frame), *ours, *added], same, len(frame.columns))
-
-
-def amount(number: Decimal) -> str:
-    """Return an amount in fixed-point digits, all of them and no more: 0.00000001, 1.0."""
-    whole, _, decimals = format(number, "f").partition(".")
-    return f"{whole}.{decimals.rstrip('0') or '0'}"
 
 
 def caption(frame: DataFrame) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext.errors import ConfigurationError
 from nbext.frames import columns
+from nbext.messages import amount
 from nbext.orders import FINAL
 from nbext.untrusted import printable
 
@@ -127,14 +128,14 @@ class Mark:
             at = _rounded(last * (1 + share / _BASIS_POINTS), last)
         elif trails:
             at = None
-        words = [side, columns.amount(_number(order["origQty"]) or Decimal(0))]
+        words = [side, amount(_number(order["origQty"]) or Decimal(0))]
         traded = _number(order["executedQty"]) or Decimal(0)
-        words += [f"({columns.amount(traded)} traded)"] if traded else []
+        words += [f"({amount(traded)} traded)"] if traded else []
         words += [kind]
-        words += [f"trailing {columns.amount(delta / 100).removesuffix('.0')} %"] if delta and waits else []
-        words += [f"from {columns.amount(stop)}"] if delta and stop and waits and not trails else []
-        words += [f"then {columns.amount(price)}"] if price and waits and at != price else []
-        words += [f"stop {columns.amount(stop)}"] if price and stop and not waits else []
+        words += [f"trailing {amount(delta / 100).removesuffix('.0')} %"] if delta and waits else []
+        words += [f"from {amount(stop)}"] if delta and stop and waits and not trails else []
+        words += [f"then {amount(price)}"] if price and waits and at != price else []
+        words += [f"stop {amount(stop)}"] if price and stop and not waits else []
         words += ["pending"] if pending else []
         id_ = _text(order["orderListId"])
         order_list = "" if id_ in {"", str(_NO_LIST)} else f"{_text(order['contingencyType'])} {id_}".strip()

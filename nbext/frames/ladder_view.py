@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbext.frames import columns
 from nbext.frames.text import draws, width_of
+from nbext.messages import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -248,7 +249,7 @@ def _total(rung: Rung, side: str) -> Decimal:
 
 
 def _amount(number: Decimal | None) -> str:
-    return "" if number is None else columns.amount(number)
+    return "" if number is None else amount(number)
 
 
 @cache

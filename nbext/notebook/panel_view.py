@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from nbext import messages, profiles
 from nbext.cancel import report
 from nbext.cancel.reads import last_prices
 from nbext.frames import columns, ladder, ladder_view
-from nbext.orders import FINAL, OUTCOMES, Row, Unit, identity, list_of, units
+from nbext.messages import grouped
+from nbext.orders import FINAL, OUTCOMES, Row, Unit, decimal, identity, list_of, units
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
 _AMOUNTS = frozenset({"price", "stopPrice", "origQty", "executedQty"})
 _BASIS_POINTS = 100
-_MOST_DIGITS = 40
 _MINUS = "\N{MINUS SIGN}"
 _TOLD = frozenset({"executedQty", "status"})
 """What the answer to a cancel tells of an order better than an earlier look."""
@@ -144,25 +144,25 @@ def _order(row: Row, last: Decimal | None, placed: Mapping[int, int]) -> dict[st
     """Return an order in the words of the table."""
     order = row.order
     price, trigger, quantity, executed = (
-        _decimal(order.get(field)) for field in ("price", "stopPrice", "origQty", "executedQty")
+        decimal(order.get(field)) for field in ("price", "stopPrice", "origQty", "executedQty")
     )
     list_id, time = list_of(order), order.get("time")
     if list_id is not None:  # the legs of a list are placed together
         time = placed.get(list_id, time)
     at = price or trigger
     triggers = [_text(order, "stopPrice")] if trigger or trigger is None else []
-    if (trailing := _decimal(order.get("trailingDelta"))) is not None:
-        triggers.append(f"{_grouped(trailing / _BASIS_POINTS)} % trailing")
-    visible = _decimal(order.get("icebergQty"))
+    if (trailing := decimal(order.get("trailingDelta"))) is not None:
+        triggers.append(f"{grouped(trailing / _BASIS_POINTS)} % trailing")
+    visible = decimal(order.get("icebergQty"))
     return {
         "order": _text(order, "orderId"),
         "side": _text(order, "side"),
         "type": _text(order, "type"),
         "price": "market" if price == 0 else _text(order, "price"),
         "trigger": ", ".join(filter(None, triggers)),
-        "quantity": _text(order, "origQty") + (f", iceberg {_grouped(visible)}" if visible else ""),
+        "quantity": _text(order, "origQty") + (f", iceberg {grouped(visible)}" if visible else ""),
         "filled": int(executed / quantity * 100) if executed and quantity else 0,
-        "executed": _grouped(executed) if executed else "",
+        "executed": grouped(executed) if executed else "",
         "distance": f"{(at / last - 1) * 100:+.2f} %".replace("-", _MINUS) if at and last else "",
         "placed": time if type(time) is int else None,
         "client": _text(order, "origClientOrderId"),
@@ -225,23 +225,9 @@ def picture(rows: Sequence[Row], ended: Ended, client: SpotClient) -> str:
     return ladder_view.as_html(ladder.Ladder(orders, last_prices(client, ladder.symbols_of(orders))), selectable=True)
 
 
-def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None
-
-
-def _grouped(number: Decimal) -> str:
-    """Return an amount with its digits and no more, in groups of three: ``59,958``, ``0.4``."""
-    text = f"{number:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _text(order: Mapping[str, Any], field: str) -> str:
     """Return what an exchange sent, whatever it is, as printable text; amounts readable."""
     value = order.get(field)
-    if field in _AMOUNTS and (number := _decimal(value)) is not None:
-        return _grouped(number)
+    if field in _AMOUNTS and (number := decimal(value)) is not None:
+        return grouped(number)
     return "" if value is None else printable(str(value))
