@@ -35,6 +35,8 @@ _STEADY = {  # what changes from run to run, and what is stored in its place
     r"clock offset  -?\d+ ms[^\"\\\\]*": "clock offset  0 ms",
     r"used weight   \d+": "used weight   21",
     r"key           \.\.\.\w{4} ": "key           ...a1b2 ",
+    r"process \d+ watches": "process 4711 watches",
+    r"(run11-\*\).*) at \d\d:\d\d:\d\d": r"\1 at 12:03:07",
     r"Try again in 1\d s": "Try again in 11 s",
 }
 _WIDGET = "application/vnd.jupyter.widget-view+json"
