@@ -97,6 +97,7 @@ def test_the_question_is_never_where_the_click_was(notebook: Notebook, app: str)
         page.set_viewport_size({"width": width, "height": 768})
         ways = button(notebook, "Cancel 1 order", exact=True), button(notebook, "Cancel all 13"), cross(notebook)
         for asks in ways:
+            resize(notebook, width)
             asks.scroll_into_view_if_needed()
             page.wait_for_timeout(FRESH)
             place = asks.bounding_box()
