@@ -30,6 +30,8 @@ symbols_met: set[str] = set()
 """Symbols that calls have named or found, for completion."""
 unfinished_reported = False
 """Whether the user has been told, once, about earlier cancels without a recorded outcome."""
+has_user = True
+"""Whether anybody hears what is said here; a watchdog has nobody, and leaves what others have to hear."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
 # By client, while it lives. It survives a reset, so that `yes` is not enough afterwards either.

@@ -294,6 +294,56 @@ def test_a_process_that_was_killed_after_sending(empty: Served, tmp_path: Path) 
     assert len(empty.cancels()) == before + 1
 
 
+ANYWHERE = """
+import os, signal, socket, subprocess, sys, time
+from nbext.cancel.watchdog import Line
+mine, theirs = socket.socketpair()
+program = "import os, sys; del os.pidfd_open; from nbext.cancel import watchdog; sys.exit(watchdog.main())"
+with theirs:
+    subprocess.Popen([sys.executable, "-c", program], stdin=theirs.fileno(), stderr=theirs.fileno())
+line = Line(mine)
+keys = {"api_key": os.environ["BINANCE_API_KEY"], "secret_key": os.environ["BINANCE_API_SECRET"]}
+client = {"base_url": os.environ["NBEXT_BASE_URL"], "profile": "custom", "clock_offset": None, **keys}
+line.send(do="begin", kernel=os.getpid(), environment={"NBEXT_JOURNAL": "off"})
+for number, symbol in enumerate(["BTCUSDT", "ETHUSDT"]):
+    line.send(do="guard", id=number, client=client, after=None,
+              terms={"symbols": [symbol], "prefix": None, "recv_window": None})
+if os.fork():
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(10)
+"""
+
+
+def test_a_system_without_pidfd_notices_the_end_as_well(empty: Served) -> None:
+    """By its parent's end, though a forked child holds the connection open."""
+    empty.place()
+    with subprocess.Popen([sys.executable, "-c", ANYWHERE], env={**os.environ, **empty.environment}) as process:
+        process.wait()
+    assert soon(lambda: empty.open() == set(), 2.0)
+
+
+@pytest.mark.parametrize("who", ["both", "watchdog"])
+def test_sigterm_to_both_is_the_end_of_the_kernel(exchange: Served, kernel: Kernel, who: str) -> None:
+    """As where a service is stopped; to the watchdog alone, it ends, and another one watches after the next cell."""
+    exchange.place()
+    exchange.place("ETHUSDT")
+    pid = watchdog_of(kernel.run("%nbext_guard BTCUSDT ETHUSDT --yes"))
+    time.sleep(1)  # until it has begun to wait
+    os.kill(pid, signal.SIGTERM)
+    if who == "watchdog":
+        assert soon(lambda: has_ended(pid), 7)
+        told = kernel.run("1") + kernel.run("%nbext_guard")
+        assert f"The watchdog, process {pid}, had ended; process " in told
+        assert watchdog_of(told.partition("had ended")[2]) != pid
+    os.kill(kernel.pid, signal.SIGTERM)
+    assert soon(lambda: exchange.open() | exchange.open("ETHUSDT") == set())
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=60)
+    told = kernel.run("%load_ext nbext\n%nbext")
+    assert told.count("While no kernel was running, the guard canceled 1 order on ") == 2
+
+
 PLACE = """
 %nbext_guard BTCUSDT --yes
 client = nbext.connect()

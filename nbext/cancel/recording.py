@@ -111,6 +111,8 @@ class Recorder:
         """Say what was not recorded and, once per process, that earlier cancels have no recorded outcome."""
         if self._reason and self._journal.path is not None:
             say(f"Not recorded in the journal: {self._reason}")
+        if not session.has_user:
+            return
         notices.tell(say)
         if not session.unfinished_reported:
             session.unfinished_reported = True

@@ -58,6 +58,7 @@ RECV_WINDOW = 5000.0
 
 _AGAIN_SECONDS = 20.0  # while there is no connection, it is tried again for so long
 _PAUSE = 1.0
+_GRACE_SECONDS = 5.0  # after SIGTERM, which may have gone to the kernel as well, as where a service is stopped
 _POLL_SECONDS = 0.25  # where no descriptor tells of the kernel's end
 _SEND_SECONDS = 1.0
 _PIECE = 1 << 16
@@ -264,7 +265,16 @@ class Watchdog:
         self._guards: dict[int, Watched] = {}
         self._clients: dict[str, SpotClient] = {}
         self._kernel = Kernel(os.getppid())
-        self._is_over = False
+        self._is_over = self._is_finishing = False
+
+    def leave(self, *_: object) -> None:
+        """End soon, unless the kernel does before."""
+
+        def exit_unless_needed() -> None:
+            if not self._is_finishing:
+                os._exit(0)
+
+        threading.Timer(_GRACE_SECONDS, exit_unless_needed).start()
 
     def wait(self) -> None:
         """Do what the kernel says, and run the guards that get no sign of life, until the kernel has ended."""
@@ -285,6 +295,7 @@ class Watchdog:
 
     def finish(self) -> None:
         """Run all guards that have not run, side by side, and give them the time that this process has left."""
+        self._is_finishing = True
         ends = time.monotonic() + LIFE_SECONDS
         for number, guard in self._guards.items():
             if guard.thread is None:
@@ -343,8 +354,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     importlib.import_module("sqlite3")  # the journal's, so that nothing is left to import when there is haste
-    session.unfinished_reported = True  # nobody would hear it
+    session.has_user = False
     watchdog = Watchdog(Line(end))
+    signal.signal(signal.SIGTERM, watchdog.leave)
     watchdog.wait()
     watchdog.finish()
     os._exit(0)  # whatever still hangs
