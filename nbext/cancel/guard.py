@@ -296,15 +296,15 @@ class Keeper:
         """Take what the watchdog says; return what answers a question."""
         answers = []
         for message in line.receive(seconds):
-            if "did" not in message:
+            if not message.keys() & {"runs", "did"}:
                 answers.append(message)
                 continue
             for each in self._guards:
-                if each.number == message["id"] and not each.did:
-                    each.did = str(message["did"])
-                    line.send(do="forget", id=each.number)
-                    if each.say:
-                        each.say(each.did)
+                if each.number == message["id"]:
+                    each.did = str(message.get("did", "The watchdog cancels now."))
+                    if "did" in message:
+                        line.send(do="forget", id=each.number)
+                        (each.say or str)(each.did)
         return answers
 
     def _reach(self) -> watchdog.Line | None:

@@ -16,7 +16,8 @@ From the kernel::
 
 To the kernel, beside these answers::
 
-    {"id": 1, "did": TEXT}         the guard has run, since no sign of life had come, or at the end
+    {"id": 1, "runs": true}        the guard runs now, since no sign of life has come
+    {"id": 1, "did": TEXT}         the guard has run, for that reason or at the end
 
 Each guard cancels once at most, here or in the kernel, and this process decides which: the kernel sends nothing that
 "goes" has not allowed. The kernel has ended when the socket pair is at its end of file without a "bye", or when its
@@ -58,7 +59,7 @@ RECV_WINDOW = 5000.0
 
 _AGAIN_SECONDS = 20.0  # while there is no connection, it is tried again for so long
 _PAUSE = 1.0
-_GRACE_SECONDS = 5.0  # after SIGTERM, which may have gone to the kernel as well, as where a service is stopped
+_GRACE_SECONDS = 2.0  # after SIGTERM, which may have gone to the kernel as well, as where a service is stopped
 _POLL_SECONDS = 0.25  # where no descriptor tells of the kernel's end
 _SEND_SECONDS = 1.0
 _PIECE = 1 << 16
@@ -178,6 +179,8 @@ class Watched:
     def start(self, line: Line, number: int, *, kernel_lives: bool) -> None:
         """Run on a thread of its own, once, and tell."""
         since = time.monotonic()
+        if kernel_lives:
+            line.send(id=number, runs=True)  # before anything else, lest it go on as if the guard still stood
 
         def run() -> None:
             try:
