@@ -1,12 +1,21 @@
-"""``python -m nbext``: the main job, in a real IPython shell, on the built-in practice exchange."""
+"""``python -m nbext``: the main job, in a real IPython shell, on the built-in practice exchange.
+
+``python -m nbext doctor [--profile P]`` checks everything that a cancel needs instead, and cancels nothing.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 
 from IPython.terminal.interactiveshell import TerminalInteractiveShell
 from traitlets.config import Config
+
+from nbext import doctor
+from nbext.untrusted import printable
+
+_DOCTOR = "check everything that a cancel needs; cancels nothing"
 
 CELLS = (
     "%load_ext nbext",
@@ -19,16 +28,29 @@ CELLS = (
 
 
 def main() -> int:
-    """Run each cell, printing what goes in and what comes out.
+    """Run each cell, printing what goes in and what comes out; or the doctor.
 
     Returns
     -------
     int
-        0 if every cell succeeded, otherwise 1.
+        0 if everything succeeded, otherwise 1.
     """
-    if len(sys.argv) > 1:
-        print(f"{__doc__}\n\nIt takes no arguments.", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser("python -m nbext", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("doctor", help=_DOCTOR).add_argument("--profile", metavar="P", help="the profile to check")
+    arguments = parser.parse_args()
+    return _examine(arguments.profile) if arguments.command == "doctor" else _show()
+
+
+def _examine(profile: str | None) -> int:
+    failed = False
+    for check in doctor.examine(profile):
+        print(printable(str(check)), flush=True)
+        failed = failed or check.state == "fail"
+    return int(failed)
+
+
+def _show() -> int:
     with tempfile.TemporaryDirectory(prefix="nbext-") as folder:
         # A shell of its own: the user's profile, start-up files and history are neither read nor written.
         config = Config({"HistoryManager": {"enabled": False}, "TerminalInteractiveShell": {"colors": "NoColor"}})

@@ -373,6 +373,10 @@ class Journal:
         changed, reason = self._write(_CONCLUDE, rows) if conclusions else (0, "")
         return reason or ("" if changed == len(conclusions) else f"{self.path} does not hold what was sent")
 
+    def flaw(self) -> str:
+        """Return why nothing can be recorded; empty where it can. Writes nothing but an empty journal."""
+        return self._write("UPDATE intents SET id = id WHERE number = ?", lambda _: [(-1,)])[1]
+
     def entries(self, last: int | None = None) -> list[Entry]:
         """Read what is recorded, oldest first.
 

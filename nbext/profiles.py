@@ -155,6 +155,35 @@ def resolve(
     )
 
 
+def chosen(profile: str | None = None) -> tuple[str, str]:
+    """Return the profile in use, and what chose it.
+
+    Raises
+    ------
+    ConfigurationError
+        The choice is ambiguous.
+    """
+    name, url = _choose(profile, None)
+    if profile is not None:
+        return name, "named"
+    if _selected is not None:
+        return name, "chosen with %nbext"
+    if _environment("NBEXT_PROFILE") is not None:
+        return name, "from NBEXT_PROFILE"
+    return name, "the default" if url is None else "from NBEXT_BASE_URL"
+
+
+def file_in_use() -> Path | None:
+    """Return the path of profiles.toml, where there is one that can be used.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be used, and why.
+    """
+    return _path() if _entries() else None
+
+
 def is_live(base_url: str) -> bool:
     """Return whether real money may be at stake.
 

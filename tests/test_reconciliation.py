@@ -112,8 +112,8 @@ def test_what_has_been_executed_never_shrinks_and_an_end_is_final(start: Start) 
     for _ in shown:
         each._query(1, time.monotonic() + 1)
         known = each._known[1]
-        told.append((known.state, known.order["executedQty"]))
-    assert told == [("unknown", "0.4"), ("canceled", "0.6"), ("canceled", "0.6"), ("canceled", "0.6")]
+        told.append((known.state, known.order["status"], known.order["executedQty"]))
+    assert told == [("unknown", "NEW", "0.4"), *[("canceled", "CANCELED", "0.6")] * 3]
 
 
 def test_slow_reads_do_not_outlast_the_time_for_reconciling(start: Start) -> None:

@@ -138,16 +138,31 @@ class NBExt(Magics):
     @whole_options
     @magic_arguments()
     @argument("profile", nargs="?", metavar="PROFILE", help="the profile to switch to")
+    @argument("--doctor", action="store_true", help="check everything that a cancel needs; cancels nothing")
+    @argument("--profile", dest="examined", metavar="P", help="with --doctor: the profile to check")
     @line_magic
-    def nbext(self, line: str) -> None:
-        """Show the profile in use, or switch to another.
+    def nbext(self, line: str) -> DataFrame | None:
+        """Show the profile in use, or switch to another; or check everything that a cancel needs.
 
         Examples::
 
             %nbext
             %nbext testnet
+            %nbext --doctor --profile testnet
         """
         args = parse(self.nbext, line)
+        if args.doctor and args.profile is not None:
+            raise UsageError("%nbext --doctor takes its profile as --profile P.")
+        if args.examined is not None and not args.doctor:
+            raise UsageError("%nbext takes --profile with --doctor only; %nbext P switches to P.")
+        if args.doctor:
+            from nbext import doctor
+
+            checks = []
+            for check in doctor.examine(args.examined):
+                print(printable(str(check)))
+                checks.append(check)
+            return doctor.frame(checks)
         from nbext import session
 
         if args.profile is not None:
@@ -163,6 +178,7 @@ class NBExt(Magics):
             print(f"{'' if number else 'guards':<14}{guard}")
         if client.held_for:
             print(f"waiting       {client.held_for:.0f} s, as the exchange asked")
+        return None
 
     @whole_options
     @magic_arguments()

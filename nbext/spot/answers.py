@@ -88,7 +88,7 @@ _ADVICE = {
     -1121: "Unknown symbol: check its spelling and the profile.",
     -2008: "Unknown API key: deleted, from another host (testnet, demo, live), or mixed up with the secret.",
     -2014: "Check the API key: its format is invalid.",
-    -2015: "Check that the API key is for this host, may trade, and allows this IP address.",
+    -2015: "Check that the API key is for this host, may trade, and allows this IP address; see %nbext --doctor.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
 _ADVICE_BY_STATUS = {
