@@ -283,6 +283,11 @@ def identity(order: Mapping[str, Any]) -> tuple[str, int] | None:
     return (symbol, number) if isinstance(symbol, str) and type(number) is int else None
 
 
+def named(row: Row) -> dict[str, object]:
+    """Return an order's symbol and ids."""
+    return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
+
+
 def unique(rows: list[Row]) -> list[Row]:
     """Return each order once: reports of one order are merged, the most informative first.
 

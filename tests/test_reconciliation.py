@@ -9,7 +9,8 @@ import pytest
 from support.server import answer
 
 import nbext
-from nbext.cancel.reconciliation import Reconciliation, reconcile
+from nbext.cancel.reconciliation import Reconciliation
+from nbext.cancel.searches import reconcile
 from nbext.cancel.selection import CANCEL_ALL, CancelRequest, Latency
 from nbext.cancel.sending import Attempt
 from nbext.orders import Row

@@ -28,7 +28,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from nbext.cancel.reads import read, read_list
-from nbext.errors import NbextError, NotSentError, RateLimitedError, RejectedError
+from nbext.errors import NbextError, RateLimitedError, RejectedError
 from nbext.orders import (
     FINAL,
     Row,
@@ -41,7 +41,7 @@ from nbext.orders import (
     outcome,
     plain,
 )
-from nbext.spot.answers import of_the_engine
+from nbext.spot.answers import KEY_CODES, of_the_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,21 +66,6 @@ _PREVIEW = 90_000
 # The engine's clock may be off by some seconds against the one that `GET /api/v3/time` tells of.
 _CLOCKS = 5_000
 _EXECUTED = ("executedQty", "cummulativeQuoteQty")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-# From here on down, codes are about orders or keys.
-_OF_ORDERS = -2000
-# These refuse the key (API docs, "Error codes"), and retrying does not help.
-_OF_KEYS = frozenset({-1022, -2014, -2015, -2008, -2017})
-
-
-def is_unseen(error: NbextError | None) -> bool:
-    """Return whether an error proves that the matching engine never saw the request, so that it cannot arrive later.
-
-    A refusal by the engine itself proves only that this answer was given: orders may have been canceled before it.
-    """
-    if isinstance(error, (NotSentError, RateLimitedError)):
-        return True
-    return isinstance(error, RejectedError) and not of_the_engine(error.code)
 
 
 @dataclass(slots=True)
@@ -212,7 +197,7 @@ class Reconciliation:
                     step(until)
                 except NbextError as error:  # one endpoint, or one order, may fail by itself
                     failed = failed or error
-                    hopeless = isinstance(error, RejectedError) and error.code in _OF_KEYS
+                    hopeless = isinstance(error, RejectedError) and error.code in KEY_CODES
                     limited = isinstance(error, RateLimitedError)
                     waits_for_longer = self._client.held_for > until - time.monotonic()
                     out_of_reach = self._unseen and not self._has_read and not limited
@@ -387,7 +372,7 @@ class Reconciliation:
         except RejectedError as refused:
             if refused.code == _ARCHIVED and self._is_old:
                 self._known[number].state, self._known[number].is_whole = "archived", True
-            elif refused.code is None or refused.code > _OF_ORDERS or refused.code in _OF_KEYS:
+            elif not of_the_engine(refused.code):
                 raise
             return
         self._has_read = True
@@ -479,41 +464,3 @@ def _middle(page: Sequence[Mapping[str, Any]], first: int, last: int) -> int:
         if len(times) == len(page):
             return sorted(times)[len(times) // 2]
     return (first + last) // 2
-
-
-def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say: Callable[[str], None]) -> None:
-    """Read until all is proven, or the time is up.
-
-    Pauses grow, but none goes on beyond a moment from which a read proves more, nor into the end of the time: one read
-    more comes before that.
-
-    Parameters
-    ----------
-    reconciliations : sequence of Reconciliation
-    seconds : float
-        At most this long.
-    say : callable
-        Takes lines worth reading.
-    """
-    ends, pause, complained = time.monotonic() + seconds, _FIRST_PAUSE, False
-    while pending := [each for each in reconciliations if not each.done]:
-        began = time.monotonic()
-        for each in pending:
-            if time.monotonic() >= ends:
-                return
-            try:
-                each.read(ends)
-            except NbextError as error:
-                if not complained and time.monotonic() < ends:
-                    say(f"Read failed ({type(error).__name__}); still checking the orders.")
-                    complained = True
-        pending = [each for each in pending if not each.done]
-        now = time.monotonic()
-        due = min((each.due for each in pending), default=math.inf)
-        wake = min(now + pause, max(now + _FIRST_PAUSE, due))
-        if wake >= ends:
-            wake = due if due < ends else ends - max(_FIRST_PAUSE, 2 * (now - began))
-        if not pending or wake <= now:
-            return
-        time.sleep(wake - now)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nbext import journal, messages, session
 from nbext.cancel import notices
 from nbext.errors import NbextError, OutcomeUnknownError
+from nbext.orders import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -129,13 +130,3 @@ class Recorder:
 def _left(attempt: Attempt) -> bool:
     """Return whether a request was sent on its last attempt: it was answered, or the answer was lost."""
     return attempt.http_status is not None or isinstance(attempt.error, OutcomeUnknownError)
-
-
-def named(row: Row) -> dict[str, object]:
-    """Return an order's symbol and ids."""
-    field = row.order.get
-    return {
-        "symbol": field("symbol"),
-        "orderId": field("orderId"),
-        "origClientOrderId": field("origClientOrderId"),
-    }

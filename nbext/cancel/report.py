@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
-from nbext.cancel.reconciliation import is_unseen
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
 from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.signals import from_a_signal, let_through
+from nbext.spot.answers import is_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from functools import partial
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from nbext import messages
 from nbext.cancel.reads import look
-from nbext.cancel.reconciliation import Reconciliation, is_unseen, reconcile
+from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import NbextError, OutcomeUnknownError, RateLimitedError, RejectedError
 from nbext.orders import FINAL, from_reports, identity, outcome, unique
-from nbext.spot.answers import of_the_engine
+from nbext.spot.answers import is_unseen, of_the_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from nbext.cancel.call import Call
     from nbext.cancel.sending import Attempt
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _NOTHING_TO_CANCEL = frozenset({-2011, -1013})
 # It may refuse ids that do not belong together in this way, as after an amendment.
 _WRONG_PARAMETER = -1102
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 def find_out(call: Call, *, at_once: bool) -> bool:
@@ -63,6 +65,44 @@ def find_out(call: Call, *, at_once: bool) -> bool:
                 call.only_read.add(attempt.request.symbol)
     call.searches = searches
     return interrupted
+
+
+def reconcile(reconciliations: Sequence[Reconciliation], *, seconds: float, say: Callable[[str], None]) -> None:
+    """Read until all is proven, or the time is up.
+
+    Pauses grow, but none goes on beyond a moment from which a read proves more, nor into the end of the time: one read
+    more comes before that.
+
+    Parameters
+    ----------
+    reconciliations : sequence of Reconciliation
+    seconds : float
+        At most this long.
+    say : callable
+        Takes lines worth reading.
+    """
+    ends, pause, complained = time.monotonic() + seconds, _FIRST_PAUSE, False
+    while pending := [each for each in reconciliations if not each.done]:
+        began = time.monotonic()
+        for each in pending:
+            if time.monotonic() >= ends:
+                return
+            try:
+                each.read(ends)
+            except NbextError as error:
+                if not complained and time.monotonic() < ends:
+                    say(f"Read failed ({type(error).__name__}); still checking the orders.")
+                    complained = True
+        pending = [each for each in pending if not each.done]
+        now = time.monotonic()
+        due = min((each.due for each in pending), default=math.inf)
+        wake = min(now + pause, max(now + _FIRST_PAUSE, due))
+        if wake >= ends:
+            wake = due if due < ends else ends - max(_FIRST_PAUSE, 2 * (now - began))
+        if not pending or wake <= now:
+            return
+        time.sleep(wake - now)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def ended_orders(results: Iterable[Attempt]) -> frozenset[tuple[str, int]]:

@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
-from nbext.cancel.reconciliation import Reconciliation, reconcile
-from nbext.cancel.recording import named
+from nbext.cancel.reconciliation import Reconciliation
+from nbext.cancel.searches import reconcile
 from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log
-from nbext.orders import Row
+from nbext.orders import Row, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -67,8 +67,9 @@ LONGEST_WAIT = 3 * 86400.0
 
 _REPORTED = frozenset({"orderId", "orderListId", "orderReports", "clientOrderId", "transactTime", "cancelResult"})
 _ENGINE_CODES = range(-2999, -2000 + 1)
-# Codes in that range that the API itself returns, before the engine has seen anything (API docs, "Error codes").
-_KEY_CODES = frozenset({-2008, -2014, -2015, -2017})
+# The API itself returns these, before the engine has seen anything (API docs, "Error codes").
+KEY_CODES = frozenset({-1022, -2008, -2014, -2015, -2017})
+"""These refuse the key or its signature, and retrying does not help."""
 
 NOTHING_OPEN = -2011, "Unknown order sent."
 """Code and text with which the live service says that nothing was open."""
@@ -116,7 +117,17 @@ def of_the_engine(code: int | None) -> bool:
     -1013 and -1010 pass on a refusal by the engine (API docs, "Error codes"). Most other codes from -1000 on are the
     API's own and prove that the engine never saw the request.
     """
-    return code in {-1010, -1013} or (code in _ENGINE_CODES and code not in _KEY_CODES)
+    return code in {-1010, -1013} or (code in _ENGINE_CODES and code not in KEY_CODES)
+
+
+def is_unseen(error: NbextError | None) -> bool:
+    """Return whether an error proves that the matching engine never saw the request, so that it cannot arrive later.
+
+    A refusal by the engine itself proves only that this answer was given: orders may have been canceled before it.
+    """
+    if isinstance(error, (NotSentError, RateLimitedError)):
+        return True
+    return isinstance(error, RejectedError) and not of_the_engine(error.code)
 
 
 def contradicts_request(method: str, path: str, asked: Mapping[str, Any], document: object) -> str:
