@@ -162,6 +162,11 @@ def grouped(number: Decimal) -> str:
     return f"{number:,f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:,f}"
 
 
+def clock(offset: float) -> str:
+    """Say how far this machine's clock is off: ``90000 ms behind``."""
+    return f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
+
+
 def _tally(items: Iterable[str]) -> dict[str, int]:
     tally: dict[str, int] = {}
     for item in items:

@@ -110,22 +110,7 @@ def resolve(
 ) -> Endpoint:
     """Return where to send, and with which key. Sends nothing; starts the local exchange if it is chosen.
 
-    Parameters
-    ----------
-    profile : str, optional
-        Else the one chosen with ``%nbext``, else ``NBEXT_PROFILE``, else ``custom`` where there is a base URL, else
-        ``local``.
-    base_url : str, optional
-        Makes the profile ``custom``.
-    api_key, secret_key, passphrase : str, optional
-        A complete credential.
-    private_key : str, bytes or path, optional
-        Path of a PEM file, or the PEM itself.
-
-    Raises
-    ------
-    ConfigurationError
-        The choice is ambiguous, the credential is incomplete, or a file cannot be used.
+    Parameters and errors as in `nbext.connect`.
     """
     name, url = _choose(profile, base_url)
     given = Credential.taken(

@@ -16,8 +16,9 @@ from support.server import Request, answer
 
 import nbext
 from nbext.cancel import job as cancel
+from nbext.cancel.reads import ATTEMPTS
 from nbext.cancel.selection import Options, by_symbol
-from nbext.cancel.sending import ATTEMPTS, Sending
+from nbext.cancel.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

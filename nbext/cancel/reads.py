@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from nbext import messages
 from nbext.errors import NbextError, RateLimitedError, RejectedError
 from nbext.orders import from_open_orders, identity, list_of, plain, with_keys
+from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 MAX_WAIT = 10.0
-_ATTEMPTS = 5
-_CLOCK_IS_OFF = -1021
-_TOO_MANY = 429
+ATTEMPTS = 5
+"""A request is sent at most this many times, each time after an answer that proves a refusal."""
 _PRICE_WAIT = 2.0
 """Longest total wait for rate limits, in seconds, where only a price is wanted."""
 
@@ -63,19 +64,18 @@ def read(
                 offset = client.measure_clock_offset()
                 clock_is_off, corrected = False, True
                 if say:
-                    way = "behind" if offset > 0 else "ahead of"
-                    say(f"This machine's clock is {abs(offset):.0f} ms {way} the exchange's; corrected, asking again.")
+                    say(f"This machine's clock is {messages.clock(offset)} the exchange's; corrected, asking again.")
             return client.request("GET", path, params, signed=signed)
         except RateLimitedError as refused:
             wait = max(refused.retry_after or 0.0, client.held_for)
-            if refused.http_status != _TOO_MANY or attempts >= _ATTEMPTS or waited + wait > max_wait:
+            if refused.http_status != TOO_MANY or attempts >= ATTEMPTS or waited + wait > max_wait:
                 raise
             if say:
                 say(f"{client.host}: 429, waiting {wait:.0f} s before asking again.")
             time.sleep(wait)
             waited += wait
         except RejectedError as refused:
-            if refused.code != _CLOCK_IS_OFF or corrected:
+            if refused.code != CLOCK_IS_OFF or corrected:
                 raise
             clock_is_off = True
 

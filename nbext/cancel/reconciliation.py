@@ -42,6 +42,7 @@ from nbext.orders import (
     plain,
 )
 from nbext.spot.answers import KEY_CODES, of_the_engine
+from nbext.spot.parameters import DEFAULT_RECV_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 _CANCELED = frozenset({"CANCELED", "EXPIRED"})
 _ARCHIVED = -2026
 _ARCHIVED_AFTER = 90 * 86_400_000
-_DEFAULT_RECV_WINDOW = 5000.0
 # Reading one order costs 4, all of a symbol 20: up to this many at a time are read one by one.
 _SINGLY = 5
 _MOST_SINGLY = 25
@@ -136,7 +136,7 @@ class Reconciliation:
         if client.clock_offset is not None:
             really = min(stamped, client.now() - (time.monotonic() - attempt.at) * 1000)
         # A stamp from a clock that runs ahead keeps the request good for longer.
-        good_for = (stamped - really + float(recv_window or _DEFAULT_RECV_WINDOW)) / 1000
+        good_for = (stamped - really + float(recv_window or DEFAULT_RECV_WINDOW)) / 1000
         may_take = good_for + latency.engine
         self._proven_after = (time.monotonic() if unseen else attempt.at + may_take) + latency.lag
         self._really = really

@@ -11,6 +11,7 @@ from nbext import journal, messages, session
 from nbext.cancel import notices
 from nbext.errors import NbextError, OutcomeUnknownError
 from nbext.orders import named
+from nbext.spot.parameters import DEFAULT_RECV_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from nbext.cancel.sending import Attempt
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
-
-_DEFAULT_RECV_WINDOW = 5000.0
 
 
 class Recorder:
@@ -51,7 +50,7 @@ class Recorder:
         self._of = {id(request): secrets.token_hex(8) for request in requests}
         now = client.now()
         sending = max(0.0, last_moment - time.monotonic())
-        good_for = float(options.recv_window or _DEFAULT_RECV_WINDOW) + (sending + options.latency.engine) * 1000
+        good_for = float(options.recv_window or DEFAULT_RECV_WINDOW) + (sending + options.latency.engine) * 1000
         self._reason = self._journal.intend(
             [
                 journal.Intent(

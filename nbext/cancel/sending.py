@@ -12,7 +12,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from nbext import messages
+from nbext.cancel.reads import ATTEMPTS
 from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,15 +26,10 @@ if TYPE_CHECKING:
 WIDTH = 8
 """At most this many requests are in flight."""
 
-ATTEMPTS = 5
-"""A request is sent at most this many times, each time after an answer that proves a refusal."""
-
 # An interrupt just before a wait does not end it, so no wait is longer than this, in seconds.
 _SLICE = 0.2
 # Seconds beyond its own time limits after which a worker counts as hanging.
 _GRACE = 2.0
-_CLOCK_IS_OFF = -1021
-_TOO_MANY = 429
 
 
 @dataclass(slots=True)
@@ -257,10 +255,10 @@ class Sending:
                 try:
                     attempt.reply = send(self._client, attempt.request, self._options.recv_window)
                 except RateLimitedError as refused:
-                    if refused.http_status != _TOO_MANY or attempts == ATTEMPTS or not self._can_wait():
+                    if refused.http_status != TOO_MANY or attempts == ATTEMPTS or not self._can_wait():
                         raise
                 except RejectedError as refused:
-                    if refused.code != _CLOCK_IS_OFF or corrected:
+                    if refused.code != CLOCK_IS_OFF or corrected:
                         raise
                     corrected = True
                     self._correct_clock()
@@ -312,17 +310,13 @@ class Sending:
         with self._clock:
             if self._client.clock_offset == before:
                 offset = self._client.measure_clock_offset()
-                last = "" if before is None else f", {_behind(before).removesuffix(' of')} when last measured"
+                last = "" if before is None else f", {messages.clock(before).removesuffix(' of')} when last measured"
                 self._news.put(
-                    f"This machine's clock is {_behind(offset)} the exchange's{last}; corrected, sending again."
+                    f"This machine's clock is {messages.clock(offset)} the exchange's{last}; corrected, sending again."
                 )
 
     def _where(self, request: CancelRequest) -> str:
         return f"{request.symbol} on {self._client.profile} ({self._client.host})"
-
-
-def _behind(offset: float) -> str:
-    return f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
 
 
 def send(client: SpotClient, request: CancelRequest, recv_window: str | None) -> list[Any]:

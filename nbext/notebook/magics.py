@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.getipython import get_ipython
@@ -35,6 +35,20 @@ if TYPE_CHECKING:
     from nbext.spot.client import SpotClient
 
 
+_profile = argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+_exact = argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
+_prefix = argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
+_yes = argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _filters(function: Any) -> Any:
+    """Add the options that choose some of the open orders."""
+    side = argument("--side", metavar="BUY|SELL", help="only orders of this side, and the rest of their lists")
+    kind = argument("--type", metavar="T", help="only orders of this type, such as LIMIT")
+    age = argument("--older-than", metavar="AGE", help="only orders at least this old: 90s, 15m, 2h, 1d")
+    return side(kind(_prefix(age(function))))
+
+
 @magics_class
 class NBExt(Magics):
     """Magics that look at open orders and cancel them."""
@@ -54,16 +68,13 @@ class NBExt(Magics):
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; {name} takes a variable")
     @argument("--all", action="store_true", help="every symbol that has open orders, instead of naming them")
-    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @_profile
     @argument("--recv-window", metavar="MS", help="how long the request stays valid, in ms; at most 60000")
-    @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
+    @_exact
     @argument("-n", "--dry-run", action="store_true", help="preview only: nothing is sent; overrides --yes")
-    @argument("-y", "--yes", action="store_true", help="do not ask")
+    @_yes
     @argument("--check", action="store_true", help="read again afterwards and say what is still open")
-    @argument("--side", metavar="BUY|SELL", help="only orders of this side; lists are canceled as a whole")
-    @argument("--type", metavar="T", help="only orders of this type, such as LIMIT")
-    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
-    @argument("--older-than", metavar="AGE", help="only orders at least this old: 90s, 15m, 2h, 1d")
+    @_filters
     @line_cell_magic
     def cancel_all(self, line: str, cell: str | None = None) -> DataFrame:
         """Cancel every open order on the symbols, and return a DataFrame with one row per order.
@@ -107,12 +118,9 @@ class NBExt(Magics):
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; none means all")
-    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
-    @argument("--exact", action="store_true", help="prices and quantities as Decimal rather than float64")
-    @argument("--side", metavar="BUY|SELL", help="only orders of this side, and the rest of their lists")
-    @argument("--type", metavar="T", help="only orders of this type, such as LIMIT")
-    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
-    @argument("--older-than", metavar="AGE", help="only orders at least this old: 90s, 15m, 2h, 1d")
+    @_profile
+    @_exact
+    @_filters
     @line_magic
     def open_orders(self, line: str) -> DataFrame:
         """Show what is open now, in the columns of %cancel_all.
@@ -215,9 +223,9 @@ class NBExt(Magics):
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
-    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
-    @argument("--prefix", metavar="P", help="only orders whose client order id starts with P")
-    @argument("-y", "--yes", action="store_true", help="do not ask")
+    @_profile
+    @_prefix
+    @_yes
     @argument("--after", metavar="TIME", help="cancel as well when no sign of life comes for this long: 60s, 5m")
     @argument("--off", action="store_true", help="remove the guard from these symbols, or from all")
     @line_magic
@@ -273,7 +281,7 @@ class NBExt(Magics):
     @argument(
         "symbol", nargs="?", default="", metavar="SYMBOL", help="such as BTCUSDT; none means all with open orders"
     )
-    @argument("--profile", metavar="P", help="local, testnet, demo, live, custom, or one from profiles.toml")
+    @_profile
     @line_magic
     def cancel_panel(self, line: str) -> CancelPanel:
         """Open a panel with the open orders, and buttons that cancel them. There is one for each profile and symbol.

@@ -71,6 +71,8 @@ _ENGINE_CODES = range(-2999, -2000 + 1)
 KEY_CODES = frozenset({-1022, -2008, -2014, -2015, -2017})
 """These refuse the key or its signature, and retrying does not help."""
 
+CLOCK_IS_OFF = -1021
+TOO_MANY = 429
 NOTHING_OPEN = -2011, "Unknown order sent."
 """Code and text with which the live service says that nothing was open."""
 # The codes after which an order may have been changed anyway (API docs, "Error codes").

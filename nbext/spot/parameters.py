@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
 
+DEFAULT_RECV_WINDOW = 5000.0
 _LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 
 
