@@ -549,7 +549,7 @@ def test_what_was_open_is_not_known_without_a_look(exchange: LocalExchange, clie
 
 
 def test_the_guard_of_a_kernel_cancels_when_it_ends(exchange: LocalExchange) -> None:
-    """A process that ends in good order cancels what `%nbext_guard` was told to."""
+    """A process that ends normally cancels what `%nbext_guard` was told to."""
     code = (
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance()\n"

@@ -336,7 +336,7 @@ def test_a_last_price_has_to_be_one(last: Any) -> None:
 
 def test_one_last_price_is_not_that_of_two_symbols() -> None:
     """Several symbols need a price each."""
-    with pytest.raises(nbext.ConfigurationError, match="Give a dict by symbol"):
+    with pytest.raises(nbext.ConfigurationError, match="Pass a dict by symbol"):
         ladder(build.frame([order("1"), order("1", symbol="ETHUSDT")]), last=1)
 
 

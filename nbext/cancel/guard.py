@@ -127,7 +127,7 @@ class Keeper:
     pid : int or None
         The watchdog's process.
     flaw : str
-        Why there is no watchdog, where one should be.
+        Why there is no watchdog.
     """
 
     def __init__(self) -> None:
@@ -171,12 +171,11 @@ class Keeper:
         """
         if after is not None and after < _LEAST_AFTER:
             raise ConfigurationError(
-                f"--after takes at least {_LEAST_AFTER:g}s; nothing is guarded. Name a longer time."
+                f"--after must be at least {_LEAST_AFTER:g}s; nothing is guarded. Use a longer time."
             )
         if float(job.terms["recv_window"] or 0) > _LONGEST_WINDOW:
             raise ConfigurationError(
-                f"a guard that outlives the kernel takes a recv window of {_LONGEST_WINDOW} ms at most; nothing is "
-                "guarded. Name a shorter one."
+                f"the recv window of a guard is at most {_LONGEST_WINDOW} ms; nothing is guarded. Use a shorter one."
             )
         if profiles.ends_with_this_process(job.client.base_url):
             return None
@@ -274,10 +273,10 @@ class Keeper:
     @property
     def state(self) -> str:
         """Who watches, in words."""
-        return f"nobody watches ({self.flaw})" if self.pid is None else f"process {self.pid} watches"
+        return f"not running ({self.flaw})" if self.pid is None else f"process {self.pid} watches"
 
     def end(self) -> None:
-        """Let the watchdog cancel, as this process ends in good order; without a watchdog, cancel here."""
+        """Let the watchdog cancel when this process ends normally; without a watchdog, cancel here."""
         line, guards = self._line, [each for each in self._guards if not each.did]
         if line is not None and guards and line.send(do="end"):
             ends, is_over = time.monotonic() + _PATIENCE, False
@@ -315,7 +314,7 @@ class Keeper:
             self._line.close()
             _bury(self.pid)
         self._line = self.pid = None
-        self.flaw = "" if os.name == "posix" else "there is none on this system"
+        self.flaw = "" if os.name == "posix" else "not available on this system"
         if not self.flaw:
             try:
                 self._line, self.pid = _start()
@@ -340,7 +339,7 @@ def _start() -> tuple[watchdog.Line, int]:
             start_new_session=True,
             env=_environment(),
         )
-    process.returncode = 0  # it outlives this process, which nobody need be warned of
+    process.returncode = 0  # it outlives this process on purpose, so no warning
     line = watchdog.Line(mine)
     journal = session.journal().path
     network = {name: value for name, value in os.environ.items() if name.lower() in _NETWORK}
@@ -367,7 +366,7 @@ def _hand_over(line: watchdog.Line, kept: Kept) -> None:
 
 
 def _bury(pid: int | None) -> None:
-    """Take note of a watchdog that has ended, as the system asks of whoever has started a process."""
+    """Reap a watchdog that has ended, as its parent has to."""
     if pid is not None:
         with suppress(OSError):
             os.waitpid(pid, 0)

@@ -206,7 +206,7 @@ class Job:
         Returns
         -------
         Call
-            With what became of each order; `report.shortfall` tells what is not done.
+            With the outcome of each order; `report.shortfall` says what is not done.
 
         Raises
         ------

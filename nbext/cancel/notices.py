@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def leave(text: str) -> None:
-    """Leave a line for the next kernel, where the journal is not off and its folder can be written."""
+    """Leave a line for the next kernel, unless the journal is off or its folder cannot be written."""
     path = _path()
     if path is None:
         return
@@ -28,7 +28,7 @@ def leave(text: str) -> None:
 
 
 def take() -> list[str]:
-    """Return the lines that were left, which nobody gets again."""
+    """Return the lines that were left, and delete them."""
     path = _path()
     if path is None:
         return []

@@ -95,7 +95,7 @@ class Reconciliation:
     latency : Latency
     missing : sequence of Row, optional
         The cancel was answered, and these orders, seen open before, are not in the answer. Otherwise the answer was
-        lost: the orders are those of the target, and the cancel may still arrive.
+        lost: the orders are those of the request, and the cancel may still arrive.
     unseen : bool, default False
         Whether the engine never saw the cancel, so that it cannot arrive any more.
     ended : collection of (str, int)
@@ -319,8 +319,8 @@ class Reconciliation:
     def _pages(self, until: float) -> Iterator[tuple[list[Mapping[str, Any]], float]]:
         """Read every order that changed in the span in question, whatever the exchange sorts and filters by.
 
-        Spans of a day at most, as longer ones are refused. A full page may have left some out, which ones nobody can
-        say, so that its span is read again in two parts; what is left of one full millisecond, by id.
+        Spans of a day at most, as longer ones are refused. A full page may have left some out, and which is
+        unknown, so its span is read again in two parts; the rest of one full millisecond, by id.
         """
         last = self._until if self._seen is None else min(self._client.now() + _CLOCKS, self._since + _A_DAY)
         spans, pages = [(self._since, max(last, self._since))], 0

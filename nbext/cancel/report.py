@@ -313,7 +313,7 @@ def _load_frames() -> None:
 
 
 def _free_import_lock() -> None:
-    """Unlock what an interrupt in the middle of an import has left locked: all other threads would wait for ever.
+    """Release what an interrupted import has left locked: all other threads would wait forever.
 
     Nothing here runs inside the import system, so whatever this thread still holds there has been left.
     """

@@ -11,7 +11,7 @@ From the kernel::
     {"do": "announce", "id": 1}    it wants to cancel by itself, which is answered: {"id": 1, "goes": true}
     {"do": "forget", "id": 1}      the guard was removed, or has run, or the user has been told what it did
     {"do": "alive"}                a sign of life, for guards with "after"
-    {"do": "end"}                  it ends in good order: all guards run now, each tells, and {"over": true} comes last
+    {"do": "end"}                  it ends normally: all guards run now, each tells, and {"over": true} comes last
     {"do": "bye"}                  nothing is guarded any more: this process ends
 
 To the kernel, beside these answers::
@@ -21,7 +21,7 @@ To the kernel, beside these answers::
 
 Each guard cancels once at most, here or in the kernel, and this process decides which: the kernel sends nothing that
 "goes" has not allowed. The kernel has ended when the socket pair is at its end of file without a "bye", or when its
-process has ended, whoever holds the socket open. After that this process lives for 60 s at most.
+process has ended, even if another process holds the socket open. After that this process lives for 60 s at most.
 
 A kernel that had announced a cancel may have sent it or not. Then what is open is read at once, and canceled only if
 it is still open when that cancel can no longer arrive: a recv window, and the time that an exchange may take, later.
@@ -57,7 +57,7 @@ LIFE_SECONDS = 60.0
 """How long a watchdog may live once its kernel has ended."""
 RECV_WINDOW = 5000.0
 
-_AGAIN_SECONDS = 20.0  # while there is no connection, it is tried again for so long
+_AGAIN_SECONDS = 20.0  # how long to retry without a connection
 _PAUSE = 1.0
 _GRACE_SECONDS = 2.0  # after SIGTERM, which may have gone to the kernel as well, as where a service is stopped
 _POLL_SECONDS = 0.25  # where no descriptor tells of the kernel's end
@@ -101,7 +101,7 @@ class Line:
         return not self.closed
 
     def receive(self, seconds: float = 0.0) -> list[dict[str, Any]]:
-        """Return the messages that have come, and wait for the first one for so long."""
+        """Return the messages that have come, and wait this long for the first one."""
         messages: list[dict[str, Any]] = []
         mine = self._reading.acquire(timeout=_SEND_SECONDS)
         try:
@@ -173,7 +173,7 @@ class Watched:
 
     @property
     def due(self) -> float | None:
-        """When it runs, unless a sign of life comes; None where it waits for none, or has run."""
+        """When it runs, unless a sign of life comes; None if it waits for none, or has run."""
         return None if self.after is None or self.thread is not None else self.alive_at + self.after
 
     def start(self, line: Line, number: int, *, kernel_lives: bool) -> None:

@@ -236,7 +236,7 @@ def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _common(orders: _Layer) -> dict[str, list[Any]]:
-    """Give the fields that all of these orders have, in fewer steps than one by one."""
+    """Return the fields that all of these orders have, faster than one by one."""
     names = set(orders[0]).intersection(*orders)
     columns = zip(*map(itemgetter(*names), orders), strict=True) if len(names) > 1 else ()
     return dict(zip(names, map(_equal_texts_once, columns), strict=False))
@@ -246,7 +246,7 @@ _FEW = 16
 
 
 def _equal_texts_once(values: Sequence[Any]) -> list[Any]:
-    """Give equal texts as one object, while they are in the processor's cache: what follows looks at each again."""
+    """Make equal texts one object, while they are in the processor's cache: later steps read each again."""
     some = _distinct_texts(values[: 2 * _FEW])
     distinct = _distinct_texts(values) if some and len(some) <= _FEW else None
     if distinct and len(distinct) <= _FEW:

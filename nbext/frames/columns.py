@@ -313,7 +313,7 @@ def _statuses(frame: DataFrame, _: str) -> list[str]:
 
 
 def _client_ids(frame: DataFrame, name: str) -> list[str]:
-    """Return the client order ids that somebody chose, and the beginning of those that the exchange made up, if any."""
+    """Return the client order ids that were chosen, and the start of those that the exchange made up, if any."""
     ids = _wire(frame, name)
     chosen = [not (len(each) == _MADE_UP and each.isalnum() and not each.islower()) for each in ids]
     if not any(each and was_chosen for each, was_chosen in zip(ids, chosen, strict=True)):

@@ -92,7 +92,7 @@ def _cells(column: columns.Column, frame: DataFrame, *, scripted: bool) -> list[
     """Return the cells of a column, with what a script is to sort by where the text will not do."""
     texts = [escape(text) for text in column.cells]
     if column.name == "orderId":
-        # The key is no number: of one, a script would keep 53 bits.
+        # The key is text: of a number, a script would keep 53 bits.
         return [f'<th scope="row"{_key(f"k{text:0>20}", scripted)}{_RIGHT}>{text}</th>' for text in texts]
     if column.name == "list":
         return [

@@ -237,7 +237,7 @@ def merged(*frames: DataFrame) -> DataFrame:
         A frame is not one of ours, or the frames are from different exchanges.
     """
     if not frames or not all(map(columns.is_ours, frames)):
-        raise ConfigurationError("this frame was not made by nbext, or has lost its columns. Use %open_orders.")
+        raise ConfigurationError("this frame was not made by nbext, or has lost columns. Use %open_orders.")
     if len(set(map(origin, frames))) > 1:
         raise ConfigurationError("these frames are from different exchanges. Draw one exchange at a time.")
     filled = [frame for frame in frames if len(frame)]
@@ -296,7 +296,7 @@ def _levels(priced: Sequence[Mark], last: Decimal | None, most: int) -> tuple[De
 
 
 def _step(low: Decimal, high: Decimal, most: int) -> Decimal:
-    """Return the smallest of 1, 2, 2.5 and 5 times a power of ten that cuts a range into at most so many levels."""
+    """Return the smallest of 1, 2, 2.5 and 5 times a power of ten that cuts a range into at most this many levels."""
     wanted = (high - low) / most or high / 1000
     power = Decimal(1).scaleb(wanted.adjusted())
     steps = (power * times for times in map(Decimal, ("1", "2", "2.5", "5", "10", "20")))
@@ -311,12 +311,12 @@ def _prices(last: Price | Mapping[str, Price], symbols: Sequence[str]) -> dict[s
     """Check the last prices, given as one or by symbol."""
     if not isinstance(last, Mapping):
         if len(symbols) > 1:
-            raise ConfigurationError(f"one last price for {', '.join(symbols)}. Give a dict by symbol.")
+            raise ConfigurationError(f"one last price for {', '.join(symbols)}. Pass a dict by symbol.")
         last = dict.fromkeys(symbols, last)
     prices = {symbol: _number(price) for symbol, price in last.items()}
     for symbol, price in prices.items():
         if price is None or price <= 0:
-            raise ConfigurationError(f"{last[symbol]!r} is not a price of {symbol}. Give a number, such as 61000.")
+            raise ConfigurationError(f"{last[symbol]!r} is not a price of {symbol}. Pass a number, such as 61000.")
     return {symbol: price for symbol, price in prices.items() if price is not None}
 
 

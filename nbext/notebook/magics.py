@@ -90,9 +90,9 @@ class NBExt(Magics):
         __tracebackhide__ = True  # a cell's own error is shown without our frames
         args = parse(self.cancel_all, line)
         if args.all and args.symbols:
-            raise UsageError("%cancel_all: name symbols or give --all, not both. Nothing was sent.")
+            raise UsageError("%cancel_all: use symbols or --all, not both. Nothing was sent.")
         if not args.all and not args.symbols:
-            raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or give --all. Nothing was sent.")
+            raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or use --all. Nothing was sent.")
         from nbext import session
         from nbext.cancel import job as cancel
         from nbext.cancel.selection import Filter, Options, Selection
@@ -212,7 +212,7 @@ class NBExt(Magics):
             print(printable(unfinished.raw_answer(args.raw), lines=True))
             return None
         if args.last is not None and args.last < 1:
-            raise UsageError("--last takes a number, at least 1.")
+            raise UsageError("--last must be at least 1.")
         if args.reconcile:
             return unfinished.reconcile_open(say=_say)
         last = unfinished.LAST if args.last is None else args.last
@@ -226,7 +226,7 @@ class NBExt(Magics):
     @_profile
     @_prefix
     @_yes
-    @argument("--after", metavar="TIME", help="cancel as well when no sign of life comes for this long: 60s, 5m")
+    @argument("--after", metavar="TIME", help="cancel also after this long without a sign of life: 60s, 5m")
     @argument("--off", action="store_true", help="remove the guard from these symbols, or from all")
     @line_magic
     def nbext_guard(self, line: str) -> None:
@@ -270,7 +270,7 @@ class NBExt(Magics):
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id starts with {args.prefix}"
         when = "when this kernel ends, however it ends"
         if keeper.pid is None:
-            when = "when this kernel ends in good order, not when it is killed"
+            when = "when this kernel ends normally, not when it is killed"
         if after is not None:
             when += f", or gives no sign of life for {after:g} s"
         symbols = ", ".join(job.symbols[0] for job in jobs)

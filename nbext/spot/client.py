@@ -161,7 +161,7 @@ class SpotClient:
     def written_out(self) -> dict[str, str | float | None]:
         """Return what makes the same client in another process, with its secrets as plain text.
 
-        Call it where it goes out, from a function that is `sealed`, and keep it nowhere.
+        Call it where it is sent, from a `sealed` function, and do not keep the result.
         """
         whole = self._credential
         secrets = {

@@ -290,7 +290,7 @@ class WatchedConnection(HTTPConnection):
         call.stage = "TLS"
 
     def send(self, data: Any) -> None:
-        """Write, and note that the request goes out; write nothing for a call that is over or called off."""
+        """Write, and note that the request is being sent; write nothing for a call that has ended or was called off."""
         if self.sock is None:
             self.connect()
         if not (call.connecting or call.written):  # asking a proxy for a tunnel is not yet the request
