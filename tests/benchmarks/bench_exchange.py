@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from figures import by_turns, timed
-from floors import OPEN_ORDERS, HandSigned
+from floors import OPEN_ORDERS, HandSigned, signed
 from serving import serving
+from tornado.httputil import HTTPHeaders
+
+from nbext.exchange import LocalExchange
+from nbext.exchange.api.admission import Request
+from nbext.exchange.http import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +88,34 @@ def test_a_cancel_all_is_served_nearly_as_fast_as_its_body(race: Race, trader: T
     what = "`LocalExchange` cancel-all, floor bare tornado (0.7 of its requests per second)"
     prepare = partial(trader.place, 4), partial(bare.place, 4)  # both have just been busy
     race(what, "4", trader.cancel_all, bare.cancel_all, 1 / 0.7, rounds=600, prepare=prepare)
+
+
+def test_what_a_cancel_all_costs_beside_http(figures: Figures) -> None:
+    """Where the exchange's own time goes: a cancel-all of four is checked, carried out and written, without HTTP."""
+    stages: dict[str, list[float]] = {"checked": [], "carried out": [], "written": []}
+    whole: list[float] = []
+    many = 10**9
+    with LocalExchange(weight_limit=many, raw_request_limit=many, order_limits=(many, many)) as exchange:
+        app, headers = exchange._app, HTTPHeaders({"X-Mbx-Apikey": exchange.api_key})
+        for turn in range(figures.rounds(1600) + 1):
+            for price in range(40_000, 40_004):
+                exchange.place(SYMBOL, "BUY", "LIMIT", timeInForce="GTC", quantity="0.001", price=str(price))
+            query = signed(OPEN_ORDERS, f"symbol={SYMBOL}", exchange.secret_key).partition("?")[2]
+            request, held = Request(query.encode(), b"", headers), [time.perf_counter()]
+            context = app.arrive("DELETE", OPEN_ORDERS, request)
+            app.enter(context)
+            held.append(time.perf_counter())
+            response = app.execute(context)
+            held.append(time.perf_counter())
+            written = server._written(response, app.limit_headers(request))
+            held.append(time.perf_counter())
+            assert written.count(b'"status":"CANCELED"') == 4
+            if turn:
+                whole.append(held[-1] - held[0])
+                for seconds, (before, after) in zip(stages.values(), pairwise(held), strict=True):
+                    seconds.append(after - before)
+    for stage, seconds in stages.items():
+        figures.time(f"cancel-all {stage} by `LocalExchange`, floor its whole time beside HTTP", "4", seconds, whole)
 
 
 def test_a_further_order_costs_little(figures: Figures, trader: Trader) -> None:
