@@ -256,9 +256,10 @@ def cancel_log(last: int | None = 1000) -> DataFrame:
     Returns
     -------
     DataFrame
-        Shape (number of requests, 17): ``id``, ``sentAt`` (``datetime64[ms, UTC]``, when it last left, by the
-        exchange's clock), ``profile``, ``host``, ``key`` (the last characters of the API key), ``request``,
-        ``state``, ``httpStatus`` (``Int64``), the number of orders by outcome (``Int64``), ``error``, ``callId``.
+        Shape (number of requests, 18): ``request``, ``outcome`` (in words, ``13 canceled``; missing until it is
+        known), ``sentAt`` (``datetime64[ms, UTC]``, when it last left, by the exchange's clock), ``state``, ``error``,
+        ``profile``, ``host``, ``key`` (the last characters of the API key), ``httpStatus`` (``Int64``), the number of
+        orders by outcome (``Int64``), ``id``, ``callId``.
 
     Raises
     ------

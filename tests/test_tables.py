@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
+import re
+import subprocess
+import sys
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -337,3 +341,81 @@ def test_open_orders_take_the_filters_of_cancel_all(shell: Any) -> None:
     assert len(nbext.open_orders("BTCUSDT", type="LIMIT_MAKER")) == 2
     with pytest.raises(nbext.ConfigurationError, match="unknown side"):
         nbext.open_orders("BTCUSDT", side="LONG")
+
+
+# The display without the magics, and the journal.
+
+
+def test_importing_nbext_is_enough_for_the_display(exchange: LocalExchange, tmp_path: Any) -> None:
+    """In IPython; outside it the import loads none of IPython, and nothing that shows tables."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
+        f"shell.run_cell('''import nbext, sys\n{{'pandas', 'nbext.frames'}} & set(sys.modules)\n"
+        f"client = nbext.connect(base_url={exchange.url!r}, api_key={exchange.api_key!r}, "
+        f"secret_key={exchange.secret_key!r})\nnbext.open_orders('BTCUSDT', client=client)''')"
+    )
+    environment = {**os.environ, "COLUMNS": "100", "IPYTHONDIR": str(tmp_path)}
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "5 % trailing" in child.stdout
+    assert "[13 rows x" not in child.stdout
+    code = "import nbext, sys; print(sorted({'IPython', 'pandas', 'nbext.notebook'} & set(sys.modules)))"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_log_says_first_what_was_asked_and_what_came_of_it(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, width: int
+) -> None:
+    """Requests and outcomes come first, ids to look an answer up are there, and nothing is cut short."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    monkeypatch.setenv("COLUMNS", str(width))
+    run(shell, "nbext.local().seed_orders(); _ = nbext.cancel_all(all=True, yes=True); _ = nbext.cancel_all('BNBUSDT')")
+    _, header, *rows, last = run(shell, "df = %cancel_log\ndf")
+    assert header.split() == ["request", "outcome", "sentAt", "id"]
+    assert rows[0].startswith("cancel all on BTCUSDT 13 canceled ")
+    assert rows[2].startswith("cancel all on BNBUSDT no orders ")
+    assert all(id_ in row for id_, row in zip(shell.user_ns["df"]["id"], rows, strict=True))
+    assert max(map(len, rows)) <= width
+    assert last.startswith("3 requests; times in UTC; all: state concluded, profile local; 4 of 18 columns")
+    assert list(shell.user_ns["df"])[:2] == ["request", "outcome"]
+    html = shell.display_formatter.formatters["text/html"](shell.user_ns["df"])
+    assert html.index("cancel&nbsp;all&nbsp;on&nbsp;BTCUSDT") < html.index("13 canceled")
+    assert "times in UTC</caption>" in html
+    assert "1 request; " in run(shell, "df.tail(1)")[-1]
+    assert "0 requests; times in UTC" in run(shell, "df[:0]")[-1]
+
+
+def test_terminals_get_color_and_files_do_not(opened: pd.DataFrame, client: SpotClient) -> None:
+    """Outcomes and sides are painted, which moves no column."""
+    colored = as_text(opened, 200, colored=True)
+    plain = as_text(opened, 200)
+    assert "\x1b[32mBUY\x1b[0m" in colored
+    assert "\x1b[31mSELL\x1b[0m" in colored
+    assert re.sub(r"\x1b\[\d+m", "", colored) == plain
+    result = as_text(nbext.cancel_orders(opened.head(2), client=client), 200, colored=True)
+    assert result.count("\x1b[32mcanceled\x1b[0m") == 2
+
+
+def test_a_terminal_is_told_by_what_it_is(exchange: LocalExchange) -> None:
+    """A pseudo terminal gets color, unless NO_COLOR is set; a pipe gets none."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
+        f"shell.run_cell('''import nbext\nclient = nbext.connect(base_url={exchange.url!r}, "
+        f"api_key={exchange.api_key!r}, secret_key={exchange.secret_key!r})\n"
+        "nbext.open_orders('BTCUSDT', client=client)''')"
+    )
+    painted = {}
+    for name, setting in (("color", {"TERM": "xterm"}), ("none", {"TERM": "xterm", "NO_COLOR": "1"})):
+        ours, theirs = os.openpty()
+        subprocess.run([sys.executable, "-c", code], stdout=theirs, check=True, env={**os.environ, **setting})
+        os.close(theirs)
+        painted[name] = os.read(ours, 65536)
+        os.close(ours)
+    assert b"\x1b[32mBUY" in painted["color"]
+    assert b"BUY" in painted["none"]
+    assert b"\x1b[32m" not in painted["none"]
+    assert (
+        "\x1b[32m"
+        not in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )

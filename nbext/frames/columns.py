@@ -160,8 +160,8 @@ def table(frame: DataFrame, *, captioned: bool = True) -> Table:
         always = _ALWAYS if asked else {*_ALWAYS, "outcome"}
         same += [each for each in ours if each.name not in always and len(set(each.cells)) == 1]
     ours = [each for each in ours if each not in same]
-    added = [_added(str(name), frame[name]) for name in frame.columns if _was_added(frame, name)]
-    return Table([*_index(frame), *ours, *added], same, len(frame.columns))
+    more = [added(str(name), frame[name]) for name in frame.columns if _wasadded(frame, name)]
+    return Table([*index_of(frame), *ours, *more], same, len(frame.columns))
 
 
 def caption(frame: DataFrame) -> str:
@@ -232,7 +232,7 @@ def _is_question(frame: DataFrame) -> bool:
     return "time" in frame.columns and bool(frame["outcome"].isin(["open", "would_cancel"]).all())
 
 
-def _was_added(frame: DataFrame, name: object) -> bool:
+def _wasadded(frame: DataFrame, name: object) -> bool:
     """Return whether a column is the user's, rather than filled by the exchange or by nbext."""
     from nbext.frames import build
 
@@ -355,7 +355,7 @@ _CELLS: dict[str, Callable[[DataFrame, str], list[str]]] = {
 }
 
 
-def _added(name: str, column: Series[Any]) -> Column:
+def added(name: str, column: Series[Any]) -> Column:
     """Return a column of the user's."""
     kind = "number" if column.dtype.kind in "fc" else "right" if column.dtype.kind in "iumM" else "word"
     return Column(printable(name), [_brief(value) for value in column.tolist()], kind)
@@ -371,14 +371,14 @@ def _brief(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _index(frame: DataFrame) -> list[Column]:
+def index_of(frame: DataFrame) -> list[Column]:
     """Return the levels of an index that says more than the position of each row."""
     index = frame.index
     if index.nlevels == 1 and index.name is None and index.tolist() == list(range(len(frame))):
         return []
     levels = [index.get_level_values(level).to_series() for level in range(index.nlevels)]
     names = ["index" if name is None else str(name) for name in index.names]
-    return [replace(_added(name, level), is_index=True) for name, level in zip(names, levels, strict=True)]
+    return [replace(added(name, level), is_index=True) for name, level in zip(names, levels, strict=True)]
 
 
 def _facts(frame: DataFrame) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nbext.frames import columns
+from nbext.frames import columns, log
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,18 +67,31 @@ def as_html(frame: DataFrame, *, captioned: bool = True, searchable: bool = True
     said = mark + (escape(columns.caption(frame)) if captioned else "")
     if not len(shown):
         return f"{_style()}<div class=nbext-table><p>{said}</p></div>" if said else ""
-    table = columns.table(shown, captioned=captioned)
-    cells = [_cells(column, shown, scripted=scripted) for column in table.columns]
+    cut = f"the first {len(shown)} of {len(frame)} orders are shown" if len(shown) < len(frame) else ""
+    html = _html(columns.table(shown, captioned=captioned), shown, said, cut, scripted=scripted)
+    return html + (_scripts(carries=carries) if scripted else "")
+
+
+def log_as_html(frame: DataFrame) -> str:
+    """Return the journal as an HTML table; values are escaped. Of more rows than it has, the latest."""
+    shown = frame[-_MOST_ROWS:]
+    said = escape(log.caption(frame))
+    if not len(shown):
+        return f"{_style()}<div class=nbext-table><p>{said}</p></div>"
+    cut = f"the last {len(shown)} of {len(frame)} requests are shown" if len(shown) < len(frame) else ""
+    return _html(log.table(shown), shown, said, cut, scripted=False)
+
+
+def _html(table: columns.Table, frame: DataFrame, said: str, cut: str, *, scripted: bool) -> str:
+    cells = [_cells(column, frame, scripted=scripted) for column in table.columns]
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True))
     head = "".join(map(_header, table.columns))
-    notes = [f"the first {len(shown)} of {len(frame)} orders are shown"] if len(shown) < len(frame) else []
-    note = "; ".join([*notes, *filter(None, [table.note()])])
+    note = "; ".join(filter(None, [cut, table.note()]))
     return (
         f'{_style()}<div class="nbext-table{" long" * scripted}">'
-        f'<table class="t" cellpadding="4">{f"<caption{_LEFT}>{said}</caption>" if said else ""}'
+        f'<table class="t" cellpadding="4" style="margin:0">{f"<caption{_LEFT}>{said}</caption>" if said else ""}'
         f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
         f"{f'<p class=note>{escape(note)}</p>' if note else ''}</div>"
-        f"{_scripts(carries=carries) if scripted else ''}"
     )
 
 
@@ -92,11 +105,11 @@ def _cells(column: columns.Column, frame: DataFrame, *, scripted: bool) -> list[
     """Return the cells of a column, with what a script is to sort by where the text will not do."""
     texts = [escape(text) for text in column.cells]
     if column.name == "orderId":
-        # The key is text: of a number, a script would keep 53 bits.
-        return [f'<th scope="row"{_key(f"k{text:0>20}", scripted)}{_RIGHT}>{text}</th>' for text in texts]
+        # The key is text: of a number, a script would keep 53 bits, also behind a currency's letter (k, r or f).
+        return [f'<th scope="row"{_key(f"id{text:0>20}", scripted)}{_RIGHT}>{text}</th>' for text in texts]
     if column.name == "list":
         return [
-            f'<td class="l{_PLACES[bracket] if text else ""}"{_key(key, scripted)}{_LEFT}>'
+            f'<td class="l{_PLACES[bracket] if text else ""}"{_key(key or _AFTER_LISTS, scripted)}{_LEFT}>'
             f"{f'<span class=k aria-hidden=true>{bracket}</span> {_unbroken(text)}' if text else ''}</td>"
             for text, key, bracket in zip(texts, columns.list_keys(frame), columns.brackets(frame), strict=True)
         ]
@@ -113,6 +126,8 @@ def _cells(column: columns.Column, frame: DataFrame, *, scripted: bool) -> list[
     return [f"<td{side}>{_unbroken(text)}</td>" for text in texts]
 
 
+_AFTER_LISTS = "~"
+"""What single orders are sorted by among lists."""
 _PLACES = {"┌": " first", "├": "", "└": " last", " ": " first last"}
 
 

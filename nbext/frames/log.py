@@ -1,9 +1,10 @@
-"""The journal as a DataFrame: one row per request."""
+"""The journal as a DataFrame: one row per request, and how a table shows it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbext.frames.columns import Column, Table, added, index_of
 from nbext.orders import OUTCOMES
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
     from nbext.journal import Entry
 
+COLUMNS = (
+    *("request", "outcome", "sentAt", "state", "error", "profile", "host", "key", "httpStatus"),
+    *OUTCOMES,
+    *("id", "callId"),
+)
+_SHOWN = ("request", "outcome", "sentAt", "state", "error", "profile", "id")
 _END_OF_TIME = 9_000_000_000_000  # the year 2255; nanoseconds, in which pandas begins, go no further than 2262
 
 
@@ -34,6 +41,7 @@ def frame(entries: Sequence[Entry], now: int) -> DataFrame:
         "host": pd.array([entry.intent.host for entry in entries], dtype="str"),
         "key": pd.array([entry.intent.key or None for entry in entries], dtype="str"),
         "request": pd.array([request(entry) for entry in entries], dtype="str"),
+        "outcome": pd.array([_outcome(entry) for entry in entries], dtype="str"),
         "state": pd.array([_state(entry, now) for entry in entries], dtype="str"),
         "httpStatus": pd.array([entry.http_status for entry in entries], dtype="Int64"),
     }
@@ -42,7 +50,29 @@ def frame(entries: Sequence[Entry], now: int) -> DataFrame:
         columns[outcome] = pd.array(counts, dtype="Int64")
     columns["error"] = pd.array([entry.error or None for entry in entries], dtype="str")
     columns["callId"] = pd.array([entry.intent.call_id for entry in entries], dtype="str")
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(entries)))
+    return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=pd.RangeIndex(len(entries)))
+
+
+def is_log(frame: DataFrame) -> bool:
+    """Return whether a frame is the journal, however its rows were filtered or sorted."""
+    return frame.columns.is_unique and set(COLUMNS) <= set(frame.columns)
+
+
+def table(frame: DataFrame) -> Table:
+    """Return what a table of the journal shows: what was asked and what came of it, before all else."""
+    cells = {name: added(name, frame[name]).cells for name in _SHOWN}
+    cells["sentAt"] = [moment.partition(".")[0].partition("+")[0] for moment in cells["sentAt"]]
+    hosts = zip(cells["profile"], added("host", frame["host"]).cells, strict=True)
+    cells["profile"] = [profile if profile == "local" else f"{profile}, {host}" for profile, host in hosts]
+    ours = [Column(name, column) for name, column in cells.items() if any(column)]
+    same = [each for each in ours if each.name in {"state", "profile"} and len(set(each.cells)) == 1 < len(frame)]
+    more = [added(str(name), frame[name]) for name in frame.columns if name not in COLUMNS]
+    return Table([*index_of(frame), *(each for each in ours if each not in same), *more], same, len(frame.columns))
+
+
+def caption(frame: DataFrame) -> str:
+    """Return how many requests a table of the journal shows."""
+    return f"{len(frame)} request{'' if len(frame) == 1 else 's'}; times in UTC"
 
 
 def request(entry: Entry) -> str:
@@ -51,6 +81,14 @@ def request(entry: Entry) -> str:
     what = {"/api/v3/order": "order", "/api/v3/orderList": "order list"}.get(entry.intent.path, "all")
     number = params.get("orderId") or params.get("orderListId")
     return " ".join(filter(None, ["cancel", what, number, "on", params.get("symbol")]))
+
+
+def _outcome(entry: Entry) -> str | None:
+    """Return what became of the orders: ``13 canceled, 1 filled``; None before that is known."""
+    if entry.concluded_at is None or entry.is_damaged:
+        return None
+    counts = {each: sum(order.get("outcome") == each for order in entry.outcomes) for each in OUTCOMES}
+    return ", ".join(f"{count} {each}" for each, count in counts.items() if count) or "no orders"
 
 
 def _state(entry: Entry, now: int) -> str:

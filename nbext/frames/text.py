@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 from unicodedata import combining, east_asian_width
 
-from nbext.frames import columns
+from nbext.frames import columns, log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pandas import DataFrame
 
@@ -19,6 +19,7 @@ _MOST_LINES = 200
 """The most rows shown in full, which is how many orders a symbol may have open; of more, the first and the last."""
 _GIVEN_UP = ("origClientOrderId", "status", "age", "type", "list", "origQty", "side", "symbol", "trigger")
 """The columns left out, one after the other, until the rest fits the width; never prices, nor what has traded."""
+_GIVEN_UP_OF_LOGS = ("error", "profile", "state", "sentAt")
 _GREEN, _BLUE, _YELLOW, _RED, _GREY = 32, 34, 33, 31, 90
 _COLORS = {
     "canceled": _GREEN,
@@ -61,10 +62,7 @@ def as_text(frame: DataFrame, width: int | None = None, *, captioned: bool = Tru
             if column.name == "list":
                 brackets = columns.brackets(shown, plain=not draws("┌├└"))
                 column.cells = [f"{each} {text}".rstrip() for each, text in zip(brackets, column.cells, strict=True)]
-        given_up = iter(_GIVEN_UP)
-        while max(map(width_of, _lines(table.columns))) > width and (name := next(given_up, None)):
-            table.columns = [column for column in table.columns if column.name != name]
-        lines = _lines(table.columns, colored=colored)
+        lines = _fitted(table, _GIVEN_UP, width, colored=colored)
         notes.append(table.note())
     if len(frame) > _MOST_LINES:
         lines.insert(half + 1, f"... {len(frame) - 2 * half} more ...")
@@ -74,6 +72,21 @@ def as_text(frame: DataFrame, width: int | None = None, *, captioned: bool = Tru
         notes.insert(0, columns.caption(frame))
     said = "; ".join(filter(None, notes))
     return "\n".join([*lines, *([said] if said else [])])
+
+
+def log_as_text(frame: DataFrame, width: int | None = None, *, colored: bool = False) -> str:
+    """Return the journal as a plain table no wider than the terminal."""
+    table = log.table(frame)
+    lines = _fitted(table, _GIVEN_UP_OF_LOGS, width or shutil.get_terminal_size().columns, colored=colored)
+    return "\n".join([*(lines if len(frame) else []), "; ".join(filter(None, [log.caption(frame), table.note()]))])
+
+
+def _fitted(table: columns.Table, given_up: Iterable[str], width: int, *, colored: bool) -> list[str]:
+    """Set a table, leaving out one column after the other until the rest fits the width."""
+    left = iter(given_up)
+    while max(map(width_of, _lines(table.columns)), default=0) > width and (name := next(left, None)):
+        table.columns = [column for column in table.columns if column.name != name]
+    return _lines(table.columns, colored=colored)
 
 
 def takes_color() -> bool:

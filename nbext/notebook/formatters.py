@@ -111,11 +111,13 @@ class _Plain:
     earlier: Callable[[DataFrame, Any, bool], None] | None
 
     def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:
+        from nbext.frames import log, text
         from nbext.frames.columns import is_ours
-        from nbext.frames.text import as_text, takes_color
 
         if is_ours(frame):
-            printer.text(as_text(frame, captioned=not _is_summed_up(frame), colored=takes_color()))
+            printer.text(text.as_text(frame, captioned=not _is_summed_up(frame), colored=text.takes_color()))
+        elif log.is_log(frame):
+            printer.text(text.log_as_text(frame))
         elif self.earlier is not None:
             self.earlier(frame, printer, cycle)
         else:
@@ -129,12 +131,14 @@ class _Html:
     earlier: Callable[[DataFrame], str | None] | None
 
     def __call__(self, frame: DataFrame) -> str | None:
-        from nbext.frames import html
+        from nbext.frames import html, log
         from nbext.frames.columns import is_ours
 
         if is_ours(frame):
             carries = html.is_long(frame) and library.is_due()
             return html.as_html(frame, captioned=not _is_summed_up(frame), carries=carries)
+        if log.is_log(frame):
+            return html.log_as_html(frame)
         if self.earlier is not None:
             return self.earlier(frame)
         its_own: str | None = frame._repr_html_()  # type: ignore[operator] # what IPython would have called

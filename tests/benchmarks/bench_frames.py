@@ -16,6 +16,7 @@ from figures import by_turns, timed
 from floors import body, flatten
 
 from nbext.frames.build import frame
+from nbext.frames.html import as_html
 from nbext.orders import from_reports
 
 if TYPE_CHECKING:
@@ -94,3 +95,16 @@ def test_the_frame_needs_little_beside_what_was_parsed(figures: Figures, orders:
     command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), str(orders)]
     held, peak = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     figures.memory("peak memory of the frame, floor the parsed JSON", f"{orders:,}", peak, held, 3.0)
+
+
+def test_a_table_takes_at_most_three_times_pandas_own(race: Race) -> None:
+    """The HTML of 200 orders, beside `DataFrame.to_html`."""
+    table = typed(body(200))
+    race(
+        "HTML of a frame, floor `DataFrame.to_html`",
+        "200",
+        lambda: as_html(table, carries=False),
+        table.to_html,
+        3.0,
+        rounds=40,
+    )
