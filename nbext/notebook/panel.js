@@ -133,7 +133,7 @@ function render({ model, el, signal }) {
       make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Recent cancels" }, make(
         "table",
         {},
-        make("thead", {}, make("tr", {}, ...["Sent", "Request", "Orders", "State"].map((title) => make("th", { scope: "col" }, title)))),
+        make("thead", {}, make("tr", {}, ...["Sent (local time)", "Request", "Orders", "State"].map((title) => make("th", { scope: "col" }, title)))),
         recent,
       )),
     ),

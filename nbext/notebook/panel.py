@@ -459,13 +459,12 @@ class CancelPanel(AnyWidget):
             if self._clicks.are_queued:
                 self._tell("info", "Click ignored: it came while a cell was running. Click again.")
                 return
-            if asked is None or number != asked.number:
+            if asked is None or number != asked.number or self._working.locked():
                 return
             right = not asked.typed or typed.strip() == str(asked.ids.total())
             if right and self._clicks.answer(number) != "fire":
                 return
-            if not self._working.acquire(blocking=False):
-                return
+            self._working.acquire()
             self._withdraw()
             self._said = []
             if right:

@@ -354,6 +354,24 @@ def test_a_cross_cancels_one(notebook: Notebook) -> None:
     assert notebook.value(STILL_OPEN) == 12
 
 
+def test_rows_that_move_ignore_clicks(notebook: Notebook) -> None:
+    """Where another order has just come under the pointer, its ✕ asks nothing."""
+    practice(notebook)
+    notebook.panel.get_by_role("checkbox", name="auto-refresh").check()
+    place = notebook.panel.locator("button.cross").nth(2).bounding_box()
+    assert place
+    first = notebook.value("nbext.local().open_orders('BTCUSDT')[0]['orderId']")
+    gone = f"{{'symbol': 'BTCUSDT', 'orderId': {first}}}"
+    assert notebook.execute(f"nbext.connect('local').cancel('/api/v3/order', {gone})") == "ok"
+    notebook.page.wait_for_timeout(AFTER_CELL)
+    notebook.page.wait_for_function("() => document.querySelectorAll('.nbext-panel tr.single').length === 5")
+    notebook.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    notebook.page.wait_for_timeout(FRESH)
+    expect(asking(notebook)).to_have_count(0)
+    notebook.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    expect(asking(notebook)).to_contain_text("Cancel 1 order on BTCUSDT?")
+
+
 def test_clicks_while_a_cell_runs(notebook: Notebook) -> None:
     """They queue up, are dropped when the cell ends, and the panel says so."""
     practice(notebook)
