@@ -219,6 +219,19 @@ def test_a_kernel_that_hangs_is_taken_for_dead(exchange: Served, kernel: Kernel)
     assert len(exchange.cancels()) == before
 
 
+def test_the_next_kernel_is_told_what_one_that_hung_was_not(exchange: Served, kernel: Kernel) -> None:
+    """A kernel that never woke up heard nothing of its switch."""
+    exchange.place()
+    pid = watchdog_of(kernel.run("%nbext_guard BTCUSDT --after 1s --yes"))
+    os.kill(kernel.pid, signal.SIGSTOP)
+    assert soon(lambda: exchange.open() == set())
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert soon(lambda: has_ended(pid))
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=60)
+    assert "No sign of life came for 1 s, so the guard" in kernel.run("%load_ext nbext\n%nbext")
+
+
 def test_the_practice_exchange_needs_no_guard(kernel: Kernel) -> None:
     """It ends with the kernel, and its orders with it."""
     said = kernel.run("del os.environ['NBEXT_BASE_URL']\nnbext.local()\n%nbext_guard BTCUSDT")

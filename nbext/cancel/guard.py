@@ -282,6 +282,8 @@ class Keeper:
             ends, is_over = time.monotonic() + _PATIENCE, False
             while not (is_over or line.closed) and (left := ends - time.monotonic()) > 0:
                 is_over = any("over" in message for message in self._hear(line, left))
+            if line.closed and not is_over:
+                sys.stderr.write("nbext: the watchdog ended before it had told what it did. Check %open_orders.\n")
             return
         for each in guards:
             if each.say is None:  # a block that another thread has not left

@@ -159,6 +159,8 @@ class Watched:
         Seconds without a sign of life after which it runs.
     is_announced : bool
         Whether the kernel was allowed to cancel by itself.
+    ran_early : bool
+        Whether it has run while the kernel lived.
     did : str
         What came of it; empty before.
     """
@@ -168,6 +170,7 @@ class Watched:
     after: float | None
     alive_at: float = field(default_factory=time.monotonic)
     is_announced: bool = False
+    ran_early: bool = False
     did: str = ""
     thread: threading.Thread | None = None
 
@@ -179,6 +182,7 @@ class Watched:
     def start(self, line: Line, number: int, *, kernel_lives: bool) -> None:
         """Run on a thread of its own, once, and tell."""
         since = time.monotonic()
+        self.ran_early = kernel_lives
         if kernel_lives:
             line.send(id=number, runs=True)  # before anything else, lest it go on as if the guard still stood
 
@@ -303,11 +307,11 @@ class Watchdog:
         for number, guard in self._guards.items():
             if guard.thread is None:
                 guard.start(self._line, number, kernel_lives=False)
-            elif guard.did:  # a kernel that has been told of it has forgotten it
-                notices.leave(guard.did)
         for guard in self._guards.values():
             if guard.thread is not None:
                 guard.thread.join(max(0.0, ends - time.monotonic()))
+            if guard.ran_early and guard.did:  # a kernel that has been told of it would have had it forgotten
+                notices.leave(guard.did)
         self._line.send(over=True)
 
     def _patience(self) -> float | None:
