@@ -38,6 +38,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -225,11 +226,9 @@ class Watched:
 
     def _must_still_cancel(self, since: float) -> bool:
         """Wait until what the kernel may have sent can no longer arrive; return False if nothing is open before."""
-        try:
+        with suppress(NbextError):  # it is tried again later
             if not self._job(since).finds_anything():
                 return False
-        except NbextError:  # it is tried again below
-            pass
         window = float(self.terms["recv_window"] or RECV_WINDOW) / 1000
         allowance = window + Latency().engine + Latency().lag
         time.sleep(max(0.0, since + allowance - time.monotonic()))
@@ -346,6 +345,8 @@ class Watchdog:
         if same not in self._clients:
             self._clients[same] = client = SpotClient.from_written(written)
             client.prepare()
+            with suppress(NbextError):
+                session.journal().salt()  # which opens it, where there is one
         return self._clients[same]
 
 
