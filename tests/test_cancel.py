@@ -422,7 +422,7 @@ def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, jour
     wait_for_deletes(exchange, 1)
     child.send_signal(signal.SIGINT)
     assert child.stdout is not None
-    assert "Interrupt again to leave it" in child.stdout.readline()
+    assert "Interrupt again to stop" in child.stdout.readline()
     child.send_signal(signal.SIGINT)
     began = time.monotonic()
     out, _ = child.communicate(timeout=20)
@@ -446,7 +446,7 @@ def test_a_killed_cancel_is_settled_later(
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal_path))
     unfinished.reconcile_open(say=early.append)
-    assert early[0].startswith("1 request left: sent within the last minutes")
+    assert early[0].startswith("1 request left: sent minutes ago")
     with sqlite3.connect(journal_path) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()
@@ -608,6 +608,7 @@ def test_an_interrupted_magic_shows_one_line_and_keeps_the_frame(exchange: Local
     out, _ = child.communicate(timeout=20)
     assert "END Interrupted 13" in out
     assert "Interrupted: BTCUSDT [custom," in out
-    assert "BTCUSDT: 13 orders, 13 canceled" in out
+    assert "BTCUSDT: 13 orders canceled (6 single, 1 OCO list, 2 OTO lists)" in out
+    assert len(re.findall(r"^canceled +\d+ ", out, re.MULTILINE)) == 13
     assert "Traceback" not in out
     assert "most recent call" not in out
