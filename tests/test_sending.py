@@ -80,6 +80,20 @@ def test_nothing_goes_to_a_host_before_its_time_is_up(serve: Serve, status: int,
     assert len(server.requests) == 1
 
 
+def test_a_clock_that_stays_off_is_corrected_once(serve: Serve) -> None:
+    """An exchange that goes on refusing the timestamp gets each cancel twice, and no more."""
+
+    def respond(request: Request) -> bytes:
+        if request.path == "/api/v3/time":
+            return answer({"serverTime": 1700000000000})
+        return answer({"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}, 400)
+
+    server = serve(respond)
+    with pytest.raises(nbext.RejectedError):
+        make_job(["BTCUSDT"], client=connect(server)).run()
+    assert sum(request.method == "DELETE" for request in server.requests) == 2
+
+
 def test_after_a_limit_the_others_follow_side_by_side(serve: Serve) -> None:
     """One request tries it when the wait is over; the others do not wait for each other."""
     refused = time.monotonic() + 0.2

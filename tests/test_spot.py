@@ -10,7 +10,9 @@ import itertools
 import pickle
 import re
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -424,6 +426,23 @@ def test_nothing_goes_out_before_the_time_is_up(serve: Serve, connect: Connect, 
 
 
 def test_a_longer_hold_is_not_shortened(serve: Serve, connect: Connect) -> None:
+    """Of two requests that were under way together, one is asked to wait for a minute, the other for a second."""
+    both = threading.Barrier(2)
+
+    def respond(request: Request) -> bytes:
+        both.wait(5)
+        is_short = request.params["symbol"] == "SHORT"
+        time.sleep(0.2 if is_short else 0.0)
+        return answer(b"", 429, {"Retry-After": "1" if is_short else "60"})
+
+    client = connect(serve(respond).url)
+    with ThreadPoolExecutor(2) as threads:
+        for refused in [threads.submit(client.cancel_open_orders, symbol) for symbol in ("LONG", "SHORT")]:
+            assert isinstance(refused.exception(5), RateLimitedError)
+    assert client.held_for > 50
+
+
+def test_only_a_limit_holds_anything_back(serve: Serve, connect: Connect) -> None:
     """Retry-After on any other status holds nothing back."""
     server = serve(lambda _: answer(b"", 403, {"Retry-After": "60"}))
     client = connect(server.url)

@@ -94,6 +94,25 @@ def test_a_body_beyond_all_measure_is_given_up(serve: Serve) -> None:
     assert len(whole) == LARGEST_BODY
 
 
+def test_a_body_beyond_all_measure_is_given_up_on_a_kept_connection(serve: Serve) -> None:
+    """Chunked, so that no length announces it."""
+
+    def respond(request: Request) -> bytes | Iterator[bytes]:
+        return answer(b"ok") if request.target == "/" else chunks()
+
+    def chunks() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for _ in range(LARGEST_BODY // 2**20 + 2):
+            yield b"100000\r\n" + b" " * 2**20 + b"\r\n"
+        yield b"0\r\n\r\n"
+
+    server = serve(respond)
+    with wire(server) as line:
+        assert line.send("GET", "/").body == b"ok"
+        assert line.send("GET", "/more").body is None
+    assert server.connections == 1
+
+
 def test_a_new_call_has_its_whole_time(serve: Serve) -> None:
     """The deadline starts anew with each call, also on a kept connection."""
 

@@ -252,6 +252,16 @@ def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:
     journal.close()
 
 
+def test_a_request_is_overdue_a_minute_after_its_deadline(path: Path) -> None:
+    """Not before: the exchange's clock and this one may differ."""
+    journal = Journal(path)
+    journal.intend([Intent("a", "b", 1, 1_000_000, "live", "h", "DELETE", PATH, {"symbol": "BTCUSDT"})])
+    assert journal.overdue(1_000_000 + 59_000) == []
+    assert journal.count_open(before=1_000_000 + 59_000) == 0
+    assert len(journal.overdue(1_000_000 + 61_000)) == 1
+    journal.close()
+
+
 def test_a_request_is_under_way_until_its_call_ends(path: Path) -> None:
     """Before its deadline a request is waited for; a call that gave up, or a deadline that passed, ends that."""
     journal = Journal(path)
