@@ -65,3 +65,9 @@ def test_nothing_cites_a_text_that_is_not_here() -> None:
     sources = [*PACKAGE.parent.rglob("*.py"), *PACKAGE.rglob("*.md"), *HERE.rglob("*.py")]
     texts = {str(path): path.read_text(encoding="utf-8") for path in sources if path.name != "test_rules.py"}
     assert {name: found for name, text in texts.items() if (found := numbered.findall(text))} == {}
+
+
+def test_every_field_of_a_dialect_is_tried() -> None:
+    """A choice that no test here makes could make no difference, and nobody would notice."""
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert [field.name for field in FIELDS if not re.search(rf"\b{field.name}\b", tests)] == []
