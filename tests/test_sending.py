@@ -281,7 +281,7 @@ def test_without_a_thread_to_be_had_it_is_sent_all_the_same(serve: Serve, monkey
     client = connect(server)
     monkeypatch.setattr("nbext.cancel.sending._thread.start_new_thread", refuse)
     job = make_job(symbols, client=client)
-    call = job._prepare()
+    call = job._record(job._select(), time.monotonic())
     call.sending.run()
     assert [sent.error for sent in call.sending.attempts] == [None] * 10
 

@@ -172,9 +172,15 @@ class Job:
         Interrupted
             By the user, after something had been sent.
         """
-        call = self._prepare()
+        began = time.monotonic()
+        call = self._record(self._select(), began)  # with the consent that `agree` has obtained
         try:
-            outcome = _complete(call, check=check)
+            _send(call)
+            interrupted = _reconcile(call)
+            report.conclude(call)
+            outcome = report.ending(call, KeyboardInterrupt() if interrupted else None)
+            if check and not isinstance(outcome, BaseException):
+                _look_again(call)
         except BaseException as error:  # noqa: BLE001 - an interrupt, an alarm, a callback's error: one way out for all
             outcome = _leave(call, error)
         finally:
@@ -213,8 +219,10 @@ class Job:
         NbextError
             Nothing could be read, where something had to be.
         """
-        call = self._prepare(until - ANSWER_SECONDS - CONNECT_SECONDS)
-        _carry_out(call, until)
+        began = time.monotonic()
+        call = self._record(self._select(), began, until - ANSWER_SECONDS - CONNECT_SECONDS)
+        _send(call)
+        _reconcile(call, until)
         report.tell(call)
         return call
 
@@ -226,7 +234,8 @@ class Job:
         NbextError
             Nothing could be read, where something had to be.
         """
-        call = self._prepare()
+        began = time.monotonic()
+        call = self._record(self._select(), began)
         call.sending.run_here()
         results = call.sending.results()
         known = [(attempt, from_reports(attempt.reply or ())) for attempt in results]
@@ -243,14 +252,17 @@ class Job:
             else:
                 self._say(f"{type(attempt.error).__name__}: {attempt.error}")
 
-    def _prepare(self, last_moment: float = math.inf) -> Call:
-        """Find out what to send, and write it into the journal. Nothing is sent yet, nor after the last moment."""
-        began = time.monotonic()
+    def _select(self) -> OpenOrders | None:
+        """Return the orders that were agreed to, or else are open and meant; None where whatever is open is meant."""
+        selection = self._selection
+        if self._agreed is not None or not (selection.chooses or not selection.symbols):
+            return self._agreed
+        seen = selection.read(self._client, self._say)
+        return selection.read_again_if_empty(seen, self._client, self._say, lag=self._options.latency.lag)
+
+    def _record(self, seen: OpenOrders | None, began: float, last_moment: float = math.inf) -> Call:
+        """Write into the journal what is to be sent. Nothing is sent yet, nor after the last moment."""
         selection, options, client = self._selection, self._options, self._client
-        seen = self._agreed
-        if seen is None and (selection.chooses or not selection.symbols):
-            seen = selection.read(client, self._say)
-            seen = selection.read_again_if_empty(seen, client, self._say, lag=options.latency.lag)
         requests = selection.requests(seen)
         call_id = secrets.token_hex(8)
         last_moment = min(last_moment, time.monotonic() + SENDING_SECONDS + options.max_wait)
@@ -274,10 +286,14 @@ class Job:
         )
 
 
-def _carry_out(call: Call, until: float = math.inf) -> bool:
-    """Send, and find out what no answer told, until a moment; return whether the user interrupted."""
+def _send(call: Call) -> None:
+    """Send the cancels, and take the outcome of each."""
     call.sending.run()
     call.end_sending()
+
+
+def _reconcile(call: Call, until: float = math.inf) -> bool:
+    """Find out what no answer told, until a moment; return whether the user interrupted."""
     call.options = replace(call.options, reconcile=max(0.0, min(call.options.reconcile, until - time.monotonic())))
     interrupted = searches.find_out(call, at_once=False)
     if call.sending.doubt():  # the reads showed that answers had come to the wrong requests
@@ -286,18 +302,13 @@ def _carry_out(call: Call, until: float = math.inf) -> bool:
     return interrupted
 
 
-def _complete(call: Call, *, check: bool) -> DataFrame | BaseException:
-    """Send, reconcile, and report: return the frame, or the error that the user has to see."""
-    interrupted = _carry_out(call)
-    report.conclude(call)
-    outcome = report.ending(call, KeyboardInterrupt() if interrupted else None)
-    if check and not isinstance(outcome, BaseException):
-        try:
-            with call.client.until(time.monotonic() + LOOK_SECONDS):
-                report.check(call)
-        except NbextError as error:  # the cancels themselves are not affected
-            call.say(f"{call.subject}: what is open now could not be read ({type(error).__name__}).")
-    return outcome
+def _look_again(call: Call) -> None:
+    """Say what is open now."""
+    try:
+        with call.client.until(time.monotonic() + LOOK_SECONDS):
+            report.check(call)
+    except NbextError as error:  # the cancels themselves are not affected
+        call.say(f"{call.subject}: what is open now could not be read ({type(error).__name__}).")
 
 
 def _leave(call: Call, error: BaseException) -> DataFrame | BaseException:
