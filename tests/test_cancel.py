@@ -422,7 +422,7 @@ def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, jour
     wait_for_deletes(exchange, 1)
     child.send_signal(signal.SIGINT)
     assert child.stdout is not None
-    assert "Interrupt again to stop" in child.stdout.readline()
+    assert "Interrupt again" in child.stdout.readline()
     child.send_signal(signal.SIGINT)
     began = time.monotonic()
     out, _ = child.communicate(timeout=20)
@@ -446,7 +446,7 @@ def test_a_killed_cancel_is_settled_later(
     early: list[str] = []
     monkeypatch.setenv("NBEXT_JOURNAL", str(journal_path))
     unfinished.reconcile_open(say=early.append)
-    assert early[0].startswith("1 request left: sent minutes ago")
+    assert early[0].startswith("1 request left: ")
     with sqlite3.connect(journal_path) as connection:  # as if it had been an hour ago
         connection.execute("UPDATE intents SET deadline = deadline - 3600000")
     connection.close()

@@ -322,7 +322,7 @@ def _leave(call: Call, error: BaseException) -> DataFrame | BaseException:
             if not call.results:
                 if wait and isinstance(error, KeyboardInterrupt):
                     call.say(
-                        "Interrupted: nothing more is sent; waiting for requests in flight. Interrupt again to stop."
+                        "Interrupted: nothing more is sent; waiting for what was sent. Interrupt again to stop waiting."
                     )
                 if wait:
                     call.sending.wait()

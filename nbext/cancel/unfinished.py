@@ -92,7 +92,7 @@ def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> 
                 say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
     if waiting := journal.count_open():
         say(
-            f"{messages.count(waiting, 'request')} left: sent minutes ago, being reconciled by another "
+            f"{messages.count(waiting, 'request')} left: sent in the last minutes, being reconciled by another "
             "kernel, or still unknown. Try again in a minute."
         )
     elif not found:
