@@ -1,5 +1,6 @@
 // The library for long tables, for all outputs of the notebook; whichever output brings it, it is read once.
-const shelf = window.nbextLibrary ??= {};
+window.nbextLibrary ??= {};
+const shelf = window.nbextLibrary;
 shelf.promise ??= new Promise(resolve => { shelf.resolve = resolve; });
 const read = packed => new Response(new Blob([Uint8Array.from(atob(packed), letter => letter.charCodeAt(0))])
   .stream().pipeThrough(new DecompressionStream("gzip"))).text();
