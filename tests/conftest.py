@@ -39,7 +39,9 @@ def no_settings_of_the_user(
         monkeypatch.setenv(name, str(home))
     yield
     if session := sys.modules.get("nbext.session"):
-        session.reset(holds=True)  # a port may come again, for another server
+        session.reset()
+    if client := sys.modules.get("nbext.spot.client"):
+        client.forget_holds()  # a port may come again, for another server
 
 
 @pytest.fixture

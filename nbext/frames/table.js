@@ -1,5 +1,6 @@
 // A long table waits for the library, which may be in any output of the notebook; without it, the plain table stays.
-const library = window.nbextLibrary ??= {};
+window.nbextLibrary ??= {};
+const library = window.nbextLibrary;
 library.promise ??= new Promise(resolve => { library.resolve = resolve; });
 const {ITable, set_or_remove_dark_class} = await library.promise;
 set_or_remove_dark_class();

@@ -302,7 +302,7 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
         or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         or status in _AMBIGUOUS_STATUSES
         or code in _OUTCOME_UNKNOWN
-        or (answer.body is None and not _refuses(status))
+        or (code is None and not _refuses(status, answer.body, document))
     ):
         raise unanswered(method, where, f"the exchange answered {said}")
     if status in RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
@@ -383,9 +383,15 @@ def _redirects(status: int) -> bool:
     return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
 
 
-def _refuses(status: int) -> bool:
-    """Return whether the status alone proves that nothing was carried out, even if the body is incomplete."""
-    return _redirects(status) or status in RATE_LIMIT_STATUSES or status in {403, 404, 405, 407, 451}
+def _refuses(status: int, body: bytes | None, document: object) -> bool:
+    """Return whether a status proves that nothing was carried out, even if no error code could be read.
+
+    400 does not: its code may have been the engine's, which may have canceled some orders first. Neither does 404 if
+    what is left of its body may have had a code; a whole page, or a document without a code, is another server's.
+    """
+    if status == HTTPStatus.NOT_FOUND:
+        return body is not None and (document is not _UNREADABLE or not body.lstrip().startswith((b"{", b"[")))
+    return _redirects(status) or status in RATE_LIMIT_STATUSES or status in {403, 405, 407, 451}
 
 
 def _refuse_constant(name: str) -> None:
