@@ -1,4 +1,4 @@
-"""What the first cancel needs is there before it is needed, and nobody waits for it meanwhile."""
+"""What the first cancel needs is there before it is needed, and nothing is imported while a cell runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from support.kernels import Kernel, serving, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # jupyter_client leaves a socket of its event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -64,6 +65,17 @@ def test_a_cell_has_the_kernel_to_itself(kernel: Kernel) -> None:
     kernel.begin("import sys, time; n = len(sys.modules); time.sleep(1)")
     assert kernel.run("print(len(sys.modules) - n, 'pandas' in sys.modules)").split()[1] == "False"
     assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+
+
+def test_no_cell_meets_a_half_imported_module(kernel: Kernel, tmp_path: Path) -> None:
+    """Importing a part of a package that a thread imports fails in Python: the cell begins when the module is there."""
+    begun = tmp_path / "begun"
+    (tmp_path / "pyarrow").mkdir()  # in place of the one that is imported
+    slow = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(1)\nwhole = True\n"
+    (tmp_path / "pyarrow/__init__.py").write_text(slow, "utf-8")
+    kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport nbext\n%load_ext nbext")
+    assert soon(begun.exists, 20)
+    assert kernel.run("print(hasattr(sys.modules['pyarrow'], 'whole'))") == "True\n"
 
 
 def test_unloading_ends_it(kernel: Kernel) -> None:

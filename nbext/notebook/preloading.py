@@ -3,8 +3,8 @@
 Loading the extension imports next to nothing. After the cell that loaded it has ended, a daemon thread imports the
 rest while the kernel is idle, and opens the journal if there is one. It reads no key and contacts no host.
 
-A fork while a module is being imported would leave a child that waits for that import forever. So a fork waits until
-the module is there.
+A fork while a module is being imported would leave a child that waits for that import forever, and a cell could get
+half a module. So both wait until the module is there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MODULES = (
 """In this order, so that one brings as little as possible of those after it along."""
 PAUSE = 0.02
 """Seconds of idleness before the next module."""
-_LONGEST_IMPORT = 2.0  # seconds that a fork, or the end of the process, waits
+_LONGEST_IMPORT = 2.0  # seconds that a cell, a fork or the end of the process waits
 
 
 class Preloader:
@@ -79,6 +79,9 @@ class Preloader:
 
     def _pause(self, _: object = None) -> None:
         self._idle.clear()
+        # Two threads that import parts of one package, each in its own order, can both get half of it and fail.
+        if self._importing.acquire(timeout=_LONGEST_IMPORT):
+            self._importing.release()
 
     def _go_on(self, _: object = None) -> None:
         self._idle.set()
@@ -94,20 +97,25 @@ class Preloader:
 
     def _run(self) -> None:
         for name in MODULES:
-            while not self._stopped:
-                self._idle.wait()
-                time.sleep(PAUSE)
-                if self._idle.is_set():
-                    break
+            while not (self._stopped or self._has_imported(name)):
+                pass
             if self._stopped:
                 return
-            if name not in sys.modules:
-                # What is missing or broken, the first call says. What a cell has begun to import, it imports.
-                with self._importing, suppress(Exception):
-                    importlib.import_module(name)
         with suppress(Exception):
             sys.modules["nbext.session"].journal().salt()
         self.done.set()
+
+    def _has_imported(self, name: str) -> bool:
+        """Wait until the kernel idles and import a module; return False if a cell came in between."""
+        self._idle.wait()
+        time.sleep(PAUSE)
+        with self._importing:
+            if not self._idle.is_set():
+                return False
+            if name not in sys.modules:
+                with suppress(Exception):  # what is missing or broken, the first call says
+                    importlib.import_module(name)
+            return True
 
     def before_fork(self) -> None:
         """Wait until the module that is being imported is there."""
