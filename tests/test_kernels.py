@@ -51,6 +51,18 @@ def test_a_kernel_restarts_with_the_exchange_in_it(kernel: Kernel) -> None:
     assert kernel.run("1").strip() == ""
 
 
+def test_nothing_open_is_one_line(kernel: Kernel) -> None:
+    """No empty output stands beside the line, and the frame is there all the same."""
+    kernel.run("import nbext\n%load_ext nbext")
+    for line in ("%cancel_all BTCUSDT", "%open_orders"):
+        heard: list[Any] = []
+        kernel.client.execute_interactive(line, timeout=60, output_hook=heard.append)
+        assert [each["msg_type"] for each in heard if "data" in each["content"] or "text" in each["content"]] == [
+            "stream"
+        ]
+        assert kernel.run("print(len(_), 'orderId' in _)") == "0 True\n"
+
+
 def test_a_busy_kernel_restarts(kernel: Kernel) -> None:
     """An exchange with a market under way, a panel that refreshes itself and a guard do not hold a restart up."""
     kernel.run("import nbext\n%load_ext nbext\nnbext.local().seed_orders()\n%nbext_guard BTCUSDT --yes")

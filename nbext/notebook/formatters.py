@@ -115,7 +115,10 @@ class _Plain:
         from nbext.frames.columns import is_ours
 
         if is_ours(frame):
-            printer.text(text.as_text(frame, captioned=not _is_summed_up(frame), colored=text.takes_color()))
+            said = text.as_text(frame, captioned=not _is_summed_up(frame), colored=text.takes_color())
+            if not said and len(printer.stack) == 1:
+                raise NotImplementedError  # IPython's word for no output at all, not even a prompt beside it
+            printer.text(said)
         elif log.is_log(frame):
             printer.text(text.log_as_text(frame))
         elif self.earlier is not None:
@@ -136,7 +139,7 @@ class _Html:
 
         if is_ours(frame):
             carries = html.is_long(frame) and library.is_due()
-            return html.as_html(frame, captioned=not _is_summed_up(frame), carries=carries)
+            return html.as_html(frame, captioned=not _is_summed_up(frame), carries=carries) or None
         if log.is_log(frame):
             return html.log_as_html(frame)
         if self.earlier is not None:

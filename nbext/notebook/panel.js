@@ -118,9 +118,7 @@ function render({ model, el, signal }) {
       label("Type", filters.type),
       label("Client id begins", filters.client),
       label("Older than", filters.age),
-      make("label", { class: "space" }, auto, " auto-refresh ", pace),
-      make("label", {}, ladder, " ladder"),
-      refresh,
+      make("span", { class: "view" }, make("label", {}, auto, " auto-refresh ", pace), make("label", {}, ladder, " ladder"), refresh),
     ),
     box,
     foot,
@@ -444,7 +442,7 @@ function render({ model, el, signal }) {
     el.dataset.exchange = exchange.kind;
     write(badge.word, exchange.word);
     write(badge.meaning, exchange.meaning);
-    write(badge.where, read ? `${exchange.where} · read at ${read}` : exchange.where);
+    write(badge.where, [exchange.where, read && `read at ${read}`].filter(Boolean).join(" · "));
     options(symbols, known.map((each) => [each, each]));
     if (document.activeElement !== symbol) symbol.value = model.get("symbol");
     const chosen = model.get("filters");

@@ -54,7 +54,8 @@ def exchange(client: SpotClient) -> dict[str, str]:
     else:
         kind, word, meaning = _LIVE if _BINANCE.fullmatch(client.base_url) else _UNKNOWN
     key = f"key …{client.key_hint}" if client.key_hint else "no key"
-    where = " · ".join([client.profile, client.host, *([] if kind == "local" else [key])])
+    place = [] if client.profile == profiles.DEFAULT and kind == "local" else [client.profile, client.host]
+    where = " · ".join(place if kind == "local" else [*place, key])
     return {"kind": kind, "word": word, "meaning": meaning, "where": printable(where)}
 
 

@@ -128,6 +128,8 @@ def cross(notebook: Notebook) -> Locator:
 def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
     """By mouse: a box for each order and each list, one question, outcomes in place, struck through."""
     practice(notebook, app)
+    expect(notebook.panel.locator(".where")).to_have_text(re.compile(r"^read at [\d:]+$"))  # LOCAL says the rest
+    assert_nothing_covered(notebook)
     keep_picture(notebook, f"idle-{app}")
     select(notebook, "OCO list").check()
     select(notebook, "order").nth(1).check()
@@ -143,6 +145,7 @@ def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
     expect(notebook.panel.locator("tr.gone")).to_have_count(4)
     expect(notebook.panel.locator("tr.gone").filter(has_text="canceled")).to_have_count(3)
     expect(notebook.panel).to_contain_text("10 open orders")
+    assert_nothing_covered(notebook)
     keep_picture(notebook, f"done-{app}")
     notebook.panel.get_by_text("Recent cancels on this exchange").click()
     expect(notebook.panel.locator("details tbody tr")).to_have_count(2)
@@ -153,6 +156,11 @@ def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
     confirm(notebook)
     expect(notebook.panel).to_contain_text("Nothing is open on BTCUSDT.")
     assert notebook.value(STILL_OPEN) == 0
+
+
+def assert_nothing_covered(notebook: Notebook) -> None:
+    """Beside JupyterLab's sidebar, too, the last column covers no other."""
+    assert notebook.panel.locator(".orders").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_what_has_just_appeared_ignores_clicks(notebook: Notebook) -> None:
@@ -446,7 +454,7 @@ def test_the_ladder_selects(notebook: Notebook, app: str) -> None:
     rung.get_by_role("button").click()
     expect(notebook.panel.locator(".orders tr.picked").first).to_be_attached()
     expect(rung).to_have_class(re.compile("selected"))
-    keep_picture(notebook, f"ladder-{app}")
+    notebook.screenshot(f"panel-ladder-{app}", notebook.panel)
     rung.get_by_role("button").click()
     expect(notebook.panel.locator(".orders tr.picked")).to_have_count(0)
 
@@ -483,11 +491,15 @@ def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
     for name, width, height in (("zoomed", 640, 384), ("narrow", 420, 768), ("low", 1366, 768)):
         resize(notebook, width, height)
         notebook.page.wait_for_function(fits, arg=notebook.panel.element_handle(), timeout=5_000)
-        keep_picture(notebook, f"{name}-{theme}")
+        notebook.screenshot(f"panel-{name}-{theme}", None if name == "low" else notebook.panel)
         assert_readable(notebook)
     box = notebook.panel.bounding_box()
     assert box
     assert box["height"] < 768 - 120
+    notebook.panel.get_by_role("checkbox", name="ladder").check()
+    expect(notebook.panel.locator("tr[data-order-ids]").first).to_be_visible()
+    assert_readable(notebook)
+    notebook.screenshot(f"panel-ladder-{theme}", notebook.panel)
 
 
 def assert_readable(notebook: Notebook) -> None:
