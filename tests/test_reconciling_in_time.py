@@ -126,3 +126,30 @@ def test_an_order_that_cannot_be_read_hides_no_other() -> None:
     frame = unknown.value.frame
     assert frame is not None
     assert frame["outcome"].tolist() == ["unknown", "canceled", "canceled"]
+
+
+def test_an_id_that_was_given_again_tells_nothing_of_the_order_before() -> None:
+    """Testnets begin anew every month, and orders' ids with them: the other order's outcome is not this one's."""
+    canceled: list[str] = []
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            canceled.append(request.path)
+            return answer("<html>", status=502)
+        if request.path.endswith("/order"):
+            return answer({**_order(1, "FILLED"), "side": "SELL"})
+        return answer([] if canceled else [{**_order(1, "NEW"), "side": "BUY"}])
+
+    server = PlainServer(respond)
+    try:
+        with (
+            nbext.SpotClient(server.url, api_key="key", secret_key="secret") as client,
+            pytest.raises(nbext.OutcomeUnknownError) as unknown,
+        ):
+            Quick(client, seen=True, reconcile=1.5).run()
+    finally:
+        server.close()
+    frame = unknown.value.frame
+    assert frame is not None
+    assert frame["outcome"].tolist() == ["unknown"]
+    assert frame["side"].tolist() == ["BUY"]

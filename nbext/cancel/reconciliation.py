@@ -68,6 +68,10 @@ _CLOCKS = 5_000
 _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 
 
+# Nothing changes these of an order.
+_FIXED = ("side", "type")
+
+
 @dataclass(slots=True)
 class _Known:
     """What is known of one order: its fields, in the names of a cancel report, and its state as last proven."""
@@ -394,6 +398,8 @@ class Reconciliation:
     def _note(self, order: Mapping[str, Any], began: float, *, proves_open: bool = False) -> None:
         """Note what a read that began then shows of an order, unless what is known is newer."""
         known = self._known[order.get("orderId")]
+        if any(order.get(name, fixed) != fixed for name in _FIXED if (fixed := known.order.get(name)) is not None):
+            return  # an exchange that began anew, as testnets do, gives ids again
         state = outcome(order)
         if state not in FINAL and known.state in FINAL:
             return
