@@ -70,9 +70,10 @@ def examine(profile: str | None = None) -> Iterator[Check]:
 
 
 def _to_the_exchange(profile: str | None) -> Iterator[Check]:
-    client = None
-    for check, client in _profile(profile):  # noqa: B007 - the last one has the client
+    client = None  # the last one, or none
+    for check, made in _profile(profile):
         yield check
+        client = made
     if client is None:
         return
     reached = True

@@ -241,7 +241,7 @@ def merged(*frames: DataFrame) -> DataFrame:
     if len(set(map(origin, frames))) > 1:
         raise ConfigurationError("these frames are from different exchanges. Draw one exchange at a time.")
     filled = [frame for frame in frames if len(frame)]
-    if len(filled) < 2:  # noqa: PLR2004 - nothing to merge
+    if len(filled) <= 1:  # nothing to merge
         return (filled or frames)[-1]
     import pandas as pd
 

@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 
 from nbext import profiles
 from nbext.errors import ConfigurationError
-from nbext.notebook.lines import split
+from nbext.notebook.lines import arguments_of, split
 
 if TYPE_CHECKING:
     from argparse import Action, ArgumentParser
@@ -118,12 +118,12 @@ def _parser(shell: InteractiveShell, name: str) -> ArgumentParser | None:
 
 def _options(parser: ArgumentParser) -> dict[str, Action]:
     """Return the options by how they are written."""
-    return {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - no other way
+    return {name: action for action in arguments_of(parser) for name in action.option_strings}
 
 
 def _names(parser: ArgumentParser) -> set[str]:
     """Return the names of the positional arguments."""
-    return {action.dest for action in parser._actions if not action.option_strings}  # noqa: SLF001 - no other way
+    return {action.dest for action in arguments_of(parser) if not action.option_strings}
 
 
 def _left(options: dict[str, Action], words: Iterable[str]) -> list[str]:

@@ -12,10 +12,15 @@ from IPython.core.error import UsageError
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import Action, ArgumentParser, Namespace
     from collections.abc import Callable
 
 _DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")  # what word processors make of ``--``
+
+
+def arguments_of(parser: ArgumentParser) -> list[Action]:
+    """Return the arguments of a parser, positional ones and options."""
+    return parser._actions  # noqa: SLF001 - nothing public lists them
 
 
 def whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,7 +79,7 @@ def split(line: str) -> list[str]:
 
 def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", *_DASHES)) -> str | None:
     """Return an error for the first option that the magic does not have, with the one it resembles most."""
-    known = [name for action in magic.parser._actions for name in action.option_strings]  # noqa: SLF001 - nothing public lists them
+    known = [name for action in arguments_of(magic.parser) for name in action.option_strings]
     for word in words:
         typed = word.partition("=")[0]
         together = all(f"-{letter}" in known for letter in typed[1:])  # as in -ny

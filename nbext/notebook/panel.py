@@ -11,10 +11,8 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections import Counter
 from concurrent.futures import wait
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from importlib import resources
@@ -24,20 +22,21 @@ from anywidget import AnyWidget
 from IPython.core.getipython import get_ipython
 from traitlets import Bool, Dict, List, Unicode
 
-from nbext import messages, profiles, session
+from nbext import messages, session
 from nbext.cancel import job as cancel
 from nbext.cancel import reads, unfinished
 from nbext.cancel.selection import Selection
 from nbext.errors import NbextError
 from nbext.notebook import panel_view
 from nbext.notebook.clicks import ANSWER, Clicks
+from nbext.notebook.question import ChangedError, Ids, Question, ids_of
 from nbext.notebook.workers import workers
 from nbext.orders import identity, unit_of, units
 from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from pandas import DataFrame
@@ -51,40 +50,6 @@ _CALLS = 8
 """The most recent cancels that are shown."""
 _LOG = 200
 """The requests of the journal among which they are looked for."""
-_HIGHEST_ID = 2**63
-
-Ids = Counter[tuple[object, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a yes would cancel.
-
-    Attributes
-    ----------
-    number : int
-        Of the question.
-    everything : bool
-        Whether all of the symbol is meant, rather than some orders.
-    keys : frozenset of str
-        What was asked about, by the keys of `panel_view.key`.
-    job : Job
-    ids : Counter
-        The orders that the question was about, by symbol and id.
-    typed : bool
-        Whether their number has to be typed.
-    """
-
-    number: int
-    everything: bool
-    keys: frozenset[str]
-    job: cancel.Job
-    ids: Ids
-    typed: bool
-
-
-class _ChangedError(Exception):
-    """Other orders are open than those that the question was about. Nothing was sent."""
 
 
 class CancelPanel(AnyWidget):
@@ -174,22 +139,7 @@ class CancelPanel(AnyWidget):
         self._ended: panel_view.Ended = {}
         self._easel = threading.Lock()
         self._stop = threading.Event()
-        status = {
-            "subject": messages.subject(_symbols_of(symbol)),
-            "symbols": [],
-            "exchange": panel_view.exchange(self._client),
-            "read": "",
-            "clock": 0,
-            "pace": "",
-            "summary": "Reading …",
-            "problem": "",
-            "ready": False,
-            "busy": "",
-            "question": None,
-            "notes": [],
-            "mood": "info",
-        }
-        super().__init__(symbol=symbol, status=status)
+        super().__init__(symbol=symbol, status=panel_view.unread(self._client, _symbols_of(symbol)))
         self.on_msg(lambda _panel, content, _buffers: self._watched(self._take, content))
         self.observe(self._turn_to, "symbol")
         self.observe(self._switch_auto_refresh, "auto_refresh")
@@ -373,7 +323,7 @@ class CancelPanel(AnyWidget):
             else:
                 self._withdraw()
                 self._publish(busy="Looking …", notes=[])
-                before = _ids(row.order for row in self._open if panel_view.key(unit_of(row)) in keys)
+                before = ids_of(row.order for row in self._open if panel_view.key(unit_of(row)) in keys)
                 self._start(self._look_and_ask, keys, everything, before)
 
     def _look_and_ask(self, keys: frozenset[str], everything: bool, before: Ids, note: str = "") -> None:
@@ -404,7 +354,6 @@ class CancelPanel(AnyWidget):
             if not rows:
                 self._tell("info", note, "Nothing of this is open any more; nothing was canceled.")
                 return
-            ids = _ids(row.order for row in rows)
             try:
                 job = cancel.Job(
                     self._client,
@@ -417,21 +366,8 @@ class CancelPanel(AnyWidget):
                 return
             typed = job.must_ask(yes=False, confirm=self._confirm())
             number = self._clicks.ask()
-            self._question = Question(number, everything, keys, job, ids, typed)
-            count = messages.count(len(rows), "order")
-            live = " LIVE." if profiles.is_live(self._client.base_url) else ""
-            lists = sum(unit.is_list for unit in units(rows))
-            along = ", each list as a whole" if lists > 1 else ", the list as a whole" if lists else ""
-            question = {
-                "number": number,
-                "sentence": f"Cancel {count} on {messages.subject(job.symbols)}?{live}",
-                "detail": f"{messages.kinds(rows).strip(' ()')}{along}{messages.traded(rows)}",
-                "news": " ".join(filter(None, [note, _changes((ids - before).total(), (before - ids).total())])),
-                "confirm": f"Cancel {count}",
-                "type": str(len(rows)) if typed else "",
-                "keys": sorted(chosen),
-            }
-            self._publish(question=question, notes=[])
+            self._question = Question(number, everything, frozenset(chosen), job, rows, typed)
+            self._publish(question=self._question.shown(self._client, before, note), notes=[])
         self._close_later(number)
 
     def _close_later(self, number: int) -> None:
@@ -461,7 +397,7 @@ class CancelPanel(AnyWidget):
                 return
             if asked is None or number != asked.number or self._working.locked():
                 return
-            right = not asked.typed or typed.strip() == str(asked.ids.total())
+            right = not asked.typed or typed.strip() == str(len(asked.rows))
             if right and self._clicks.answer(number) != "fire":
                 return
             self._working.acquire()
@@ -480,9 +416,9 @@ class CancelPanel(AnyWidget):
         self.frame, self.error = None, None
         changed = False
         try:
-            self.frame = cancel.perform(asked.job, ask=partial(_agree, asked), confirm="always")
+            self.frame = cancel.perform(asked.job, ask=lambda preview, _: asked.agree(preview), confirm="always")
             self._tell("done", *self._said)
-        except _ChangedError:
+        except ChangedError:
             changed = True
         except NbextError as error:
             self.frame, self.error = error.frame, error
@@ -562,33 +498,3 @@ class CancelPanel(AnyWidget):
 
 def _symbols_of(text: str) -> list[str]:
     return [parse_symbol(text)] if text.strip() else []
-
-
-def _agree(asked: Question, preview: DataFrame, _: str) -> str:
-    """Agree to what is open now, unless it is not what was asked about."""
-    records: Any = preview[["symbol", "orderId"]].astype(object).to_dict("records")
-    now = _ids(records)
-    if now - asked.ids or (asked.typed and asked.ids - now):
-        raise _ChangedError
-    return str(now.total())
-
-
-def _ids(orders: Iterable[Mapping[str, Any]]) -> Ids:
-    """Count orders by symbol and id; an id that a frame does not hold is none."""
-    return Counter(
-        (
-            symbol if isinstance(symbol := order.get("symbol"), str) else None,
-            number if type(number := order.get("orderId")) is int and abs(number) < _HIGHEST_ID else None,
-        )
-        for order in orders
-    )
-
-
-def _changes(came: int, went: int) -> str:
-    """Say what has changed since the last look: ``1 order is new since you looked.``."""
-    said = []
-    if came:
-        said.append(f"{messages.count(came, 'order')} {'is' if came == 1 else 'are'} new since you looked.")
-    if went:
-        said.append(f"{messages.count(went, 'order')} {'is' if went == 1 else 'are'} no longer open.")
-    return " ".join(said)

@@ -59,6 +59,25 @@ def exchange(client: SpotClient) -> dict[str, str]:
     return {"kind": kind, "word": word, "meaning": meaning, "where": printable(where)}
 
 
+def unread(client: SpotClient, symbols: Sequence[str]) -> dict[str, Any]:
+    """Return the status of a panel that has read nothing yet."""
+    return {
+        "subject": messages.subject(symbols),
+        "symbols": [],
+        "exchange": exchange(client),
+        "read": "",
+        "clock": 0,
+        "pace": "",
+        "summary": "Reading …",
+        "problem": "",
+        "ready": False,
+        "busy": "",
+        "question": None,
+        "notes": [],
+        "mood": "info",
+    }
+
+
 def pause(client: SpotClient, *, everything: bool) -> float:
     """Return how long to wait before the next read, to use a small share of the request weight."""
     if (client.used_weight or 0) > _WEIGHT_BUSY:
