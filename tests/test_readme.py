@@ -89,6 +89,6 @@ def test_the_python_block_runs() -> None:
         for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
         if not re.search("from binance|to_parquet", block)
     ]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, {})  # noqa: S102 - our own README

@@ -38,9 +38,12 @@ def test_a_candle_has_the_documented_form(client: Client) -> None:
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_there_is_a_history_before_the_first_trade(client: Client, exchange: LocalExchange, interval: str) -> None:
-    """A thousand candles of each interval, one after the other, each within its high and low, up to the last price."""
+    """A thousand candles of each interval, one after the other, each within its high and low, up to the last price.
+
+    Of months there are fewer, since no time is negative.
+    """
     rows = klines(client, interval, limit=1000)
-    assert len(rows) == 1000
+    assert len(rows) == 1000 or (interval == "1M" and rows[0][0] == 0)
     for row, following in pairwise(rows):
         assert row[6] + 1 == following[0]
         assert row[3] <= min(row[1], row[4]) <= max(row[1], row[4]) <= row[2]
@@ -128,6 +131,16 @@ def test_time_zones_move_where_intervals_begin(client: Client) -> None:
         assert client.public(KLINES, symbol=SYMBOL, interval="1d", timeZone=zone).refusal[0] in {-1105, -1130}
 
 
+@pytest.mark.parametrize("zone", ["0", "-12:00", "14"])
+@pytest.mark.parametrize("interval", ["3d", "1w", "1M"])
+def test_no_candle_is_before_1970(client: Client, interval: str, zone: str) -> None:
+    """The oldest candle begins in or after the first of the times, which are never negative."""
+    for times in ({}, {"startTime": 0}, {"endTime": 40 * 24 * HOUR}):
+        rows = klines(client, interval, timeZone=zone, limit=1000, **times)
+        assert all(row[0] >= 0 for row in rows)
+        assert rows
+
+
 def test_memory_is_bounded() -> None:
     """However long trading goes on, so many candles are kept; what has been dropped is not made up."""
     exchange = LocalExchange()
@@ -196,12 +209,17 @@ def test_windows(client: Client, exchange: LocalExchange) -> None:
     assert (row["openPrice"], row["lastPrice"]) == ("60000.00000000", "66000.00000000")
     assert (row["priceChange"], row["priceChangePercent"]) == ("6000.00000000", "10.000")
     assert row["count"] == row["lastId"] - row["firstId"] + 1
-    assert row["openTime"] % 60_000 == 0
+    # "openTime always starts on a minute, while the closeTime is the current time of the request".
+    assert row["openTime"] == row["closeTime"] - row["closeTime"] % 60_000 - 2 * HOUR
     several = client.public("/api/v3/ticker", symbols=f'["{SYMBOL}","ETHUSDT"]', type="MINI").body
     assert [each["symbol"] for each in several] == [SYMBOL, "ETHUSDT"]
     assert "priceChange" not in several[0]
     day = client.public("/api/v3/ticker/tradingDay", symbol=SYMBOL, timeZone="0").body
     assert day["openTime"] % (24 * HOUR) == 0
+    assert day["closeTime"] == day["openTime"] + 24 * HOUR - 1
+    for path in ("ticker", "ticker/tradingDay", "ticker/24hr"):
+        refusal = client.public(f"/api/v3/{path}", symbol=SYMBOL, type="TINY").refusal
+        assert refusal == (-1139, "Invalid ticker type.")
     for wrong in ("60m", "24h", "8d", "0m", "1w"):
         assert client.public("/api/v3/ticker", symbol=SYMBOL, windowSize=wrong).refusal[0] == -1130
     assert client.public("/api/v3/ticker").refusal[0] == -1102
@@ -217,7 +235,7 @@ def test_what_an_account_may_ask_about_itself(client: Client, exchange: LocalExc
         "buyer": "0.00000000",
         "seller": "0.00000000",
     }
-    assert shown["discount"]["discount"] == "0.25000000"
+    assert shown["discount"]["discount"] == "0.75000000", "what the commission is multiplied by"
     filters = client.signed("GET", "/api/v3/myFilters", symbol=SYMBOL).body
     assert client.public("/api/v3/exchangeInfo").body["exchangeFilters"] == []
     assert "EXCHANGE_MAX_NUM_ORDERS" in {each["filterType"] for each in filters["exchangeFilters"]}
@@ -233,4 +251,8 @@ def test_what_an_account_may_ask_about_itself(client: Client, exchange: LocalExc
     assert (match["takerPreventedQuantity"], "makerPreventedQuantity" in match) == ("0.10000000", False)
     by_id = {"symbol": SYMBOL, "preventedMatchId": match["preventedMatchId"]}
     assert client.signed("GET", "/api/v3/myPreventedMatches", **by_id).body == [match]
-    assert client.signed("GET", "/api/v3/myPreventedMatches", symbol=SYMBOL).refusal[0] == -1128
+    page = asked | {"fromPreventedMatchId": match["preventedMatchId"]}
+    assert client.signed("GET", "/api/v3/myPreventedMatches", **page).body == [match]
+    assert client.signed("GET", "/api/v3/myPreventedMatches", **page, limit=1).body == [match]
+    for wrong in ({"symbol": SYMBOL}, asked | {"limit": 1}, by_id | {"limit": 1}, asked | by_id):
+        assert client.signed("GET", "/api/v3/myPreventedMatches", **wrong).refusal[0] == -1128

@@ -280,7 +280,7 @@ def test_the_day_in_one_row(client: Client, exchange: LocalExchange) -> None:
     assert {name: mini[name] for name in mini if not name.endswith("Time")}.items() <= row.items()
     assert list(mini) == ["symbol", *prices, "lastPrice", *sums]
     assert len(client.public("/api/v3/ticker/24hr").body) == 7
-    assert client.public("/api/v3/ticker/24hr", type="TINY").refusal[0] == -1130
+    assert client.public("/api/v3/ticker/24hr", type="TINY").refusal[0] == -1139
 
 
 def test_the_weight_of_day_tickers(client: Client) -> None:

@@ -330,6 +330,16 @@ def test_order_test_checks_everything_and_places_nothing(client: Client, exchang
     assert {name: list(value) for name, value in rates.body.items()} == {
         name: list(value) for name, value in documented.items()
     }
+    account = exchange._engine.account("main")
+    account.maker_rate, account.taker_rate, account.buyer_rate = (
+        Decimal("0.0000004"),
+        Decimal("0.0000005"),
+        Decimal("0.0000001"),
+    )
+    rates = client.signed("POST", f"{ORDER}/test", headers=None, price="50000", computeCommissionRates="true", **order)
+    # The example of faqs/commission_faq.md: what a buyer pays is part of both.
+    assert rates.body["standardCommissionForOrder"] == {"maker": "0.00000050", "taker": "0.00000060"}
+    account.maker_rate = account.taker_rate = account.buyer_rate = Decimal(0)
     client.limit("SELL", 70000, "9999.5")
     poor = client.signed("POST", f"{ORDER}/test", headers=None, price="70000", **(order | {"side": "SELL"}))
     assert poor.refusal == (-2010, "Account has insufficient balance for requested action.")

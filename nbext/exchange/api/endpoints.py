@@ -155,7 +155,7 @@ _PEG_PRICE = _word(("PRIMARY_PEG", "MARKET_PEG"), -1210, "Invalid pegPriceType."
 _PEG_OFFSET = _word(("PRICE_LEVEL",), -1211, "Invalid pegOffsetType.")
 _REPLACE_MODE = _word(("STOP_ON_FAILURE", "ALLOW_FAILURE"))
 _LIMIT_MODE = _word(("DO_NOTHING", "CANCEL_ONLY"))
-_TICKER_TYPE = _word(("FULL", "MINI"))
+_TICKER_TYPE = _word(("FULL", "MINI"), -1139, "Invalid ticker type.")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from nbext.exchange.engine import refusals
 from nbext.exchange.engine.market_maker import MARKET_ACCOUNT
 from nbext.exchange.engine.refusals import Refusal, ReplaceFailed, TooMuch
 from nbext.exchange.engine.symbols import text
-from nbext.exchange.engine.tickets import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,18 +108,15 @@ class Handlers:
         self._engine.check(account, symbol, _with_stp(params, symbol, parsing.single(params)))
         if not params.get("computeCommissionRates"):
             return {}
-        own = {"maker": text(account.maker_rate), "taker": text(account.taker_rate)}
+        # What the side adds is part of both (rule: commission).
+        side_rate = account.buyer_rate if params["side"] == "BUY" else account.seller_rate
+        own = {"maker": text(account.maker_rate + side_rate), "taker": text(account.taker_rate + side_rate)}
         none = {"maker": replies.NOTHING, "taker": replies.NOTHING}
         return {
             "standardCommissionForOrder": own,
             "specialCommissionForOrder": none,
             "taxCommissionForOrder": none,
-            "discount": {
-                "enabledForAccount": account.bnb_discount is not None,
-                "enabledForSymbol": account.bnb_discount is not None,
-                "discountAsset": "BNB",
-                "discount": text(account.bnb_discount or ZERO),
-            },
+            "discount": replies.discount(account),
         }
 
     def _place_list(self, call: Call) -> Report:

@@ -59,8 +59,8 @@ class MarketData:
             "uiKlines": self._candles,
             "avgPrice": self._average_price,
             "ticker/24hr": lambda call: self._ticker(call, lambda symbol: self._day(call, symbol)),
-            "ticker/tradingDay": lambda call: self._windows(call, self._trading_day),
-            "ticker": lambda call: self._windows(call, self._rolling_window),
+            "ticker/tradingDay": self._trading_day,
+            "ticker": self._rolling_window,
             "ticker/price": lambda call: self._ticker(call, self._price),
             "ticker/bookTicker": lambda call: self._ticker(call, self._best),
         }
@@ -127,24 +127,28 @@ class MarketData:
         is_full = call.params.get("type") != "MINI"
         return replies.day_ticker(self._engine.markets[symbol.name], self._engine.now(), call.unit, is_full=is_full)
 
-    def _windows(self, call: Call, since: Callable[[Call], int]) -> Report | list[Report]:
+    def _window(self, call: Call, begin: int, close_time: int) -> Report | list[Report]:
         """Show what happened since some moment, on one symbol or several named ones (rule: rolling-window)."""
         if "symbol" not in call.params and "symbols" not in call.params:
             raise refusals.neither("symbol", "symbols", self._engine.dialect.neither_id_code)
-        is_full, begin, now = call.params.get("type") != "MINI", since(call), self._engine.now()
+        is_full = call.params.get("type") != "MINI"
 
         def row(symbol: Symbol) -> Report:
-            return replies.window_ticker(self._engine.markets[symbol.name], begin, now, call.unit, is_full=is_full)
+            return replies.window_ticker(
+                self._engine.markets[symbol.name], begin, close_time, call.unit, is_full=is_full
+            )
 
         return self._ticker(call, row)
 
-    def _rolling_window(self, call: Call) -> int:
+    def _rolling_window(self, call: Call) -> Report | list[Report]:
         now = self._engine.now()
-        return now - now % MINUTE + MINUTE - int(cast("int", call.params.get("windowSize", DAY)))
+        begin = now - now % MINUTE - cast("int", call.params.get("windowSize", DAY))
+        return self._window(call, begin, replies.stamp(now, call.unit))
 
-    def _trading_day(self, call: Call) -> int:
-        shift = cast("int", call.params.get("timeZone", 0))
-        return Interval(DAY, shift).start_of(self._engine.now())
+    def _trading_day(self, call: Call) -> Report | list[Report]:
+        day = Interval(DAY, cast("int", call.params.get("timeZone", 0)))
+        begin = day.start_of(self._engine.now())
+        return self._window(call, begin, replies.stamp(day.after(begin), call.unit) - 1)
 
     def _candles(self, call: Call) -> list[Any]:
         """Show candles (rule: candles)."""

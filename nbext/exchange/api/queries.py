@@ -185,8 +185,9 @@ class Queries:
         """Show self-trades that were prevented, by the orders that took (rule: own-prevented-matches)."""
         params = call.params
         symbol, account = self._symbol(params), self._engine.account(call.account)
-        sent = frozenset(params) & {"preventedMatchId", "orderId", "fromPreventedMatchId"}
-        if sent not in ({"preventedMatchId"}, {"orderId"}, {"orderId", "fromPreventedMatchId"}):
+        page = {"orderId", "fromPreventedMatchId"}
+        sent = frozenset(params) & {"preventedMatchId", "limit", *page}
+        if sent not in ({"preventedMatchId"}, {"orderId"}, page, {*page, "limit"}):
             raise refusals.bad_combination()
         order_id, match_id = number(params, "orderId"), number(params, "preventedMatchId")
         first = number(params, "fromPreventedMatchId") or 0

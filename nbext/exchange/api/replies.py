@@ -297,10 +297,10 @@ def candle(row: Candle, until: int, unit: int) -> list[object]:
 
 def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
     """Write what happened on a symbol in the last 24 hours."""
-    row = window_ticker(market, now - DAY, now, unit, is_full=is_full)
+    row = window_ticker(market, now - DAY, stamp(now, unit), unit, is_full=is_full)
     if is_full:
-        earlier = [trade.price for trade in market.trades if trade.time <= now - DAY]
-        last = [trade.quantity for trade in market.trades if trade.time > now - DAY][-1:]
+        earlier = [trade.price for trade in market.trades if trade.time < now - DAY]
+        last = [trade.quantity for trade in market.trades if trade.time >= now - DAY][-1:]
         before = text(earlier[-1]) if earlier else row["openPrice"]
         own = {"prevClosePrice": before, "lastPrice": row.pop("lastPrice"), "lastQty": text(last[0] if last else ZERO)}
         changes = ("symbol", "priceChange", "priceChangePercent", "weightedAvgPrice")
@@ -308,9 +308,9 @@ def day_ticker(market: Market, now: int, unit: int, *, is_full: bool) -> Report:
     return row
 
 
-def window_ticker(market: Market, since: int, now: int, unit: int, *, is_full: bool) -> Report:
-    """Write what happened on a symbol after a moment (rule: rolling-window)."""
-    trades = [trade for trade in market.trades if trade.time > since]
+def window_ticker(market: Market, since: int, close_time: int, unit: int, *, is_full: bool) -> Report:
+    """Write what happened on a symbol from a moment on (rule: rolling-window)."""
+    trades = [trade for trade in market.trades if trade.time >= since]
     prices = [trade.price for trade in trades] or [market.last_price or ZERO]
     volume = sum((trade.quantity for trade in trades), start=ZERO)
     money = sum((trade.price * trade.quantity for trade in trades), start=ZERO)
@@ -330,7 +330,7 @@ def window_ticker(market: Market, since: int, now: int, unit: int, *, is_full: b
         "volume": text(volume),
         "quoteVolume": text(money),
         "openTime": stamp(since, unit),
-        "closeTime": stamp(now, unit),
+        "closeTime": close_time,
         "firstId": trades[0].trade_id if trades else -1,
         "lastId": trades[-1].trade_id if trades else -1,
         "count": len(trades),
@@ -415,12 +415,17 @@ def commission(symbol: Symbol, account: Account) -> Report:
         "standardCommission": {name: text(rate) for name, rate in rates.items()},
         "specialCommission": none,
         "taxCommission": none,
-        "discount": {
-            "enabledForAccount": account.bnb_discount is not None,
-            "enabledForSymbol": account.bnb_discount is not None,
-            "discountAsset": "BNB",
-            "discount": text(account.bnb_discount or ZERO),
-        },
+        "discount": discount(account),
+    }
+
+
+def discount(account: Account) -> Report:
+    """Write what paying in BNB multiplies the standard commission by (rule: commission)."""
+    return {
+        "enabledForAccount": account.bnb_discount is not None,
+        "enabledForSymbol": account.bnb_discount is not None,
+        "discountAsset": "BNB",
+        "discount": text(1 - (account.bnb_discount or ZERO)),
     }
 
 

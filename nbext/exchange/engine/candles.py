@@ -272,7 +272,7 @@ class _Past:
         points = [(ends, float(price), 0.0, 0.0, 0.0, 0.0)]
         distance = 0.0
         for step, until in _STEPS:
-            while points[-1][0] > ends - until:
+            while points[-1][0] > max(ends - until, 0):  # no time is negative (rule: candles)
                 moment, later, *sums = points[-1]
                 earlier = (moment - 1) // step * step
                 days = (moment - earlier) / DAY
