@@ -173,6 +173,38 @@ def call(way: str, client: nbext.SpotClient, said: list[str], *, exact: bool) ->
     return job.run()
 
 
+def test_a_symbol_that_no_request_can_name_costs_the_others_no_word(tmp_path: Path, monkeypatch: Any) -> None:
+    """The others are canceled and in the frame; for it alone nothing was sent, and the journal can be shown."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    session.reset()
+    exchange = Fuzzed(Random(1))  # noqa: S311 - it spoils nothing here
+    exchange.loses, exchange.which = False, ""
+
+    def respond(request: Request) -> Any:
+        document = exchange.document(request)
+        if request.path.endswith("/openOrders") and request.method == "GET":
+            document = [*document, {**exchange.queried(1), "symbol": "\ud800", "orderId": 9}]  # type: ignore[misc] # a list
+        return answer(json.dumps(document).encode())
+
+    server = PlainServer(respond)
+    said: list[str] = []
+    with (
+        nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64) as client,
+        pytest.raises(nbext.OutcomeUnknownError) as failed,
+    ):
+        call("everything", client, said, exact=False)
+    server.close()
+    assert "nothing was sent" not in str(failed.value)
+    assert set(failed.value.failures) == {"\ud800"}
+    assert "not sent, because symbol" in str(failed.value.failures["\ud800"])
+    frame = failed.value.frame
+    assert frame is nbext.last
+    assert list(frame["outcome"]) == ["canceled"] * 5 + ["unknown"]
+    log = unfinished.cancel_log()
+    assert sorted(log["request"]) == ["cancel all on BTCUSDT", r"cancel all on \ud800"]
+    assert list(log.loc[log["request"] == "cancel all on BTCUSDT", "canceled"]) == [5]
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**40))
 def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Path, seed: int) -> None:

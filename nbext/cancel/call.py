@@ -140,11 +140,14 @@ class Call:
 
     def end_sending(self) -> None:
         """Collect the result of each request. From now on nothing is sent."""
-        self.results = self.sending.results() + self.vanished
+        results = self.sending.results()
+        if any(attempt.has_left for attempt in results):
+            self.sending.name_unsendable(results)
+        self.results = results + self.vanished
 
     @property
     def no_key(self) -> ConfigurationError | None:
-        """The error of a client without a usable key, which is that of every request."""
+        """The error of a client without a usable key, which is that of every request: nothing was sent."""
         errors = (attempt.error for attempt in self.results)
         return next((error for error in errors if isinstance(error, ConfigurationError)), None)
 

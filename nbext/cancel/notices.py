@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbext import private_files, session
 from nbext.private_files import UnfitError
+from nbext.signals import from_a_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,9 @@ def take() -> list[str]:
         private_files.inspect(mine)
         lines = mine.read_text("utf-8", "replace").splitlines()
         mine.unlink()
-    except (OSError, UnfitError):  # nearly always, there is none
+    except (OSError, UnfitError) as error:  # nearly always, there is none
+        if from_a_signal(error) is error:
+            raise
         return []
     texts: list[str] = []
     for line in lines:

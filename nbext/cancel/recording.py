@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbext import journal, messages, session
 from nbext.cancel import notices
-from nbext.errors import NbextError, OutcomeUnknownError
+from nbext.errors import NbextError
 from nbext.orders import named
 from nbext.spot.parameters import DEFAULT_RECV_WINDOW
 
@@ -98,7 +98,7 @@ class Recorder:
                     attempt.answer,
                     [{**named(row), "outcome": row.outcome} for row in rows],
                     "" if attempt.error is None else str(attempt.error),
-                    left_at=attempt.stamp if _left(attempt) else None,
+                    left_at=attempt.stamp if attempt.has_left else None,
                     is_final=is_final,
                 )
                 for group, is_final in ((known, True), (unknown, False))
@@ -124,8 +124,3 @@ class Recorder:
                         f"{messages.count(number, 'earlier cancel')} {have} no recorded outcome: "
                         "see %cancel_log, or run %cancel_log --reconcile."
                     )
-
-
-def _left(attempt: Attempt) -> bool:
-    """Return whether a request was sent on its last attempt: it was answered, or the answer was lost."""
-    return attempt.http_status is not None or isinstance(attempt.error, OutcomeUnknownError)

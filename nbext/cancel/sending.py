@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from nbext import messages
 from nbext.cancel.reads import ATTEMPTS
-from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+from nbext.errors import (
+    ConfigurationError,
+    NbextError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RejectedError,
+)
 from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nbext.cancel.selection import CancelRequest, Options
     from nbext.spot.client import SpotClient
@@ -73,6 +80,11 @@ class Attempt:
         """
         unproven = self.connections[:-1] if self.reply else self.connections
         return not doubted.isdisjoint(unproven) and not isinstance(self.error, OutcomeUnknownError)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it was sent the last time: it was answered, or the answer was lost."""
+        return self.http_status is not None or isinstance(self.error, OutcomeUnknownError)
 
     def goes(self, *, otherwise: bool) -> bool:
         """Return whether it is sent. The first thread that asks decides, once.
@@ -198,6 +210,16 @@ class Sending:
                 "the outcome is not known. Check %open_orders first."
             )
         return bool(doubtful)
+
+    def name_unsendable(self, results: Iterable[Attempt]) -> None:
+        """Let what no request can name be the failure of its own symbol: others were sent."""
+        for attempt in results:
+            if isinstance(attempt.error, ConfigurationError):
+                reason = str(attempt.error).partition("; nothing was sent")[0]
+                attempt.error = NotSentError(
+                    f"{self._where(attempt.request)}: not sent, because {reason}; none of its orders were changed. "
+                    "Check %open_orders."
+                )
 
     def _left(self, request: CancelRequest) -> OutcomeUnknownError:
         return OutcomeUnknownError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext.frames.columns import Column, Table, added, index_of
 from nbext.orders import OUTCOMES
+from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,8 @@ def request(entry: Entry) -> str:
     params = entry.intent.params
     what = {"/api/v3/order": "order", "/api/v3/orderList": "order list"}.get(entry.intent.path, "all")
     number = params.get("orderId") or params.get("orderListId")
-    return " ".join(filter(None, ["cancel", what, number, "on", params.get("symbol")]))
+    said = " ".join(filter(None, ["cancel", what, number, "on", params.get("symbol")]))
+    return printable(said)  # an exchange may list a symbol with half of a surrogate pair, which no column can hold
 
 
 def _outcome(entry: Entry) -> str | None:
