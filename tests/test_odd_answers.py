@@ -198,6 +198,7 @@ def test_a_symbol_that_no_request_can_name_costs_the_others_no_word(tmp_path: Pa
     assert set(failed.value.failures) == {"\ud800"}
     assert "not sent, because symbol" in str(failed.value.failures["\ud800"])
     frame = failed.value.frame
+    assert frame is not None
     assert frame is nbext.last
     assert list(frame["outcome"]) == ["canceled"] * 5 + ["unknown"]
     log = unfinished.cancel_log()
