@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import re
-import subprocess
-import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
+from support.panels import Clock, agree, ask, deletes, keys, notes, open_ids, panel_rests, send, until
 from support.server import answer
 
 import nbext
@@ -32,17 +29,6 @@ if TYPE_CHECKING:
 PATH = "/api/v3/openOrders"
 
 
-class Clock:
-    """Tells the panel the time of a click."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Give what somebody set."""
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
     """Make a clock that stands still."""
@@ -57,59 +43,6 @@ def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
     yield panel
     panel.close()
     panel.wait()
-
-
-def send(panel: CancelPanel, **message: Any) -> None:
-    """Send what the script in the browser sends."""
-    panel._handle_custom_msg(message, [])
-
-
-def keys(panel: CancelPanel, *, lists: bool | None = None) -> list[str]:
-    """Name the units that can be canceled, lists or single orders only if so wanted."""
-    return [row["key"] for row in panel.rows if row["live"] and lists in (None, row["list"])]
-
-
-def ask(panel: CancelPanel, *wanted: str, everything: bool = False) -> Any:
-    """Click what asks, and give the question."""
-    send(panel, do="ask", keys=list(wanted or keys(panel)), everything=everything or not wanted)
-    panel_rests(panel)
-    return panel.status["question"]
-
-
-def panel_rests(panel: CancelPanel) -> None:
-    """Wait until the panel has nothing to do."""
-    until(lambda: not panel.status["busy"])
-    panel.wait()
-
-
-def agree(panel: CancelPanel, clock: Clock, typed: str = "") -> None:
-    """Answer the question after a second, and wait."""
-    clock.now += 1
-    send(panel, do="confirm", question=panel.status["question"]["number"], typed=typed)
-    panel_rests(panel)
-
-
-def notes(panel: CancelPanel) -> str:
-    """Give what is said below the buttons."""
-    return "\n".join(panel.status["notes"])
-
-
-def deletes(exchange: LocalExchange) -> list[Any]:
-    """Ask the exchange which cancels came in."""
-    return exchange.requests("DELETE")
-
-
-def open_ids(exchange: LocalExchange) -> set[Any]:
-    """Ask the exchange what is open."""
-    return {order["orderId"] for order in exchange.open_orders("BTCUSDT")}
-
-
-def until(fact: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for a fact."""
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_it_shows_what_is_open_and_where(exchange: LocalExchange, panel: CancelPanel) -> None:
@@ -427,6 +360,44 @@ def test_on_live_the_number_is_typed(serve: Callable[..., PlainServer], clock: C
         panel.close()
 
 
+@pytest.mark.parametrize(("confirm", "typed"), [("live", "2"), ("never", "")])
+def test_an_order_that_comes_between_the_last_two_looks_is_asked_about(
+    serve: Callable[..., PlainServer], clock: Clock, confirm: Any, typed: str
+) -> None:
+    """After a yes the panel looks, and consent looks again: what came in between leads to a new question."""
+    orders, looks = [stranger(7), stranger(8)], [-1]
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer(
+                [{**each, "origClientOrderId": each["clientOrderId"], "status": "CANCELED"} for each in orders]
+            )
+        shown = answer(orders)
+        if request.path == PATH and looks[0] >= 0:
+            looks[0] += 1
+            if looks[0] == 1:
+                orders.append(stranger(9))
+        return shown
+
+    server = serve(respond)
+    with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
+        panel = CancelPanel("BTCUSDT", client=client, clock=clock, confirm=lambda: confirm)
+        panel.wait()
+        ask(panel)
+        looks[0] = 0
+        agree(panel, clock, typed)
+        assert looks[0] >= 2
+        assert all(request.method == "GET" for request in server.requests)
+        assert panel.status["question"]["sentence"] == "Cancel 3 orders on BTCUSDT? LIVE."
+        assert panel.status["question"]["news"] == "1 order is new since you looked."
+        assert (panel.error, notes(panel)) == (None, "")
+        agree(panel, clock, typed and "3")
+        assert [request.path for request in server.requests if request.method == "DELETE"] == [PATH]
+        assert panel.frame is not None
+        assert panel.frame["outcome"].tolist() == ["canceled"] * 3
+        panel.close()
+
+
 def test_errors_are_shown_in_the_words_of_the_error_tree(
     exchange: LocalExchange, panel: CancelPanel, clock: Clock
 ) -> None:
@@ -678,104 +649,3 @@ def test_recent_cancels_are_of_this_exchange(panel: CancelPanel, client: SpotCli
     assert panel.recent[0][1].startswith("cancel order ")
     assert len(nbext.cancel_log(10)) == 2
     assert client.profile == "custom"
-
-
-def widgets() -> int:
-    """Count the widgets that a saved notebook would hold."""
-    return len(Widget.get_manager_state()["state"])
-
-
-def test_a_closed_panel_leaves_nothing_behind(exchange: LocalExchange, client: SpotClient) -> None:
-    """However it was used, closing takes every widget and thread with it, at once, and nothing is read any more."""
-    panel = CancelPanel("BTCUSDT", client=client)  # whatever is made once for all panels, it makes
-    panel.wait()
-    panel.close()
-    before = widgets(), threading.active_count()
-    for number in range(20):
-        panel = CancelPanel("BTCUSDT", client=client, confirm=lambda: "always")
-        panel.ladder = number % 10 == 0
-        panel.auto_refresh = True
-        panel.wait()
-        ask(panel)  # which waits a minute for an answer
-        assert widgets() > before[0]
-        panel.close()
-        assert widgets() == before[0]
-        asked = len(exchange.requests())
-        panel.refresh()
-        send(panel, do="ask", keys=keys(panel), everything=True)
-        panel.wait()
-        assert len(exchange.requests()) == asked
-    end = time.monotonic() + 10
-    while threading.active_count() > before[1] and time.monotonic() < end:
-        time.sleep(0.1)
-    assert threading.active_count() <= before[1]
-
-
-def test_a_panel_that_cannot_be_made_leaves_nothing_behind(client: SpotClient) -> None:
-    """A symbol or a profile that cannot be one is told of before any widget is there."""
-    before = widgets()
-    for wrong in ({"symbol": "BTC USDT", "client": client}, {"symbol": "BTCUSDT", "profile": "nowhere"}):
-        with pytest.raises(nbext.ConfigurationError):
-            CancelPanel(**wrong)
-    gc.collect()  # which closes what was not made
-    assert widgets() == before
-
-
-def test_a_panel_closed_at_work_ends_what_was_sent(serve: Callable[..., PlainServer], clock: Clock) -> None:
-    """The answer to a cancel that was under way is waited for and recorded; nothing is read after that."""
-    order = {"symbol": "BTCUSDT", "orderId": 1, "orderListId": -1, "status": "NEW"}
-    closed = threading.Event()
-
-    def respond(request: Request) -> bytes:
-        if request.method == "DELETE":
-            closed.wait(20)
-            return answer([{**order, "status": "CANCELED", "origClientOrderId": "c", "clientOrderId": "d"}])
-        return answer([{**order, "clientOrderId": "c"}])
-
-    server = serve(respond)
-    with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
-        panel = CancelPanel("BTCUSDT", client=client, clock=clock, confirm=lambda: "never")
-        panel.wait()
-        number = ask(panel)["number"]
-        clock.now += 1
-        send(panel, do="confirm", question=number)
-        while not any(request.method == "DELETE" for request in server.requests):
-            time.sleep(0.01)
-        panel.close()
-        closed.set()
-        panel.wait()
-        assert panel.frame is not None
-        assert panel.frame["outcome"].tolist() == ["canceled"]
-        assert server.requests[-1].method == "DELETE"
-        assert nbext.cancel_log(1)["canceled"].tolist() == [1]
-
-
-def test_an_open_panel_does_not_hold_up_the_end(serve: Callable[..., PlainServer]) -> None:
-    """A program that ends while panels read and wait ends at once, without a word."""
-
-    def drip(_: Request) -> Iterator[bytes]:
-        for _number in range(100):
-            yield b" "
-            time.sleep(0.2)
-
-    server = serve(drip)
-    script = (
-        "import nbext, time; from nbext.notebook.panel import CancelPanel;"
-        f"client = nbext.connect(base_url={server.url!r}, api_key='k' * 64, secret_key='s' * 64);"
-        "panel = CancelPanel('BTCUSDT', client=client); panel.auto_refresh = True; time.sleep(0.5)"
-    )
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - began < 10
-
-
-def test_loading_the_magic_costs_nothing() -> None:
-    """The toolkit is imported with the first panel."""
-    script = (
-        "import sys; from IPython.core.interactiveshell import InteractiveShell; s = InteractiveShell.instance();"
-        "from nbext.notebook import magics; magics.load(s);"
-        "print({'requests', 'pandas', 'ipywidgets', 'itables'} & {*sys.modules})"
-    )
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "set()"
