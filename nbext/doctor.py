@@ -118,7 +118,7 @@ def _journal() -> Check:
     if journal.path is None:
         return Check("warn", "journal", "off, so that no cancel is recorded. Unset NBEXT_JOURNAL to have one.")
     if flaw := journal.flaw():
-        return Check("warn", "journal", f"{flaw}. Cancels go out all the same, and are not recorded.")
+        return Check("warn", "journal", f"{flaw}. Cancels work, but are not recorded.")
     return Check("ok", "journal", str(journal.path))
 
 
@@ -197,7 +197,7 @@ def _exchange(client: SpotClient) -> Iterator[Check]:
         offset = client.measure_clock_offset()
         said = f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'} the exchange's"
         off = abs(offset) >= _OFF_MS
-        advice = ". It is corrected for each request; set the clock all the same." if off else ""
+        advice = ". It is corrected for each request, but set the clock." if off else ""
         yield Check("warn" if off else "ok", "clock", f"{said}{advice}")
     except NbextError as error:
         yield Check("fail", "answer", str(error))

@@ -31,7 +31,7 @@ symbols_met: set[str] = set()
 unfinished_reported = False
 """Whether the user has been told, once, about earlier cancels without a recorded outcome."""
 has_user = True
-"""Whether anybody hears what is said here; a watchdog has nobody, and leaves what others have to hear."""
+"""Whether a user sees messages of this process; a watchdog has none, and leaves them to the next kernel."""
 
 _clients: dict[profiles.Endpoint, SpotClient] = {}
 # By client, while it lives. It survives a reset, so that `yes` is not enough afterwards either.

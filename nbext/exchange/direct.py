@@ -283,7 +283,7 @@ class DirectCalls:
         return not any(list(self._engine.account("main").orders.values()))
 
     def history(self, order_id: int, symbol: str) -> list[dict[str, object]]:
-        """Return what happened to an order, in sequence, whatever was answered.
+        """Return what happened to an order, in sequence, regardless of the answers.
 
         Each event has ``time`` (milliseconds, by the engine's clock), ``at`` (seconds of true time),
         ``status``, ``executedQty``, ``cause`` (place, release, fill, prevent, trigger, amend, cancel or expire), ``by``
@@ -300,7 +300,7 @@ class DirectCalls:
     def orders(
         self, symbol: str | None = None, *, at: float | None = None, account: str = "main"
     ) -> list[dict[str, object]]:
-        """Return the exchange's own record of every order, whatever any reply has shown of it.
+        """Return the exchange's own record of every order, regardless of the replies.
 
         One dict for each order, by symbol and id, with every field that a reply can carry under its wire name, in one
         spelling for all dialects: numbers of eight decimals as text, times in milliseconds by the engine's clock, None

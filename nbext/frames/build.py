@@ -1,4 +1,4 @@
-"""Reports in, one DataFrame out: one row per order, the same columns and dtypes whatever the exchange sent.
+"""Reports in, one DataFrame out: one row per order, always with the same columns and dtypes.
 
 The rules, by which every field of every report can be traced:
 

@@ -60,7 +60,7 @@ def is_log(frame: DataFrame) -> bool:
 
 
 def table(frame: DataFrame) -> Table:
-    """Return what a table of the journal shows: what was asked and what came of it, before all else."""
+    """Return what a table of the journal shows: the request and its outcome first."""
     cells = {name: added(name, frame[name]).cells for name in _SHOWN}
     cells["sentAt"] = [moment.partition(".")[0].partition("+")[0] for moment in cells["sentAt"]]
     hosts = zip(cells["profile"], added("host", frame["host"]).cells, strict=True)
@@ -86,7 +86,7 @@ def request(entry: Entry) -> str:
 
 
 def _outcome(entry: Entry) -> str | None:
-    """Return what became of the orders: ``13 canceled, 1 filled``; None before that is known."""
+    """Return the outcomes of the orders: ``13 canceled, 1 filled``; None before that is known."""
     if entry.concluded_at is None or entry.is_damaged:
         return None
     counts = {each: sum(order.get("outcome") == each for order in entry.outcomes) for each in OUTCOMES}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_LINES = 200
 """The most rows shown in full, which is how many orders a symbol may have open; of more, the first and the last."""
 _GIVEN_UP = ("origClientOrderId", "status", "age", "type", "list", "origQty", "side", "symbol", "trigger")
-"""The columns left out, one after the other, until the rest fits the width; never prices, nor what has traded."""
+"""Columns to leave out, in this order, until the rest fits the width; never prices or traded quantities."""
 _GIVEN_UP_OF_LOGS = ("error", "profile", "state", "sentAt")
 _GREEN, _BLUE, _YELLOW, _RED, _GREY = 32, 34, 33, 31, 90
 _COLORS = {
@@ -82,7 +82,7 @@ def log_as_text(frame: DataFrame, width: int | None = None, *, colored: bool = F
 
 
 def _fitted(table: columns.Table, given_up: Iterable[str], width: int, *, colored: bool) -> list[str]:
-    """Set a table, leaving out one column after the other until the rest fits the width."""
+    """Set a table, leaving out columns one by one until the rest fits the width."""
     left = iter(given_up)
     while max(map(width_of, _lines(table.columns)), default=0) > width and (name := next(left, None)):
         table.columns = [column for column in table.columns if column.name != name]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TOO_SOON = 0.5
-"""Seconds after a question in which an answer is ignored: it was meant for what stood there before."""
+"""Seconds after a question in which an answer is ignored: it was meant for what was there before."""
 AFTER_CELL = 0.3
 """Seconds after the end of a cell in which clicks that queued up meanwhile arrive."""
 ANSWER = 60.0
@@ -46,7 +46,7 @@ class Clicks:
         return self._questions
 
     def answer(self, question: object) -> Verdict:
-        """Return what a yes does; one that fires closes its question."""
+        """Return what a confirmation does; one that fires closes its question."""
         if self.are_queued:
             return "after cell"
         if self.question is None or question != self.question or self._clock() - self._asked > ANSWER:

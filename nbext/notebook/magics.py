@@ -71,7 +71,7 @@ class NBExt(Magics):
     @_profile
     @argument("--recv-window", metavar="MS", help="how long the request stays valid, in ms; at most 60000")
     @_exact
-    @argument("-n", "--dry-run", action="store_true", help="preview only: nothing is sent; overrides --yes")
+    @argument("-n", "--dry-run", action="store_true", help="preview only: nothing is canceled; overrides --yes")
     @_yes
     @argument("--check", action="store_true", help="read again afterwards and say what is still open")
     @_filters
@@ -333,7 +333,7 @@ class NBExt(Magics):
 
 
 def _summed_up(frame: DataFrame) -> DataFrame:
-    """Return a frame after noting that a line about it was printed, so that it need not be said again."""
+    """Return a frame after noting that its summary was printed, so that it is not repeated."""
     from nbext.notebook import formatters
 
     formatters.note_summed_up(frame)
@@ -352,7 +352,7 @@ def _guards() -> list[str]:
 
 
 def _after_cell(_: object = None) -> None:
-    """Take a finished cell for a sign of life, and tell what watchdogs of earlier kernels have left."""
+    """Count a finished cell as a sign of life, and show what watchdogs of earlier kernels have left."""
     if (guard := sys.modules.get("nbext.cancel.guard")) is not None:
         guard.keeper.alive()
     if "nbext.session" in sys.modules:  # else nothing of nbext has been used

@@ -40,7 +40,7 @@ MODULES = (
     "tornado.httpserver",
     "nbext.exchange.local",
 )
-"""In this order, so that one brings as little as possible of those after it along."""
+"""In this order, each imports as little as possible of those after it."""
 PAUSE = 0.02
 """Seconds of idleness before the next module."""
 _LONGEST_IMPORT = 2.0  # seconds that a cell, a fork or the end of the process waits
@@ -122,7 +122,7 @@ class Preloader:
         self._is_held = self._importing.acquire(timeout=_LONGEST_IMPORT)
 
     def after_fork(self) -> None:
-        """Let the parent's thread go on."""
+        """Resume the parent's thread."""
         if self._is_held:
             self._importing.release()
 

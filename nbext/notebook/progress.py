@@ -1,4 +1,4 @@
-"""How far a call with several requests is: one line that comes after a second and goes at the end."""
+"""The progress of a call with several requests: one line, shown after a second and removed at the end."""
 
 from __future__ import annotations
 

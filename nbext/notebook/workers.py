@@ -20,7 +20,7 @@ IDLE = 5.0
 
 
 class Workers:
-    """As many daemon threads as there are pieces of work at a time."""
+    """Daemon threads, one for each piece of work at a time."""
 
     def __init__(self) -> None:
         self.forget()

@@ -169,7 +169,7 @@ class App:
         self.reads.open(self.engine, self.handlers, self._seed)
 
     def add_key(self, api_key: str, account: str, verifier: Verifier, *, can_trade: bool) -> None:
-        """Let an API key act for an account, opened if new, with one more kind of signature."""
+        """Allow an API key to act for an account, opened if new, with one more kind of signature."""
         with self.lock:
             self.engine.account(account)
             self.reads.prepare()

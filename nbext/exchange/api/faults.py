@@ -201,7 +201,7 @@ class UpcomingRequests:
         )
 
     def go_dead(self, *, answered: bool = True, after_executing: bool = True) -> None:
-        """Keep the connection open without answering, whatever comes.
+        """Keep the connection open without ever answering.
 
         Parameters
         ----------

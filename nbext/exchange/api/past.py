@@ -131,7 +131,7 @@ def _torn(order: Order, earlier: Order | None) -> Order:
 
 
 def truth(order: Order, moment: int | None) -> dict[str, object] | None:
-    """Return everything about an order as it was, whatever replies show of it; None before it was placed."""
+    """Return everything about an order as it was, including what replies omit; None before it was placed."""
     was = as_of(order, moment)
     if was is None:
         return None

@@ -158,7 +158,7 @@ def _with_quantity(report: Report, dialect: Dialect) -> Report:
 
 
 def _aged(report: Report, further: Iterable[str], dialect: Dialect) -> Report:
-    """Leave out fields that the API has added over the years."""
+    """Return a report without the fields that the API has added over the years."""
     if dialect.older_fields == "present":
         return report
     newer = {"origQuoteOrderQty", "selfTradePreventionMode", *further}

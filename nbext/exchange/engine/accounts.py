@@ -144,7 +144,7 @@ class Account:
         order.locked += amount
 
     def release(self, order: Order) -> None:
-        """Free whatever an order still holds."""
+        """Release the funds that an order still locks."""
         if order.locked:
             balance = self.balances[order.lock_asset]
             balance.free += order.locked
@@ -207,7 +207,7 @@ class Account:
         self._by_client_id[name, order.own_id] = order
 
     def rename(self, order: Order, client_order_id: str) -> None:
-        """Give an open order another client id, and free the old one."""
+        """Change the client id of an open order, and free the old one."""
         name = order.symbol.name
         del self._open_client_ids[name, order.own_id]
         if self._by_client_id.get((name, order.own_id)) is order:
@@ -267,7 +267,7 @@ class Account:
                 del self._lists_by_client_id[order_list.client_order_id]
 
     def rename_list(self, order_list: OrderList, client_order_id: str) -> None:
-        """Give a list another client id, and free the old one."""
+        """Change the client id of a list, and free the old one."""
         if self._lists_by_client_id.get(order_list.client_order_id) is order_list:
             del self._lists_by_client_id[order_list.client_order_id]
         order_list.client_order_id = client_order_id

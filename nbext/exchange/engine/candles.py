@@ -1,7 +1,7 @@
 """Candles: what traded in each interval, and an invented history before the first trade (rule: candles).
 
 Trades are added up by the second; finished seconds are added to minutes, those to hours, and those to days. So a trade
-costs the same whatever is asked for later, and memory is bounded.
+costs the same regardless of later queries, and memory is bounded.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class _Level:
         self.begin(candle.at(candle.start - candle.start % self.size))
 
     def begin(self, candle: Candle) -> None:
-        """Take a new candle as the newest."""
+        """Add a new candle as the newest."""
         newest = self.newest
         if newest is not None:
             self.kept.append(newest)

@@ -75,7 +75,7 @@ class Engine:
     ) -> None:
         self.dialect = dialect or Dialect()
         self._random = random.Random(seed)
-        # Not from the seed: no other opening makes up the same client ids, whatever else it repeats.
+        # Not from the seed: generated client ids differ each time an exchange opens.
         self._letters = "".join(random.Random().sample(ID_ALPHABET, len(ID_ALPHABET)))
         self._given_out = defaultdict(lambda: -1) if given_out is None else given_out
         self._clock = clock
@@ -176,7 +176,7 @@ class Engine:
     ) -> tuple[Reply | Refusal, Reply | Refusal | None]:
         """Cancel an order and place another one; return the result of each, None if it was not attempted.
 
-        Whatever the rules alone can refuse is refused before the cancel.
+        What the rules alone can refuse is refused before the cancel.
         """
         if "cancelReplace" not in symbol.features:
             raise Refusal(-1020, "This operation is not supported.")
@@ -272,7 +272,7 @@ class Engine:
         return Order(**fields, symbol=symbol, account=account, time=now, limit=limit)
 
     def accept(self, order: Order, status: str) -> None:
-        """Give an order its ids and enter it into the records."""
+        """Assign an order's ids and record it."""
         name = order.symbol.name
         order.order_id = self._number(name, self._next_order_id[name], order.client_order_id)
         order.own_id = order.client_order_id or self.client_id()

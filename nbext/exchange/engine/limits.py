@@ -31,7 +31,7 @@ class RequestLimits:
     weight : int
         Request weight in a minute.
     raw_requests : int
-        Requests in five minutes, whatever they weigh.
+        Requests in five minutes, of any weight.
     patience : int
         How many requests in an interval get a 429 before the next one is a ban. The documentation
         names no number; it leaves room for requests that were under way together.

@@ -144,7 +144,7 @@ class MarketMaker:
         )
 
     def stop(self, symbol: Symbol) -> None:
-        """Leave a symbol's price where it is."""
+        """Stop moving a symbol's price."""
         self._paths.pop(symbol.name, None)
 
     def walk(self, until: int, pass_time: Callable[[int], None]) -> None:

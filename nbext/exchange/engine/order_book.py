@@ -21,7 +21,7 @@ class BookSide:
         self._levels: dict[Decimal, dict[int, Order]] = {}
 
     def add(self, order: Order) -> None:
-        """Put an order at the end of its level."""
+        """Add an order at the end of its level."""
         level = self._levels.get(order.limit)
         if level is None:
             self._levels[order.limit] = {order.order_id: order}

@@ -160,7 +160,7 @@ class Order(Ticket):
         self.touch()
 
     def touch(self) -> None:
-        """Tell the account that the order has changed, if its past is kept."""
+        """Notify the account that the order has changed, if its past is kept."""
         if self.account.touched is not None:
             self.account.touched.add(self)
 
