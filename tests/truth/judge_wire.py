@@ -96,7 +96,8 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     began, returned = case.told.began * 1000 - 2, case.told.returned * 1000 + 2
     # What happens at the exchange is told by its clock, as far as the call has measured that.
     early, late = min(0.0, case.skew * 1000) - 50, max(0.0, case.skew * 1000) + 50
-    is_timed = case.told.error != "killed" and not case.clock_moves
+    # A call that an interrupt ended before the harness could say when has no times.
+    is_timed = case.told.error != "killed" and case.told.returned > 0 and not case.clock_moves
     if (entry["profile"], entry["host"], entry["method"]) != (case.profile, case.host, "DELETE"):
         yield f"it is {entry['method']} to {entry['profile']} {entry['host']}"
     if case.told.attrs and case.told.attrs.get("call_id") != entry["call_id"]:
