@@ -86,7 +86,8 @@ def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -
         symbol = request.params.get("symbol", "BTCUSDT")
         if request.path == "/api/v3/order":
             order = {"symbol": symbol, "orderId": int(request.params["orderId"]), "status": "FILLED"}
-            return answer({**fixture_body("query_order"), **order})
+            told = fixture_body("query_order")
+            return answer({name: value for name, value in told.items() if name not in {"side", "type"}} | order)
         if request.path == "/api/v3/allOrders":
             return answer([])
         body = json.dumps(fixture_body(bodies[request.method, request.path]))
