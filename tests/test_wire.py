@@ -5,6 +5,7 @@ import gzip
 import random
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from unittest.mock import ANY
@@ -259,6 +260,19 @@ def test_bodies_are_read_alike_on_every_connection(
     with wire(server) as line:
         assert [line.send("GET", "/").body for _ in range(3)] == [body] * 3
     assert server.connections <= connections
+
+
+def test_a_body_that_unpacks_to_more_than_any_answer_takes_bounded_memory(serve: Serve) -> None:
+    """What unpacks to 256 MB is given up at the size of the largest body; urllib3 2.5 unpacked all of it."""
+    raw = answer(gzip.compress(bytes(2**28)), headers={"Content-Encoding": "gzip"})
+    server = serve(lambda _: raw)
+    tracemalloc.start()
+    try:
+        with wire(server) as line:
+            assert [line.send("GET", "/").body for _ in range(2)] == [None] * 2
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * LARGEST_BODY
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
