@@ -223,7 +223,7 @@ print(*(check for check in doctor.examine() if check.check == "pandas"))
 
 def test_the_versions_needed_are_those_of_the_package() -> None:
     """The doctor has its own list, as nbext may not be installed where it is used."""
-    project = tomllib.loads((Path(nbext.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     bounds = dict(each.split(">=") for each in project["dependencies"])
     assert {name: bounds[name.lower()] for name in doctor.NEEDED} == doctor.NEEDED
 

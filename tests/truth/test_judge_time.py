@@ -107,8 +107,8 @@ def is_unknown(case: Case) -> None:
 
 
 def time_was_up(case: Case) -> None:
-    """Let the call have had no more time than for the reads that it made."""
-    case.reconcile = 0.1
+    """Let the call's time have been up when its reads began, however long a busy machine took to begin them."""
+    case.reconcile = -10.0
 
 
 def a_read_failed(case: Case) -> None:
