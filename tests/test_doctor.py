@@ -16,7 +16,6 @@ from IPython.core.interactiveshell import InteractiveShell
 from support.networking import TLSServer, dead_address
 from support.server import answer
 
-import nbext
 from nbext import doctor, profiles
 
 if TYPE_CHECKING:
