@@ -411,7 +411,7 @@ function render({ model, el, signal }) {
     for (const cross of body.querySelectorAll("button")) cross.setAttribute("aria-disabled", off);
     if (asked?.number !== question) turn(asked);
     write(sentence, asked ? asked.sentence : busy || problem || summary);
-    write(hint, asked ? [asked.news, asked.detail, asked.type ? "Enter confirms, Esc keeps." : "Esc keeps."].filter(Boolean).join(" · ") : "");
+    write(hint, asked ? [asked.news, asked.detail, asked.type ? "Enter confirms, Esc keeps them." : "Esc keeps them."].filter(Boolean).join(" · ") : "");
     foot.classList.toggle("asking", Boolean(asked));
     foot.classList.toggle("problem", Boolean(problem) && !asked && !busy);
   }
