@@ -34,6 +34,7 @@ _PASSING = frozenset(
         "status",
         "executedQty",
         "cummulativeQuoteQty",
+        "transactTime",  # of what was told then
         "updateTime",
         "isWorking",
         "workingTime",

@@ -14,7 +14,7 @@ from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
 from nbext.exchange import Dialect, LocalExchange
-from nbext.orders import as_reported, from_reports
+from nbext.orders import Row, as_reported, from_reports, in_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -409,3 +409,9 @@ def test_what_ended_long_ago_needs_no_second_read(exchange: LocalExchange, clien
     search.read(time.monotonic() + 5)
     assert search.is_reconciled
     assert [row.order["executedQty"] for row in search.rows()] == ["0.00000000"]
+
+
+def test_what_is_in_doubt_keeps_no_time_of_what_was_told() -> None:
+    """A cancel may report an order as open, with the time of that report, which is no time of the order's end."""
+    told = {"symbol": "BTCUSDT", "orderId": 1, "side": "BUY", "status": "NEW", "transactTime": 5, "updateTime": 4}
+    assert in_doubt(Row(told, None, "open")).order == {"symbol": "BTCUSDT", "orderId": 1, "side": "BUY"}
