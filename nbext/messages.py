@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbext.orders import Row
 
 _FEW = 3
+_MINUS = "\N{MINUS SIGN}"
 
 
 class Exchange(Protocol):
@@ -101,6 +102,15 @@ def beyond(number: int) -> str:
     return f", {number} of them only because a list is canceled as a whole" if number else ""
 
 
+def changes(came: int, went: int) -> str:
+    """Say what has changed since a look: ``1 order is new since you looked, 2 are no longer open``; may be empty."""
+    some = [(number, what) for number, what in ((came, "new since you looked"), (went, "no longer open")) if number]
+    numbers = [count(number, "order") if not place else str(number) for place, (number, _) in enumerate(some)]
+    return ", ".join(
+        f"{said} {'is' if number == 1 else 'are'} {what}" for said, (number, what) in zip(numbers, some, strict=True)
+    )
+
+
 def outcomes(rows: Sequence[Row], *, not_chosen: int = 0) -> str:
     """Count the orders by outcome: ``4 orders canceled (2 single, 1 OCO list); 1 filled (1 single)``.
 
@@ -160,6 +170,11 @@ def amount(number: Decimal | None) -> str:
 def grouped(number: Decimal) -> str:
     """Return an amount for a sentence, in groups of three: 59,958, 0.4."""
     return f"{number:,f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:,f}"
+
+
+def distance(price: Decimal, last: Decimal) -> str:
+    """Return how far a price is from the last one: ``+1.20 %``; below it, with a minus sign."""
+    return f"{(price / last - 1) * 100:+z.2f} %".replace("-", _MINUS)
 
 
 def clock(offset: float) -> str:

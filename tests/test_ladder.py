@@ -67,7 +67,7 @@ def test_orders_stand_by_price_with_the_last_price_among_them() -> None:
         ["110.0", "SELL 2.0 LIMIT", "+10.00 %"],
         ["105.0", "SELL 2.0 LIMIT", "+5.00 %"],
         ["last 100.0"],
-        ["90.0", "BUY 2.0 LIMIT", "-10.00 %"],
+        ["90.0", "BUY 2.0 LIMIT", "\N{MINUS SIGN}10.00 %"],
     ]
     assert bars(drawn) == [["SELL"], ["SELL"], [], ["BUY"]]
 
@@ -122,7 +122,7 @@ def test_a_trailing_stop_stands_where_it_would_trigger_now() -> None:
         ["120.0", "SELL 2.0 TAKE_PROFIT trailing 5 % from 120.0", "+20.00 %"],
         ["≤ 105.0", "BUY 2.0 STOP_LOSS trailing 5 %", "+5.00 %"],
         ["last 100.0"],
-        ["≥ 95.0", "SELL 2.0 STOP_LOSS trailing 5 %", "-5.00 %"],
+        ["≥ 95.0", "SELL 2.0 STOP_LOSS trailing 5 %", "\N{MINUS SIGN}5.00 %"],
     ]
     assert rows(ladder(build.frame(orders[:1]), last={})) == [["no price", "SELL 2.0 STOP_LOSS trailing 5 %"]]
 

@@ -122,17 +122,9 @@ def _question(selection: Selection, client: SpotClient, seen: OpenOrders, *, bef
 
 
 def _changed(shown: OpenOrders, now: OpenOrders) -> str:
-    """Return how many orders have come and gone: ``1 order is new since you looked, 2 are no longer open``."""
+    """Say how many orders have come and gone; empty if none has."""
     before, after = ({identity(order) for order in seen.orders} for seen in (shown, now))
-    parts = [
-        f"{number} {'is' if number == 1 else 'are'} {what}"
-        for number, what in ((len(after - before), "new since you looked"), (len(before - after), "no longer open"))
-        if number
-    ]
-    if parts:
-        number, _, rest = parts[0].partition(" ")
-        parts[0] = f"{messages.count(int(number), 'order')} {rest}"
-    return ", ".join(parts)
+    return messages.changes(len(after - before), len(before - after))
 
 
 def _with_all_shown(now: OpenOrders, shown: Sequence[Row]) -> OpenOrders:

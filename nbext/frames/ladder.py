@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext.errors import ConfigurationError
 from nbext.frames import columns
-from nbext.messages import amount
+from nbext.messages import amount, distance
 from nbext.orders import FINAL
 from nbext.untrusted import printable
 
@@ -215,8 +215,7 @@ class Symbol:
 
     def distance(self, price: Decimal) -> str:
         """Return how far a price is from the last one."""
-        percent = round((price / self.last - 1) * 100, 2) if self.last else None
-        return "" if percent is None else f"{percent or abs(percent):+} %"
+        return distance(price, self.last) if self.last else ""
 
     def order_lists(self) -> list[tuple[int, int]]:
         """Return the first and the last rung of each order list that has several, the longest reach first."""

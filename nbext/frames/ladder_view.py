@@ -260,7 +260,7 @@ def _style() -> str:
 def as_text(ladder: Ladder, width: int | None = None) -> str:
     """Return a ladder as text no wider than the terminal."""
     width = width or shutil.get_terminal_size().columns
-    letters = _Letters() if draws("".join(_Letters())) else _Letters("#", ":", "/", ".", "|", "-", ">=", "<=")
+    letters = _Letters() if draws("".join(_Letters())) else _Letters("#", ":", "/", ".", "|", "-", ">=", "<=", "-")
     bar = max(_SHORTEST, min(_LONGEST, (width - 50) // 2))
     lines = []
     for symbol in ladder.symbols:
@@ -279,9 +279,13 @@ class _Letters(NamedTuple):
     line: str = "─"
     at_least: str = "≥"
     at_most: str = "≤"
+    minus: str = "\N{MINUS SIGN}"
 
     def bound(self, mark: Mark) -> str:
         return {"≥": self.at_least, "≤": self.at_most}.get(mark.bound, "")
+
+    def distance(self, symbol: Symbol, rung: Rung) -> str:
+        return symbol.distance(rung.at).replace(_Letters().minus, self.minus) if rung.at else ""
 
 
 def _singles_text(symbol: Symbol, width: int, longest: int, letters: _Letters) -> Iterator[str]:
@@ -308,7 +312,7 @@ def _singles_text(symbol: Symbol, width: int, longest: int, letters: _Letters) -
         words = ("" if mark.outcome in _PLAIN else f"{mark.outcome}: ") + mark.words
         if width_of(words) > room > 0:
             words = words[: max(room - 3, 0)] + "..."
-        far = symbol.distance(rung.at) if rung.at else ""
+        far = letters.distance(symbol, rung)
         yield f"{price:>{widest}} {bar} {words}{' ' * (room - width_of(words))} {far:>10}".rstrip()
 
 
@@ -326,7 +330,7 @@ def _levels_text(symbol: Symbol, width: int, longest: int, letters: _Letters) ->
         left, right = "".join(cells["BUY"][2][::-1]), "".join(cells["SELL"][2])
         bars = f"{left[-longest:]:>{longest}}{letters.middle}{right[:longest]:<{longest}}"
         price = " ".join(filter(None, [rung.beyond, _amount(rung.at) or "no price"]))
-        far = f"last {_amount(symbol.last)}" if rung.is_last else symbol.distance(rung.at) if rung.at else ""
+        far = f"last {_amount(symbol.last)}" if rung.is_last else letters.distance(symbol, rung)
         table.append((price, *cells["BUY"][:2], bars, cells["SELL"][1], cells["SELL"][0], far))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     shown = [place for place in range(len(widths)) if sum(widths) + 6 <= width or place not in {1, 5}]

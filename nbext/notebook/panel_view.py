@@ -37,7 +37,6 @@ _WEIGHT_SHARE, _WEIGHT_BUSY = 300, 3000
 _FASTEST, _SLOWEST = 2.0, 30.0
 _AMOUNTS = frozenset({"price", "stopPrice", "origQty", "executedQty"})
 _BASIS_POINTS = 100
-_MINUS = "\N{MINUS SIGN}"
 _TOLD = frozenset({"executedQty", "status"})
 """What the answer to a cancel tells of an order better than an earlier look."""
 
@@ -183,7 +182,7 @@ def _order(row: Row, last: Decimal | None, placed: Mapping[int, int]) -> dict[st
         "quantity": _text(order, "origQty") + (f", iceberg {grouped(visible)}" if visible else ""),
         "filled": int(executed / quantity * 100) if executed and quantity else 0,
         "executed": grouped(executed) if executed else "",
-        "distance": f"{(at / last - 1) * 100:+.2f} %".replace("-", _MINUS) if at and last else "",
+        "distance": messages.distance(at, last) if at and last else "",
         "placed": time if type(time) is int else None,
         "client": _text(order, "origClientOrderId"),
         "pending": order.get("status") == "PENDING_NEW",

@@ -73,12 +73,12 @@ class Question:
         live = " LIVE." if profiles.is_live(client.base_url) else ""
         lists = sum(unit.is_list for unit in units(self.rows))
         along = ", each list as a whole" if lists > 1 else ", the list as a whole" if lists else ""
-        news = _changes((self.ids - before).total(), (before - self.ids).total())
+        changes = messages.changes((self.ids - before).total(), (before - self.ids).total())
         return {
             "number": self.number,
             "sentence": f"Cancel {count} on {messages.subject(self.job.symbols)}?{live}",
             "detail": f"{messages.kinds(self.rows).strip(' ()')}{along}{messages.traded(self.rows)}",
-            "news": " ".join(filter(None, [note, news])),
+            "news": " ".join(filter(None, [note, changes and f"{changes}."])),
             "confirm": f"Cancel {count}",
             "type": str(len(self.rows)) if self.typed else "",
             "keys": sorted(self.keys),
@@ -102,13 +102,3 @@ def ids_of(orders: Iterable[Mapping[str, Any]]) -> Ids:
         )
         for order in orders
     )
-
-
-def _changes(came: int, went: int) -> str:
-    """Say what has changed since the last look: ``1 order is new since you looked.``."""
-    said = []
-    if came:
-        said.append(f"{messages.count(came, 'order')} {'is' if came == 1 else 'are'} new since you looked.")
-    if went:
-        said.append(f"{messages.count(went, 'order')} {'is' if went == 1 else 'are'} no longer open.")
-    return " ".join(said)

@@ -46,7 +46,10 @@ def test_saved_and_reopened_untrusted(notebook: Notebook) -> None:
     document.cells[0].source += "\n# somebody else's"
     notebook.path = notebook.path.with_name("from-somebody-else.ipynb")
     nbformat.write(document, notebook.path)
-    notebook.open()
+    notebook.open(fresh=True)  # without the style sheets of what was open before
     expect(notebook.visible.locator(".jp-OutputArea-executeResult tbody tr").first).to_be_visible()
+    assert notebook.page.locator(".nbext-table style").count() == 0
+    buy = notebook.visible.locator(".nbext-table td.BUY font").first
+    assert buy.evaluate("word => getComputedStyle(word).color") == "rgb(20, 142, 47)"  # as the inline style has it
     expect(notebook.visible).to_contain_text("BTCUSDT: 13 orders, 13 open")
     notebook.screenshot("untrusted")
