@@ -145,9 +145,7 @@ class Hands:
         client.answers = self.answers
         return client
 
-    def send(
-        self, method: str, path: str, *, signed: bool = True, key: str | None = None, **parameters: Value
-    ) -> Answer:
+    def send(self, method: str, path: str, *, signed: bool = True, key: str | None = None, **parameters: Any) -> Answer:
         """Send a request to any endpoint, and return its answer, whatever it is.
 
         Waits while the exchange asks to wait, and sends again what it refused for that reason.
@@ -180,7 +178,7 @@ class Hands:
             client.close()
         return self.answers[-1]
 
-    def read(self, path: str, *, signed: bool = True, **parameters: Value) -> Any:
+    def read(self, path: str, *, signed: bool = True, **parameters: Any) -> Any:
         """Return the body of a GET that has to succeed.
 
         Raises
@@ -297,7 +295,7 @@ class Hands:
             return f"{self.symbol} does not have {missing[0]} orders"
         return ""
 
-    def _draw(self, kind: str, side: str) -> tuple[str, dict[str, Value], Decimal, str]:
+    def _draw(self, kind: str, side: str) -> tuple[str, dict[str, Any], Decimal, str]:
         """Return path and parameters of a placement, what it costs, and in which asset."""
         sizes, number = self._sizes, self._numbers
         rising = side == "SELL"  # a limit order far from the market is above it
@@ -309,8 +307,8 @@ class Hands:
         quantity = sizes.quantity(limit if kind in {"LIMIT", "iceberg", "trailing stop", "OTO", "OPO"} else both, parts)
         paid = quantity if rising else quantity * max(limit, stop)
         asset = self.info["baseAsset" if rising else "quoteAsset"]
-        single: dict[str, Value] = {"side": side, "type": "LIMIT", **_priced("", limit), "quantity": text(quantity)}
-        working: dict[str, Value] = {"workingType": "LIMIT", "workingSide": side, **_priced("working", limit)}
+        single: dict[str, Any] = {"side": side, "type": "LIMIT", **_priced("", limit), "quantity": text(quantity)}
+        working: dict[str, Any] = {"workingType": "LIMIT", "workingSide": side, **_priced("working", limit)}
         working |= {"workingQuantity": text(quantity), "pendingSide": side}
         pair = "otoco" if kind == "OTOCO" else "oco"
         if kind == "iceberg":
@@ -332,7 +330,7 @@ class Hands:
         return path or "/api/v3/order", single, paid * (2 if kind in {"OTO", "OTOCO"} else 1), asset
 
     @staticmethod
-    def _pair(prefix: str, limit: Decimal, stop: Decimal, *, rising: bool) -> dict[str, Value]:
+    def _pair(prefix: str, limit: Decimal, stop: Decimal, *, rising: bool) -> dict[str, Any]:
         """Return the two legs of which only one may execute."""
         above, below = (f"{prefix}Above", f"{prefix}Below") if prefix else ("above", "below")
         maker, stopping = (above, below) if rising else (below, above)
@@ -344,13 +342,13 @@ class Hands:
             **_priced(stopping, stop),
         }
 
-    def _carry_out(self, kind: str, path: str, parameters: dict[str, Value]) -> list[Placed]:
+    def _carry_out(self, kind: str, path: str, parameters: dict[str, Any]) -> list[Placed]:
         """Send a placement, each of its orders with a client id of this rehearsal."""
         heads = [name.removesuffix("Type") for name in parameters if name.endswith("Type")]
         names = [f"{head}ClientOrderId" for head in heads] if path.startswith("/api/v3/orderList") else []
         names = [*names, "listClientOrderId"] if names else ["newClientOrderId"]
         base = f"{self.prefix}{self._numbers}"
-        ids = {name: f"{base}-{letter}" for name, letter in zip(names, "abcd", strict=False)}
+        ids: dict[str, Any] = {name: f"{base}-{letter}" for name, letter in zip(names, "abcd", strict=False)}
         self._unsure += ids.values()
         answer = self.send("POST", path, symbol=self.symbol, **parameters, **ids)
         body = plain(answer.body) if isinstance(answer.body, dict) else {}
@@ -423,7 +421,7 @@ class Hands:
             if isinstance(row, dict) and outcome(row) != "unknown" and (number := identifier(row.get("orderId")))
         }
 
-    def _query(self, asked: dict[str, Value]) -> dict[str, Any] | None:
+    def _query(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         answer = self.send("GET", "/api/v3/order", symbol=self.symbol, **asked)
         return dict(plain(answer.body)) if answer.status == HTTPStatus.OK and isinstance(answer.body, dict) else None
 
@@ -437,7 +435,7 @@ class Hands:
         self.send("DELETE", "/api/v3/order", symbol=self.symbol, orderId=row["orderId"])
 
 
-def _priced(prefix: str, price: Decimal) -> dict[str, Value]:
+def _priced(prefix: str, price: Decimal) -> dict[str, Any]:
     """Return a limit price that is good until canceled, for an order or a leg."""
     if not prefix:
         return {"timeInForce": "GTC", "price": text(price)}
