@@ -31,6 +31,25 @@ def need_pysocks() -> None:
     importlib.import_module("socks")
 
 
+def certificate(folder: Path, name: str = "localhost", days: int = 1) -> Path:
+    """Write a certificate and its key; only its own file vouches for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    end = datetime.now(UTC) + timedelta(days=days)
+    signed = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(end - timedelta(days=9))
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = folder / "certificate.pem"
+    path.write_bytes(signed.public_bytes(Encoding.PEM) + secret)
+    return path
+
+
 class TLSServer(PlainServer):
     """A plain server behind TLS, with a certificate that only its own file vouches for."""
 
@@ -42,20 +61,7 @@ class TLSServer(PlainServer):
         name: str = "localhost",
         days: int = 1,
     ) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        end = datetime.now(UTC) + timedelta(days=days)
-        certificate = (
-            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(end - timedelta(days=9))
-            .not_valid_after(end)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, SHA256())
-        )
-        self.certificate = folder / "certificate.pem"
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+        self.certificate = certificate(folder, name, days)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.certificate)
         super().__init__(respond)
