@@ -1,21 +1,18 @@
-"""A session of binance-connector, unmodified. Endpoint and keys come through the environment; out goes what it saw."""
+"""A session of binance-connector, unmodified, connected as the README says; out goes what it saw."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 from binance.error import ClientError  # type: ignore[import-not-found]
-from binance.spot import Spot  # type: ignore[import-not-found]
 
-client = Spot(
-    api_key=os.environ["EXCHANGE_API_KEY"],
-    api_secret=os.environ["EXCHANGE_SECRET_KEY"],
-    base_url=os.environ["EXCHANGE_URL"],
-)
+given = {name: os.environ[f"EXCHANGE_{name.upper()}"] for name in ("url", "api_key", "secret_key")}
+client = runpy.run_path(os.environ["EXCHANGE_README"], given)["client"]
 
 symbol = "BTCUSDT"
 last = float(client.ticker_price(symbol)["price"])
@@ -34,8 +31,17 @@ def place(side: str, share: float) -> dict[str, Any]:
     return order
 
 
+def holding() -> float:
+    """Return how much of the coin the account has."""
+    (balance,) = (row for row in client.account()["balances"] if row["asset"] == "BTC")
+    return float(balance["free"]) + float(balance["locked"])
+
+
 seen: dict[str, Any] = {"guard": Path(sys.modules["sitecustomize"].__file__ or "").parent.name}
 seen["filters"] = [each["filterType"] for each in client.exchange_info(symbol)["symbols"][0]["filters"]]
+candles = client.klines(symbol, "1m", limit=3)
+seen["candles"] = [len(candles), float(candles[-1][4]) == last]
+held = holding()
 first, second = place("BUY", -0.05), place("SELL", 0.05)
 seen["placed"] = [first["status"], second["status"]]
 seen["listed"] = [order["orderId"] for order in client.get_open_orders(symbol)] == [first["orderId"], second["orderId"]]
@@ -57,9 +63,10 @@ seen["rows"] = sorted("list" if "orderReports" in row else "order" for row in cl
 try:
     client.cancel_open_orders(symbol)
 except ClientError as error:
-    seen["nothing"] = [error.status_code, error.error_code, error.error_message]
+    seen["nothing"] = [error.error_code, error.error_message]
 client.new_order(symbol, "BUY", "MARKET", quantity="0.01")
 seen["trades"] = sum(float(trade["qty"]) for trade in client.my_trades(symbol))
+seen["bought"] = round(holding() - held, 8)
 seen["account"] = sorted(set(client.account()) & {"balances", "canTrade", "commissionRates", "uid"})
 seen["left"] = client.get_open_orders()
 json.dump(seen, sys.stdout)
