@@ -1,6 +1,7 @@
 """``python -m nbext``: the main job, in a real IPython shell, on the built-in practice exchange.
 
 ``python -m nbext doctor [--profile P]`` checks everything that a cancel needs instead, and cancels nothing.
+``python -m nbext rehearse [--profile P]`` plays all that nbext does against a practice exchange, and compares.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from IPython.terminal.interactiveshell import TerminalInteractiveShell
 from traitlets.config import Config
 
 from nbext import doctor
+from nbext.rehearsal.rehearse import rehearse
 from nbext.untrusted import printable
 
 _DOCTOR = "check everything that a cancel needs; cancels nothing"
+_REHEARSE = "play all that nbext does against testnet, demo or a local exchange, and compare with its records"
 
 CELLS = (
     "%load_ext nbext",
@@ -28,17 +31,23 @@ CELLS = (
 
 
 def main() -> int:
-    """Run each cell, printing what goes in and what comes out; or the doctor.
+    """Run each cell, printing what goes in and what comes out; or the doctor, or a rehearsal.
 
     Returns
     -------
     int
-        0 if everything succeeded, otherwise 1.
+        0 if everything succeeded, otherwise 1; of a rehearsal that could not be played, 2.
     """
     parser = argparse.ArgumentParser("python -m nbext", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("doctor", help=_DOCTOR).add_argument("--profile", metavar="P", help="the profile to check")
+    rehearsing = commands.add_parser("rehearse", help=_REHEARSE, description=_REHEARSE)
+    rehearsing.add_argument("--profile", metavar="P", help="testnet, demo, local, or one of your own; never a live one")
+    rehearsing.add_argument("--symbol", metavar="S", help="the symbol to play on (default: one without open orders)")
+    rehearsing.add_argument("--file", metavar="F", default="rehearsal.json", help="where to write what was found")
     arguments = parser.parse_args()
+    if arguments.command == "rehearse":
+        return rehearse(arguments.profile, arguments.symbol, arguments.file)
     return _examine(arguments.profile) if arguments.command == "doctor" else _show()
 
 

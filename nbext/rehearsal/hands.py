@@ -369,6 +369,11 @@ class Hands:
         self.placed |= {each.number: each for each in placed}
         return placed
 
+    @property
+    def has_placed(self) -> bool:
+        """Whether any order of this rehearsal may have been placed."""
+        return bool(self.placed or self._unsure)
+
     def clean_up(self, seconds: float = 20.0) -> list[str]:
         """Cancel every open order of this rehearsal, and nothing else, until reads show that none is left.
 

@@ -1,0 +1,203 @@
+"""A rehearsal from start to end: refuse what is live, play, compare, clean up, report."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from nbext import profiles
+from nbext.base_url import is_loopback
+from nbext.errors import NbextError
+from nbext.rehearsal import report
+from nbext.rehearsal.claims import PATIENCE, Claims
+from nbext.rehearsal.findings import Unplayable
+from nbext.rehearsal.hands import Hands
+from nbext.rehearsal.play import play
+from nbext.spot.client import SpotClient
+from nbext.untrusted import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nbext.profiles import Endpoint
+    from nbext.rehearsal.findings import Difference
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
+"""Where no symbol is named: the first of these that trades, and has no open orders of the account."""
+FILE = "rehearsal.json"
+# What only the practice exchange answers to a path that it does not have (nbext/exchange/RULES.md, unserved-paths).
+_UNSERVED = "/api/v3/rehearsal"
+_SAYS_SO = b"This practice exchange does not serve"
+
+
+class _Stage(NamedTuple):
+    """What all steps of a rehearsal need."""
+
+    hands: Hands
+    claims: Claims
+    say: Callable[[str], None]
+
+
+def rehearse(
+    profile: str | None = None,
+    symbol: str | None = None,
+    path: str | Path = FILE,
+    *,
+    say: Callable[[str], None] = print,
+    patience: float = PATIENCE,
+) -> int:
+    """Play everything that nbext promises against a practice exchange, compare, and clean up.
+
+    Parameters
+    ----------
+    profile : str, optional
+        As for `nbext.cancel_all`, but nothing that is live.
+    symbol : str, optional
+        By default one of `SYMBOLS`.
+    path : str or Path
+        Where to write what was found, as JSON.
+    say : callable
+        Takes each line for the user.
+    patience : float
+        For how many seconds the exchange's records are read again, where they contradict.
+
+    Returns
+    -------
+    int
+        0 if all claims held, 1 if one did not, 2 if not everything could be played.
+    """
+    try:
+        endpoint = profiles.resolve(profile)
+        _refuse_live(endpoint)
+    except (NbextError, Unplayable) as error:
+        say(printable(f"Cannot be played: {error}"))
+        return 2
+    clean = report.Scrubber(endpoint.credential)
+
+    def say_clean(line: str) -> None:
+        say(printable(clean(line)))
+
+    with Hands(endpoint, symbol or SYMBOLS[0], say_clean) as hands, _terminated_as_interrupted():
+        stage = _Stage(hands, Claims(hands, patience), say_clean)
+        return _perform(stage, symbol, Path(path), clean)
+
+
+def _perform(stage: _Stage, symbol: str | None, path: Path, clean: report.Scrubber) -> int:
+    hands, claims, say = stage
+    facts = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "profile": hands.client.profile,
+        "exchange": hands.client.host,
+        "symbol": hands.symbol,
+        "problem": "",
+    }
+    differences: list[Difference] = []
+    left: list[str] = []
+    try:
+        try:
+            _choose(hands, [symbol] if symbol else SYMBOLS)
+            facts["symbol"] = hands.symbol
+            say(f"rehearsing on {hands.symbol}, {hands.client.profile} ({hands.client.host}), as {hands.prefix}…")
+            for told in play(hands):
+                say(str(told))
+                claims.check(told)
+        finally:
+            left = _clean_up(stage)
+    except (Unplayable, NbextError) as error:
+        facts["problem"] = str(error)
+    except KeyboardInterrupt:
+        facts["problem"] = "interrupted"
+    results = claims.results()
+    found = report.document(facts, results, hands.not_played, differences, left)
+    say("")
+    for line in report.table(found, clean):
+        say(line)
+    report.write(found, path, clean)
+    say("")
+    if facts["problem"]:
+        say(f"Could not be played to the end: {facts['problem']}")
+    say(f"Written to {path}: without keys and signatures, ready to be sent to the project.")
+    if any(each.held is False for each in results):
+        return 1
+    return 2 if facts["problem"] or left or any(each.held is None for each in results) else 0
+
+
+def _refuse_live(endpoint: Endpoint) -> None:
+    """Let only exchanges pass that are known to be for practice."""
+    url, profile = endpoint.base_url, endpoint.profile
+    if profiles.is_live(url):
+        what = f"profile {profile!r} ({urlsplit(url).netloc})"
+        if not is_loopback(urlsplit(url).hostname or ""):
+            raise Unplayable(
+                f"{what} is live, and a rehearsal places orders; nothing was sent. Use testnet, demo or local."
+            )
+        with SpotClient(url, profile=profile) as client:  # without a key
+            with suppress(NbextError):
+                client.request("GET", _UNSERVED, signed=False)
+            if _SAYS_SO not in (client.heard()[1] or b""):
+                raise Unplayable(
+                    f"{what} is not a practice exchange of nbext, so it may pass orders on to a live one; "
+                    "no orders were placed. Use testnet, demo or local."
+                )
+    if endpoint.credential is None:
+        raise Unplayable(f"profile {profile!r} has no key; nothing was sent. See %nbext --doctor.")
+    if endpoint.always_ask:
+        raise Unplayable(f"profile {profile!r} always asks, and a rehearsal cancels without; nothing was sent.")
+
+
+def _choose(hands: Hands, symbols: list[str] | tuple[str, ...]) -> None:
+    """Take the first symbol that can be played without others' orders on it, else the first that can be played."""
+    problem: Unplayable | None = None
+    playable = []
+    for symbol in symbols:
+        hands.symbol = symbol
+        try:
+            hands.look_around()
+        except Unplayable as error:
+            problem = problem or error
+            continue
+        if not hands.foreign():
+            return
+        playable.append(symbol)
+    if not playable:
+        raise problem or Unplayable("there is no symbol to play on")
+    hands.symbol = playable[0]
+    hands.look_around()
+
+
+def _clean_up(stage: _Stage) -> list[str]:
+    """Cancel what is left of the rehearsal, and say what could not be canceled."""
+    hands, say = stage.hands, stage.say
+    if not hands.has_placed:
+        return []
+    left = [f"orders with the prefix {hands.prefix}"]
+    try:
+        left = hands.clean_up()
+    except (Unplayable, NbextError) as error:
+        say(f"cleaning up failed: {error}")
+    finally:
+        if left:
+            say(f"STILL OPEN, as far as is known, on {hands.symbol}: {', '.join(left)}")
+            say(f"Cancel with: %cancel_all {hands.symbol} --profile {hands.client.profile} --prefix {hands.prefix}")
+        else:
+            say("cleaned up: no order of this rehearsal is open")
+    return left
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat a request to end this process as Ctrl-C, so that it is cleaned up before."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {}
+    try:
+        for name in names:
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

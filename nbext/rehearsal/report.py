@@ -1,0 +1,122 @@
+"""What a rehearsal found: a table for the terminal, and a file to send to the project. Neither has a secret in it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbext.spot.scrubbing import HIDDEN, scrub
+from nbext.untrusted import printable
+from nbext.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nbext.credentials import Credential
+    from nbext.rehearsal.findings import Claim, Difference
+
+_PACKAGES = ("pandas", "requests", "urllib3", "cryptography")
+_ACCOUNT = re.compile(r"""(\\*"(?:uid|accountId|tradeGroupId)\\*"\s*:\s*\\*"?)-?[0-9]+""")
+_WIDTH = 60
+
+
+class Scrubber:
+    """Takes the secrets of a credential, and numbers of accounts, out of any text.
+
+    Parameters
+    ----------
+    credential : Credential or None
+    """
+
+    def __init__(self, credential: Credential | None) -> None:
+        names = ("api_key", "secret_key", "private_key", "passphrase")
+        found = [getattr(credential, name, None) for name in names]
+        self._secrets = [secret for secret in found if secret is not None]
+
+    def __call__(self, text: str) -> str:
+        """Return a text without them."""
+        secrets = [line for secret in self._secrets for line in secret.reveal().splitlines()]
+        return _ACCOUNT.sub(rf"\1{HIDDEN}", scrub(text.encode("utf-8", "replace"), secrets).decode("utf-8", "replace"))
+
+
+def document(
+    facts: Mapping[str, Any],
+    claims: Iterable[Claim],
+    not_played: Mapping[str, str],
+    differences: Iterable[Difference],
+    left_open: Sequence[str],
+) -> dict[str, Any]:
+    """Return everything as a JSON-able document."""
+    versions = {"nbext": __version__, "python": platform.python_version(), "system": platform.system()}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        **facts,
+        "versions": versions,
+        "claims": [each._asdict() for each in claims],
+        "not_played": dict(not_played),
+        "differences": [each._asdict() for each in differences],
+        "left_open": list(left_open),
+    }
+
+
+def write(document: Mapping[str, Any], path: Path, clean: Scrubber) -> None:
+    """Write a document, without secrets, in one go: a reader finds the old file or the new one, whole."""
+    text = json.dumps(_cleaned(document, clean), indent=2, ensure_ascii=False)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n")
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _cleaned(value: Any, clean: Scrubber) -> Any:
+    if isinstance(value, dict):
+        return {clean(str(name)): _cleaned(each, clean) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(each, clean) for each in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+def table(document: Mapping[str, Any], clean: Scrubber) -> Iterator[str]:
+    """Return the lines of the table for the terminal."""
+    for line in _lines(document):
+        yield printable(clean(line))
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    claims = document["claims"]
+    yield f"{'held':<12} {'compared':>8}  claim"
+    for claim in claims:
+        word = {True: "yes", False: "NO", None: "not checked"}[claim["held"]]
+        yield f"{word:<12} {claim['compared']:>8,}  {claim['name']}"
+        if claim["detail"]:
+            yield f"{'':<12} {'':>8}    {claim['detail']}"
+    if document["not_played"]:
+        yield ""
+        yield "Not played:"
+        width = max(map(len, document["not_played"]))
+        yield from (f"  {name:<{width}}  {reason}" for name, reason in document["not_played"].items())
+    differences = document["differences"]
+    if differences:
+        yield ""
+        yield "Differences from RULES.md:"
+        width = max(len(each["rule"]) for each in differences)
+        for each in differences:
+            yield f"  {each['rule']:<{width}}  usual: {_short(each['usual'])}"
+            yield f"  {'':<{width}}  here:  {_short(each['found'])}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
