@@ -52,11 +52,12 @@ def main() -> int:
 
 
 def _examine(profile: str | None) -> int:
-    failed = False
+    checks = []
     for check in doctor.examine(profile):
         print(printable(str(check)), flush=True)
-        failed = failed or check.state == "fail"
-    return int(failed)
+        checks.append(check)
+    print(printable(doctor.summary(checks)))
+    return int("fail" in {check.state for check in checks})
 
 
 def _show() -> int:

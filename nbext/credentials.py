@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Never, ParamSpec, TypeVar
 
@@ -93,12 +93,15 @@ class Credential:
         PEM of an RSA or Ed25519 key, in place of the secret key.
     passphrase : Secret or None
         Of an encrypted private key.
+    source : str
+        Where it was given, for messages.
     """
 
     api_key: Secret
     secret_key: Secret | None = None
     private_key: Secret | None = None
     passphrase: Secret | None = None
+    source: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
         return "<credential>"
@@ -168,6 +171,7 @@ class Credential:
             None if secret is None else Secret(secret),
             None if pem is None else Secret(pem),
             None if pem is None or given["passphrase"] is None else Secret(given["passphrase"]),
+            source,
         )
 
 

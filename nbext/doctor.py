@@ -7,22 +7,27 @@ nothing.
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
-from nbext import profiles, session
-from nbext.errors import ConfigurationError, NbextError, RejectedError
+from nbext import messages, profiles, session
+from nbext.errors import DOCTOR, ConfigurationError, NbextError, RejectedError
+from nbext.frames import checks as table
+from nbext.signals import let_through
 from nbext.spot import surroundings
 from nbext.spot.causes import SetUpError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pandas import DataFrame
 
     from nbext.spot.client import SpotClient
+    from nbext.spot.dialing import Address
 
 NEEDED = {"pandas": "3", "IPython": "8.18", "ipywidgets": "8.1.5"}
 """The packages whose version matters once a kernel has loaded them, and the oldest that will do."""
@@ -53,7 +58,7 @@ class Check(NamedTuple):
     found: str
 
     def __str__(self) -> str:
-        return f"{self.state:<5} {self.check:<12} {self.found}"
+        return table.line(*self)
 
 
 def examine(profile: str | None = None) -> Iterator[Check]:
@@ -84,11 +89,27 @@ def _to_the_exchange(profile: str | None) -> Iterator[Check]:
         yield from _exchange(client)
 
 
-def frame(checks: list[Check]) -> DataFrame:
+def frame(checks: Sequence[Check]) -> DataFrame:
     """Return checks as a DataFrame."""
-    from nbext.frames import checks as table
+    return table.frame([(each.check, each.state, each.found) for each in checks])
 
-    return table.frame(("check", "state", "found"), [(each.check, each.state, each.found) for each in checks])
+
+def summary(checks: Sequence[Check]) -> str:
+    """Return how many checks were made, and which of them are not ok."""
+    found = {
+        said: [check.check for check in checks if check.state == state]
+        for state, said in (("fail", "failed"), ("warn", "to look at"))
+    }
+    parts = [f"{len(names)} {said} ({', '.join(dict.fromkeys(names))})" for said, names in found.items() if names]
+    return f"{messages.count(len(checks), 'check')}: {', '.join(parts) or 'all ok'}"
+
+
+def _said(error: NbextError) -> str:
+    """Return what an error says, without what it has in common with all others here."""
+    said = re.sub(r"^([A-Z]+ )?\S+ on \S+ \(\S+\): ", "", str(error))
+    for known in (DOCTOR, "; no orders were changed", "; nothing was sent"):
+        said = said.replace(known, "")
+    return said
 
 
 def _versions() -> Iterator[Check]:
@@ -116,28 +137,36 @@ def _number(version: str) -> tuple[int, ...]:
 def _journal() -> Check:
     journal = session.journal()
     if journal.path is None:
-        return Check("warn", "journal", "off, so that no cancel is recorded. Unset NBEXT_JOURNAL to have one.")
+        return Check("warn", "journal", "off, so cancels are not recorded. Unset NBEXT_JOURNAL to record them.")
     if flaw := journal.flaw():
-        return Check("warn", "journal", f"{flaw}. Cancels work, but are not recorded.")
+        return Check("warn", "journal", f"{flaw}. Until that is fixed, cancels work but are not recorded.")
     return Check("ok", "journal", str(journal.path))
 
 
 def _profile(profile: str | None) -> Iterator[tuple[Check, SpotClient | None]]:
+    flaw = ""
     try:
         path = profiles.file_in_use()
-        yield Check("ok", "profiles", "none of your own" if path is None else f"{path}, yours alone"), None
+        own = "no profiles.toml, so only the built-in ones" if path is None else f"{path}, which others cannot read"
+        yield Check("ok", "profiles", own), None
+    except ConfigurationError as error:
+        flaw = _said(error)
+        yield Check("fail", "profiles", flaw), None
+    try:
         name, how = profiles.chosen(profile)
         client = session.client_for(profile)
     except ConfigurationError as error:
-        yield Check("fail", "profile", str(error)), None
+        if _said(error) != flaw:
+            yield Check("fail", "profile", _said(error)), None
         return
-    kind = "LIVE: real orders" if profiles.is_live(client.base_url) else "no real money"
+    kind = "LIVE" if profiles.is_live(client.base_url) else "not live"
     yield Check("ok", "profile", f"{name}, {how}: {client.base_url} ({kind})"), client
     if client.key_kind:
-        yield Check("ok", "key", f"...{client.key_hint} ({client.key_kind}), can sign"), client
+        source = f" from {client.key_source}" if client.key_source else ""
+        yield Check("ok", "key", f"...{client.key_hint} ({client.key_kind}){source}, can sign"), client
     else:
         advice = "Set BINANCE_API_KEY with BINANCE_API_SECRET or BINANCE_PRIVATE_KEY."
-        yield Check("fail", "key", f"there is none for this profile. {advice}"), client
+        yield Check("fail", "key", f"none for this profile. {advice}"), client
 
 
 def _way(client: SpotClient) -> Iterator[Check]:
@@ -149,17 +178,20 @@ def _way(client: SpotClient) -> Iterator[Check]:
         yield Check("fail", "proxy", f"{error.reason}. {error.advice}")
         return
     try:
-        yield Check("ok", "certificates", surroundings.bundle() or "those that requests trusts")
+        yield Check("ok", "certificates", surroundings.bundle(client.base_url))
     except SetUpError as error:
         yield Check("fail", "certificates", f"{error.reason}. {error.advice}")
         return
     if not proxy:  # which looks the name up itself, or hides the addresses
-        yield from _addresses(client)
+        found = list(_addresses(client))
+        yield from found
+        if found[-1].check == "name" or all(check.state == "fail" for check in found[1:]):
+            return
     began = time.monotonic()
     try:
         client.request("GET", "/api/v3/ping", signed=False)
     except NbextError as error:
-        yield Check("fail", "answer", str(error))
+        yield Check("fail", "answer", _said(error))
         return
     secure = "over TLS" if client.base_url.startswith("https") else "over plain HTTP to this machine"
     yield Check("ok", "answer", f"{secure}, the first after {(time.monotonic() - began) * 1000:.0f} ms")
@@ -170,17 +202,31 @@ def _addresses(client: SpotClient) -> Iterator[Check]:
         found = surroundings.addresses(client.base_url)
     except (OSError, UnicodeError) as error:
         said = "took too long" if isinstance(error, TimeoutError) else "failed"
-        yield Check("fail", "name", f"looking up {client.host} {said}. Check the host and the network.")
+        advice = "Check that the host is spelled correctly and that this machine is online."
+        yield Check("fail", "name", f"looking up {client.host} {said}. {advice}")
         return
-    yield Check("ok", "name", f"{client.host} has {len(found)} address{'' if len(found) == 1 else 'es'}")
-    took = [(str(address[4][0]), surroundings.connect_seconds(address)) for address in found]
-    reached = sum(seconds is not None for _, seconds in took)
-    for where, seconds in took:
-        if seconds is not None:
-            yield Check("ok", "address", f"{where}, connected in {seconds * 1000:.0f} ms")
-        else:
-            others = "The others will do; this one costs time." if reached else "Check the network and its firewall."
-            yield Check("warn" if reached else "fail", "address", f"{where} does not answer. {others}")
+    hosts = [str(address[4][0]) for address in found]
+    many = f"{client.host} has {len(found)} address{'' if len(found) == 1 else 'es'}"
+    yield Check("ok", "name", "none to look up" if hosts == [urlsplit(client.base_url).hostname] else many)
+    took = [(host, *_connected(address)) for host, address in zip(hosts, found, strict=True)]
+    reached = any(was_reached for *_, was_reached in took)
+    others = (
+        "Others can be reached; this one costs time."
+        if reached
+        else "Check the base URL, the network and its firewall."
+    )
+    for where, said, was_reached in took:
+        state = "ok" if was_reached else "warn" if reached else "fail"
+        yield Check(state, "address", f"{where} {said}{'' if was_reached else f'. {others}'}")
+
+
+def _connected(address: Address) -> tuple[str, bool]:
+    """Return how connecting to an address went, and whether it was reached."""
+    try:
+        return f"connected in {surroundings.connect_seconds(address) * 1000:.0f} ms", True
+    except OSError as error:
+        let_through(error)
+        return "refuses connections" if isinstance(error, ConnectionRefusedError) else "does not answer", False
 
 
 def _exchange(client: SpotClient) -> Iterator[Check]:
@@ -195,35 +241,41 @@ def _exchange(client: SpotClient) -> Iterator[Check]:
         slow = "" if median < _SLOW_MS else ". Cancels will be as slow: use a machine nearer to the exchange."
         yield Check("warn" if slow else "ok", "latency", f"{median:.0f} ms{slow}")
         offset = client.measure_clock_offset()
-        said = f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'} the exchange's"
         off = abs(offset) >= _OFF_MS
-        advice = ". It is corrected for each request, but set the clock." if off else ""
-        yield Check("warn" if off else "ok", "clock", f"{said}{advice}")
+        advice = ". nbext corrects it for each request; other programs may not, so set the clock." if off else ""
+        said = "in step with" if abs(offset) < 1 else messages.clock(offset)
+        yield Check("warn" if off else "ok", "clock", f"{said} the exchange's{advice}")
     except NbextError as error:
-        yield Check("fail", "answer", str(error))
+        yield Check("fail", "answer", _said(error))
         return
     if client.key_kind:
-        yield _account(client)
-        yield _may_trade(client)
+        account, was_answered = _account(client)
+        yield account
+        if was_answered:
+            yield _may_trade(client)
     if client.held_for:
-        yield Check("fail", "limits", f"the exchange asked to wait {client.held_for:.0f} s. Nothing is sent before.")
+        yield Check(
+            "fail", "limits", f"the exchange asked to wait {client.held_for:.0f} s. Nothing is sent until then."
+        )
     elif client.used_weight is None:
-        yield Check("warn", "limits", "the exchange does not tell the weight used.")
+        yield Check("warn", "limits", "the exchange does not say how much weight is used.")
     else:
         much = client.used_weight > _WEIGHT_PER_MINUTE / 2
         said = f"weight {client.used_weight} of {_WEIGHT_PER_MINUTE} used in this minute"
-        advice = ". Something else at this address uses the rest: stop it, or wait." if much else ""
+        advice = ". Something else uses the limit of this address: stop it, or wait a minute." if much else ""
         yield Check("warn" if much else "ok", "limits", f"{said}{advice}")
 
 
-def _account(client: SpotClient) -> Check:
+def _account(client: SpotClient) -> tuple[Check, bool]:
+    """Look at the account, and return whether it could be seen."""
     try:
         account = client.request("GET", "/api/v3/account", {"omitZeroBalances": "true"})
     except NbextError as error:
-        return Check("fail", "account", str(error))
+        return Check("fail", "account", _said(error)), False
     if isinstance(account, dict) and account.get("canTrade") is False:
-        return Check("fail", "account", "it may not trade, says the exchange. Check it on the exchange's website.")
-    return Check("ok", "account", "key and address accepted, may trade")
+        said = "the exchange says that it may not trade. Check it on the exchange's website."
+        return Check("fail", "account", said), True
+    return Check("ok", "account", "key and address accepted, may trade"), True
 
 
 def _may_trade(client: SpotClient) -> Check:
@@ -233,8 +285,8 @@ def _may_trade(client: SpotClient) -> Check:
         client.request("POST", "/api/v3/order/test", {**_TEST_ORDER, "price": price})
     except RejectedError as error:
         if error.code is None or error.code in _OF_KEYS:
-            return Check("fail", "trading", str(error))
-        return Check("ok", "trading", f"allowed: a test order was refused only for itself ({error.code})")
+            return Check("fail", "trading", _said(error))
+        return Check("ok", "trading", f"allowed: of a test order, only the values were refused ({error.code})")
     except (NbextError, LookupError, TypeError) as error:
         return Check("warn", "trading", f"a test order got no clear answer ({type(error).__name__}). Try again.")
     return Check("ok", "trading", "allowed: a test order was accepted, and not placed")

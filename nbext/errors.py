@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+DOCTOR = "; see %nbext --doctor"
+"""Ends the advice of a message where checking the whole set-up finds out more than the message can say."""
+
+
 class NbextError(Exception):
     """Base class of the errors that nbext raises."""
 

@@ -85,25 +85,72 @@ def test_a_profile_or_a_file_that_cannot_be_used_fails_and_the_rest_goes_on(cust
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('[desk]\nbase_url = "https://exchange.invalid"\n', "utf-8")
     path.chmod(0o644)
-    assert "chmod 600" in found("profile").found
     assert custom.requests() == []
+    told = {check.check: check for check in doctor.examine()}
+    assert told["profiles"].state == "fail"
+    assert "chmod 600" in told["profiles"].found
+    assert told["trading"].state == "ok", "a profile that is not in the file works without it"
+    told = {check.check: check for check in doctor.examine("desk")}
+    assert told["profiles"].state == "fail"
+    assert "key" not in told
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "failing"),
     [
-        ("BINANCE_API_KEY", "k" * 64, {"account", "trading"}),
-        ("BINANCE_API_SECRET", "s" * 64, {"account", "trading"}),
+        ("BINANCE_API_KEY", "k" * 64, {"account"}),
+        ("BINANCE_API_SECRET", "s" * 64, {"account"}),
         ("BINANCE_API_SECRET", "", {"profile"}),
     ],
 )
-def test_a_key_that_is_not_accepted_fails(
+def test_a_key_that_is_not_accepted_fails_once(
     custom: LocalExchange, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, failing: set[str]
 ) -> None:
-    """An unknown key, a secret of another key, half a credential."""
+    """An unknown key, a secret of another key, half a credential: in one line, and no test order repeats it."""
     assert custom.url
     monkeypatch.setenv(variable, value)
     assert {name for name, state in states().items() if state == "fail"} == failing
+
+
+def test_no_line_sends_the_reader_to_the_doctor_or_speaks_of_orders(
+    custom: LocalExchange, monkeypatch: pytest.MonkeyPatch, serve: Callable[..., PlainServer]
+) -> None:
+    """Whose lines these are, and which touches no orders: what all messages have in common is left out."""
+
+    def told() -> str:
+        return "".join(check.found for check in doctor.examine() if check.state == "fail")
+
+    codes = (-1021, -1022, -2008, -2015)
+    pages = []
+    for code in codes:
+        custom.faults.on("GET", "/api/v3/account").fail(code=code, text="Refused.")
+        pages.append(told())
+        custom.faults.clear()
+    monkeypatch.setenv("NBEXT_BASE_URL", serve(lambda _: b"").url)
+    pages.append(told())
+    for page in pages:
+        assert page
+        for unwanted in ("--doctor", "no orders were changed", "/api/v3/", custom.url.partition("//")[2]):
+            assert unwanted not in page
+
+
+def test_the_key_is_told_by_where_it_came_from(custom: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment or a profile: of two keys, it is the wrong one that is used unnoticed."""
+    assert f"...{custom.api_key[-4:]} (HMAC) from the environment" in found("key").found
+    path = profiles._path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)
+    keys = f'api_key = "{"k" * 64}"\nsecret_key = "{custom.secret_key}"'
+    path.write_text(f'[desk]\nbase_url = "{custom.url}"\n{keys}\n', "utf-8")
+    monkeypatch.delenv("NBEXT_BASE_URL")
+    assert "...kkkk (HMAC) from profile 'desk'" in found("key", "desk").found
+
+
+def test_certificates_do_not_matter_over_plain_http(custom: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not there hinders no connection to this machine."""
+    assert custom.url
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    assert states() == dict.fromkeys(IN_ORDER, "ok")
 
 
 def test_a_key_that_may_only_read_may_not_trade(custom: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +211,12 @@ def test_faults_of_the_way_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("NBEXT_BASE_URL", "https://exchange.invalid")
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", nobody_knows)
-        assert failing() == ["name", "answer"]
+        assert failing() == ["name"]
+    with socket.socket() as nobody, monkeypatch.context() as patch:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        patch.setenv("NBEXT_BASE_URL", f"https://127.0.0.1:{nobody.getsockname()[1]}")
+        assert failing() == ["address"]
+        assert "refuses connections" in found("address").found
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
     assert failing() == ["certificates"]
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
@@ -246,11 +298,28 @@ def test_the_magic_prints_the_lines_and_returns_a_frame(
     lines = capsys.readouterr().out.splitlines()
     assert frame.columns.tolist() == ["check", "state", "found"]
     assert tuple(frame["check"]) == IN_ORDER
-    assert [line.split()[0] for line in lines] == frame["state"].tolist()
+    assert [line.split()[0] for line in lines[:-1]] == frame["state"].tolist()
+    assert lines[-1] == "17 checks: all ok"
     assert profiles.chosen() == ("custom", "from NBEXT_BASE_URL")
     for wrong in ("custom --doctor", "--profile custom"):
         with pytest.raises(UsageError):
             shell.run_line_magic("nbext", wrong)
+
+
+def test_its_frame_is_not_shown_again_below_its_lines(custom: LocalExchange, shell: InteractiveShell) -> None:
+    """In another cell it is a table with all of each text, in which a state is a word and a color."""
+    assert custom.url
+    frame = shell.run_line_magic("nbext", "--doctor")
+    assert shell.display_formatter
+    html, text = (shell.display_formatter.formatters[kind] for kind in ("text/html", "text/plain"))
+    assert html(frame) is None
+    shell.execution_count += 1
+    frame.loc[0, "found"] = "<b>" + "long " * 50
+    assert "&lt;b&gt;" + "long " * 50 in html(frame)
+    assert html(frame).count("<tr") == len(IN_ORDER)
+    assert 'class="canceled"' in html(frame), "its color"
+    assert text(frame[frame["check"] == "proxy"]) == "ok    proxy        none"
+    assert "<th" in html(frame[["check", "found"]]), "a part of it is a frame like any other"
 
 
 @pytest.mark.parametrize(("profile", "code"), [([], 0), (["--profile", "nowhere"], 1)])
@@ -259,4 +328,6 @@ def test_the_command_exits_with_what_it_found(profile: list[str], code: int) -> 
     command = [sys.executable, "-m", "nbext", "doctor", *profile]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
-    assert ("fail" in {line.split()[0] for line in done.stdout.splitlines()}) is bool(code)
+    lines = done.stdout.splitlines()
+    assert ("fail" in {line.split()[0] for line in lines}) is bool(code)
+    assert lines[-1] == ("6 checks: 1 failed (profile)" if code else "17 checks: all ok")

@@ -44,8 +44,8 @@ def credential(
     api_key: str, secret_key: str | None = None, private_key: str | None = None, passphrase: str | None = None
 ) -> Credential:
     """Make what a credential should come to."""
-    rest = (None if text is None else Secret(text) for text in (secret_key, private_key, passphrase))
-    return Credential(Secret(api_key), *rest)
+    secret, pem, words = (None if text is None else Secret(text) for text in (secret_key, private_key, passphrase))
+    return Credential(Secret(api_key), secret, pem, words)
 
 
 def refusal(*args: Any, **kwargs: Any) -> str:

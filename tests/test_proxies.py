@@ -233,7 +233,7 @@ def test_faults_of_certificates_are_named(
     with contextlib.closing(TLSServer(lambda _: answer(b""), tmp_path, days=-1)) as server:
         assert "it is out of date, or this machine's clock is off" in fault(server.url)
     plain = start(web_server())
-    words = "the server there does not use TLS. Check the host and the network."
+    words = "the server there does not use TLS. Check the host and the network; see %nbext --doctor."
     assert fault(f"https://127.0.0.1:{plain.port}") == words
 
 

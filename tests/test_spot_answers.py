@@ -365,6 +365,28 @@ def test_a_refusal_names_what_is_at_fault(
     assert caught.value.code != 0
 
 
+@pytest.mark.parametrize(
+    ("code", "helps"), [*((code, True) for code in (-1021, -1022, -2008, -2015)), (-1002, False), (-1121, False)]
+)
+def test_a_refusal_mentions_the_doctor_where_that_finds_out_more(
+    serve: Serve, connect: Connect, code: int, *, helps: bool
+) -> None:
+    """Which key it was and from where, the clock and the latency; once, and not where the fix is named."""
+    with pytest.raises(RejectedError) as caught:
+        connect(serve(always(answer({"code": code, "msg": "Refused."}, 400))).url).cancel_open_orders("BTCUSDT")
+    assert str(caught.value).count("--doctor") == helps
+    assert not helps or str(caught.value).endswith("; see %nbext --doctor.")
+
+
+def test_a_network_that_fails_mentions_the_doctor(connect: Connect) -> None:
+    """Whatever lies between here and the host."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(NotSentError) as caught:
+            connect(f"http://127.0.0.1:{nobody.getsockname()[1]}").cancel_open_orders("BTCUSDT")
+    assert str(caught.value).endswith("Check the host and the network; see %nbext --doctor.")
+
+
 def test_an_error_without_text_or_with_a_strange_one_is_one_line(serve: Serve, connect: Connect) -> None:
     """Line ends, endless texts and other types in msg do not get into the line."""
     for body in (

@@ -13,7 +13,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nbext.frames import columns, log
+from nbext.frames import checks, columns, log
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,6 +41,8 @@ _COLORS = {
     "BUY": _GREEN,
     "SELL": _RED,
 }
+_COLORED_LIKE = {"ok": "canceled", "warn": "would_cancel", "fail": "unknown"}
+"""The states of a check, and the outcome whose color each has."""
 
 
 def is_long(frame: DataFrame) -> bool:
@@ -80,6 +82,21 @@ def log_as_html(frame: DataFrame) -> str:
         return f"{_style()}<div class=nbext-table><p>{said}</p></div>"
     cut = f"the last {len(shown)} of {len(frame)} requests are shown" if len(shown) < len(frame) else ""
     return _html(log.table(shown), shown, said, cut, scripted=False)
+
+
+def checks_as_html(frame: DataFrame) -> str:
+    """Return the doctor's checks as an HTML table, whose long texts wrap; values are escaped."""
+    side = ' align="left" style="text-align:left;padding:2px 6px"'
+    rows = [
+        f"<tr>{_colored(_COLORED_LIKE.get(state, ''), escape(state))}"
+        f"<th{side}>{_unbroken(escape(check))}</th><td{side}>{escape(found)}</td></tr>"
+        for state, check, found in checks.rows(frame)
+    ]
+    body = "\n".join(rows)
+    return (
+        f'{_style()}<div class=nbext-table><table class="t" cellpadding="4" style="margin:0"><tbody>\n{body}\n'
+        "</tbody></table></div>"
+    )
 
 
 def _html(table: columns.Table, frame: DataFrame, said: str, cut: str, *, scripted: bool) -> str:
@@ -139,10 +156,13 @@ def _marked(text: str) -> str:
     """Return the cell of an outcome or a side, with its glyph and in its color, if it is one that we know."""
     if text not in columns.GLYPHS:
         return f"<td{_LEFT}>{text}</td>"
-    color = _COLORS[text]
     words = _unbroken(text.replace("_", " "))
-    glyph = f"<span aria-hidden=true>{columns.GLYPHS[text]}</span>"
-    return f'<td class="{text}"{_LEFT}><font color="{color}" style="color:{color}">{glyph} {words}</font></td>'
+    return _colored(text, f"<span aria-hidden=true>{columns.GLYPHS[text]}</span> {words}")
+
+
+def _colored(kind: str, html: str) -> str:
+    color = _COLORS.get(kind, "inherit")
+    return f'<td class="{kind}"{_LEFT}><font color="{color}" style="color:{color}">{html}</font></td>'
 
 
 def _unbroken(text: str) -> str:

@@ -111,7 +111,7 @@ class _Plain:
     earlier: Callable[[DataFrame, Any, bool], None] | None
 
     def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:
-        from nbext.frames import log, text
+        from nbext.frames import checks, log, text
         from nbext.frames.columns import is_ours
 
         if is_ours(frame):
@@ -121,6 +121,10 @@ class _Plain:
             printer.text(said)
         elif log.is_log(frame):
             printer.text(text.log_as_text(frame))
+        elif checks.is_checks(frame):
+            if _is_summed_up(frame) and len(printer.stack) == 1:
+                raise NotImplementedError  # its lines have just been printed
+            printer.text(checks.as_text(frame))
         elif self.earlier is not None:
             self.earlier(frame, printer, cycle)
         else:
@@ -134,7 +138,7 @@ class _Html:
     earlier: Callable[[DataFrame], str | None] | None
 
     def __call__(self, frame: DataFrame) -> str | None:
-        from nbext.frames import html, log
+        from nbext.frames import checks, html, log
         from nbext.frames.columns import is_ours
 
         if is_ours(frame):
@@ -142,6 +146,8 @@ class _Html:
             return html.as_html(frame, captioned=not _is_summed_up(frame), carries=carries) or None
         if log.is_log(frame):
             return html.log_as_html(frame)
+        if checks.is_checks(frame):
+            return None if _is_summed_up(frame) else html.checks_as_html(frame)
         if self.earlier is not None:
             return self.earlier(frame)
         its_own: str | None = frame._repr_html_()  # type: ignore[operator] # what IPython would have called

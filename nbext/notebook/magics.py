@@ -168,9 +168,10 @@ class NBExt(Magics):
 
             checks = []
             for check in doctor.examine(args.examined):
-                print(printable(str(check)))
+                _say(str(check))
                 checks.append(check)
-            return doctor.frame(checks)
+            _say(doctor.summary(checks))
+            return _summed_up(doctor.frame(checks))
         from nbext import session
 
         if args.profile is not None:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from nbext.errors import NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
+from nbext.errors import DOCTOR, NbextError, NotSentError, OutcomeUnknownError, RateLimitedError, RejectedError
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ _AMBIGUOUS_STATUSES = frozenset({408, 409})
 _ADVICE = {
     -1002: "Allow the key to trade, or use another.",
     -1013: "The symbol may not be trading now; %open_orders shows what is open.",
-    -1021: "This machine's clock is off, or the request was slow: set the clock, or raise the recv window.",
-    -1022: "The secret key does not match this API key: check both.",
+    -1021: f"This machine's clock is off, or the request was slow: set the clock, or raise the recv window{DOCTOR}.",
+    -1022: f"The secret key does not match this API key: check both{DOCTOR}.",
     -1100: "Check the spelling of the symbol.",
     -1121: "Unknown symbol: check its spelling and the profile.",
-    -2008: "Unknown API key: deleted, from another host (testnet, demo, live), or mixed up with the secret.",
+    -2008: f"Unknown API key: deleted, from another host (testnet, demo, live), or mixed up with the secret{DOCTOR}.",
     -2014: "Check the API key: its format is invalid.",
-    -2015: "Check that the API key is for this host, may trade, and allows this IP address; see %nbext --doctor.",
+    -2015: f"Check that the API key is for this host, may trade, and allows this IP address{DOCTOR}.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
 _ADVICE_BY_STATUS = {

@@ -15,10 +15,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from nbext.errors import DOCTOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NETWORK = "Check the host and the network."
+NETWORK = f"Check the host and the network{DOCTOR}."
 AGAIN = "Try again."
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # OpenSSL's numbers, which Python has no names for.
@@ -78,13 +80,18 @@ def set_up(error: BaseException, proxy: str) -> SetUpError:
     words = "".join(str(cause) for cause in _chain(error))
     # What GNOME calls socks:// is a scheme that neither requests nor PySocks knows.
     if "SOCKS support" in words and not proxy.lower().startswith("socks:"):
-        return SetUpError(
-            f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks is not installed",
-            "Run %pip install pysocks, then restart the kernel.",
-        )
+        return without_pysocks(proxy)
     return SetUpError(
         f"the proxy URL in {where} cannot be used",
         f"Set {where} to http://host:port, https://host:port or socks5h://host:port.",
+    )
+
+
+def without_pysocks(proxy: str) -> SetUpError:
+    """Return the error for a SOCKS proxy where the package for it is missing."""
+    return SetUpError(
+        f"the proxy {shown(proxy)} is a SOCKS proxy, and PySocks is not installed",
+        "Run %pip install pysocks, then restart the kernel.",
     )
 
 
@@ -229,7 +236,7 @@ def _certificate(code: int) -> tuple[str, str]:
     if code in _OUT_OF_DATE:
         return f"{reason}: it is out of date, or this machine's clock is off", "Check this machine's date."
     if code in _OTHER_NAME:
-        return f"{reason}: it is for another host", "Check the host and the proxy."
+        return f"{reason}: it is for another host", f"Check the host and the proxy{DOCTOR}."
     return reason, NETWORK
 
 

@@ -199,6 +199,11 @@ class SpotClient:
         return "" if self._signing_key is None else self._signing_key.kind
 
     @property
+    def key_source(self) -> str:
+        """Where the key was given, such as ``the environment``; empty if that is not known."""
+        return "" if self._credential is None else self._credential.source
+
+    @property
     def held_for(self) -> float:
         """Seconds until this host accepts requests again (429 or 418); 0 if it has not asked to wait."""
         return max(0.0, _holds.get(self.host, (0.0, 0))[0] - time.monotonic())

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from nbext.base_url import is_loopback
-from nbext.spot.causes import BUNDLES, SetUpError, require_bundle, shown
+from nbext.spot.causes import BUNDLES, require_bundle, shown, without_pysocks
 from nbext.spot.connections import CONNECT_SECONDS
 from nbext.spot.dialing import dial, look_up
 
@@ -33,25 +33,25 @@ def proxy(base_url: str) -> str:
         return ""
     url = requests.utils.select_proxy(base_url, requests.utils.get_environ_proxies(base_url)) or ""
     if url.lower().startswith("socks") and importlib.util.find_spec("socks") is None:
-        raise SetUpError(
-            f"the proxy {shown(url)} is a SOCKS proxy, and PySocks, which it takes, is not installed",
-            "Run %pip install pysocks, then restart the kernel.",
-        )
+        raise without_pysocks(url)
     return shown(url) if url else ""
 
 
-def bundle() -> str:
-    """Return which file of certificates the environment names, with its variable; empty for none.
+def bundle(base_url: str) -> str:
+    """Return which certificates a connection to the host is checked against, by file and variable.
 
     Raises
     ------
     SetUpError
         It cannot be used.
     """
+    if not base_url.startswith("https"):
+        return "none needed, over plain HTTP to this machine"
     name = next(filter(os.environ.get, BUNDLES), "")
-    if name:
-        require_bundle(os.environ[name])
-    return f"{name}: {os.environ[name]}" if name else ""
+    if not name:
+        return "those of certifi, as requests has them"
+    require_bundle(os.environ[name])
+    return f"{os.environ[name]}, from {name}"
 
 
 def addresses(base_url: str) -> Sequence[Address]:
@@ -67,11 +67,14 @@ def addresses(base_url: str) -> Sequence[Address]:
     return look_up(parts.hostname or "", port, time.monotonic() + CONNECT_SECONDS)
 
 
-def connect_seconds(address: Address) -> float | None:
-    """Return how long it takes to connect to an address; None where that does not come about in time."""
+def connect_seconds(address: Address) -> float:
+    """Return how long it takes to connect to an address.
+
+    Raises
+    ------
+    OSError
+        It refuses connections, or none is made in time.
+    """
     began = time.monotonic()
-    try:
-        dial([address], began + CONNECT_SECONDS, ()).close()
-    except OSError:
-        return None
+    dial([address], began + CONNECT_SECONDS, ()).close()
     return time.monotonic() - began
