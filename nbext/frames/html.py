@@ -27,8 +27,10 @@ _FIGURE_SPACE = "\N{FIGURE SPACE}"
 _LEFT, _RIGHT = (
     f' align="{side}" nowrap style="text-align:{side};white-space:nowrap;padding:2px 6px"' for side in ("left", "right")
 )
-# Readable on white and on black, about 4.3:1; the style sheet has better ones for each theme.
-_GREEN, _BLUE, _GREY, _ORANGE, _RED = "#148e2f", "#1f77df", "#7a7a7a", "#bb631a", "#e23640"
+# Readable on white and on #111, 4.3:1, which is the best that one color can do; the style sheet has better ones for each
+# theme. On the tint that pages give to every other row they would be below 4, so where no sheet is there is no tint.
+_GREEN, _BLUE, _GREY, _ORANGE, _RED = "#148d2f", "#1f78df", "#797a7a", "#bb621a", "#e23640"
+_ROW = '<tr style="background:none">'
 _COLORS = {
     "canceled": _GREEN,
     "filled": _BLUE,
@@ -101,7 +103,7 @@ def checks_as_html(frame: DataFrame) -> str:
 
 def _html(table: columns.Table, frame: DataFrame, said: str, cut: str, *, scripted: bool) -> str:
     cells = [_cells(column, frame, scripted=scripted) for column in table.columns]
-    body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True))
+    body = "\n".join(f"{_ROW}{''.join(row)}</tr>" for row in zip(*cells, strict=True))
     head = "".join(map(_header, table.columns))
     note = "; ".join(filter(None, [cut, table.note()]))
     return (

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from nbext.frames.ladder import Ladder, Mark, Rung, Symbol
 
 # Where our style sheet is stripped, one color has to do for light and dark pages.
-_COLORS = {"BUY": "#148e2f", "SELL": "#e23640"}
-_OTHER, _BLUE = "#7a7a7a", "#1f77df"
+_COLORS = {"BUY": "#148d2f", "SELL": "#e23640"}
+_OTHER, _BLUE = "#797a7a", "#1f78df"
 _CELL = "padding:1px 5px;font-weight:normal"
 _TRACKS = 8
 """The most order lists drawn side by side; the labels name them in any case."""

@@ -50,6 +50,6 @@ def test_saved_and_reopened_untrusted(notebook: Notebook) -> None:
     expect(notebook.visible.locator(".jp-OutputArea-executeResult tbody tr").first).to_be_visible()
     assert notebook.page.locator(".nbext-table style").count() == 0
     buy = notebook.visible.locator(".nbext-table td.BUY font").first
-    assert buy.evaluate("word => getComputedStyle(word).color") == "rgb(20, 142, 47)"  # as the inline style has it
+    assert buy.evaluate("word => getComputedStyle(word).color") == "rgb(20, 141, 47)"  # as the inline style has it
     expect(notebook.visible).to_contain_text("BTCUSDT: 13 orders, 13 open")
     notebook.screenshot("untrusted")

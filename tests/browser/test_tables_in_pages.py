@@ -212,7 +212,7 @@ def test_an_untrusted_table_keeps_alignment_and_color(notebook: Notebook, app: s
                 )
                 assert style == [each.get_attribute("align"), "nowrap"]
             for word in outputs(notebook, cell).locator("td font").all()[:8]:
-                assert word.evaluate(CONTRAST) >= 3.5, word.inner_text()
+                assert word.evaluate(CONTRAST) >= 4.3, word.inner_text()
         notebook.screenshot(f"tables-untrusted-{app}-{theme.lower()}")
     finally:
         notebook.command("apputils:change-theme", theme="JupyterLab Light")
