@@ -47,6 +47,7 @@ def order(price: str, **fields: object) -> Row:
 def rows(drawn: Ladder, **how: bool) -> list[list[str]]:
     """Give the cells of the rows below the heads, as a page without styles shows them, bars left out."""
     body = re.sub(r"<thead>.*?</thead>|<style>.*?</style>", "", as_html(drawn, **how), flags=re.DOTALL)
+    body = body.replace("&nbsp;", " ")
     body = re.sub(r'<span class="bar[^>]*>[^<]*</span>', "", body)
     cells = [
         re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)

@@ -27,8 +27,8 @@ _FIGURE_SPACE = "\N{FIGURE SPACE}"
 _LEFT, _RIGHT = (
     f' align="{side}" nowrap style="text-align:{side};white-space:nowrap;padding:2px 6px"' for side in ("left", "right")
 )
-# Readable on white and on #111, 4.3:1, which is the best that one color can do; the style sheet has better ones for each
-# theme. On the tint that pages give to every other row they would be below 4, so where no sheet is there is no tint.
+# Readable on white and on #111, 4.3:1, which is the best that one color can do; the style sheet has better ones. On the
+# tint that pages give to every other row they would be below 4, so where the sheet is stripped there is no tint.
 _GREEN, _BLUE, _GREY, _ORANGE, _RED = "#148d2f", "#1f78df", "#797a7a", "#bb621a", "#e23640"
 _ROW = '<tr style="background:none">'
 _COLORS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from functools import cache
 from html import escape
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 _COLORS = {"BUY": "#148d2f", "SELL": "#e23640"}
 _OTHER, _BLUE = "#797a7a", "#1f78df"
 _CELL = "padding:1px 5px;font-weight:normal"
+_NARROW, _WIDE = 1, 40
+"""The widths of columns, in percent: of numbers, which take what they need, and of bars, which share the rest."""
 _TRACKS = 8
 """The most order lists drawn side by side; the labels name them in any case."""
 _LONGEST, _SHORTEST = 14, 4
 """How long the longest bar of a side is in text."""
 _WORDED = 6
 """The most orders of a level that are named when the pointer rests on it."""
+_JOINED = re.compile(r" (?=%|\d+\])")
+"""Blanks of a label at which no line ends: ``5 %``, ``[OCO 7917]``."""
 _PLAIN = frozenset({"open", "would_cancel", ""})
 """Outcomes that need no words."""
 _LEGENDS = {
@@ -71,11 +76,10 @@ def _singles_html(symbol: Symbol, selectable: bool) -> str:
         (mark,) = rung.marks
         bar, label = "".join(_bars(mark, most)), _label_html(mark)
         left, right = (bar, label) if mark.side == "BUY" else (label, bar)
-        cells = f"{_td(left, 'right', 'buy')}{_td(right, 'left')}{drawn}{_distance(symbol, rung)}"
+        cells = f"{_td(left, 'right', 'buy wide')}{_td(right, 'left', 'wide')}{drawn}{_distance(symbol, rung)}"
         rows.append(f"<tr{_ids(rung)}{_title(rung)}>{_price(rung, f'{mark.bound} '.lstrip(), selectable)}{cells}</tr>")
-    half = (78 - len(tracks)) / 2
-    heads = [("price", "right", 11.0), ("buys", "right", half), ("sells", "left", half)]
-    return _table(symbol, [*heads, *[("", "left", 1.0)] * len(tracks), ("from last", "right", 11.0)], rows)
+    heads = [("price", "right", _NARROW), ("buys", "right", _WIDE), ("sells", "left", _WIDE)]
+    return _table(symbol, [*heads, *[("", "left", _NARROW)] * len(tracks), ("from last", "right", _NARROW)], rows)
 
 
 def _levels_html(symbol: Symbol, selectable: bool) -> str:
@@ -91,9 +95,9 @@ def _levels_html(symbol: Symbol, selectable: bool) -> str:
         said = f"{rung.beyond} " if rung.beyond else ""
         row = f"{_price(rung, said, selectable)}{drawn}{far}"
         rows.append(f"<tr{' class=here' * rung.is_last}{_ids(rung)}{_title(rung)}>{row}</tr>")
-    heads = [("price", "right", 11.0), ("depth", "right", 8.0), ("buys", "right", 11.0), ("", "right", 18.0)]
-    heads += [("", "left", 18.0), ("sells", "left", 11.0), ("depth", "left", 8.0), ("from last", "right", 15.0)]
-    return _table(symbol, heads, rows)
+    heads = [(name, "right", _NARROW) for name in ("price", "depth", "buys")]
+    heads += [("", "right", _WIDE), ("", "left", _WIDE), ("sells", "left", _NARROW), ("depth", "left", _NARROW)]
+    return _table(symbol, [*heads, ("from last", "right", _NARROW)], rows)
 
 
 def _level_cells(rung: Rung, side: str, most: Decimal | int, deepest: Decimal | int) -> list[str]:
@@ -121,10 +125,10 @@ def _level_cells(rung: Rung, side: str, most: Decimal | int, deepest: Decimal | 
     ]
 
 
-def _table(symbol: Symbol, heads: Iterable[tuple[str, str, float]], rows: Iterable[str]) -> str:
+def _table(symbol: Symbol, heads: Iterable[tuple[str, str, int]], rows: Iterable[str]) -> str:
     """Set a table; a head has a name, an alignment and a width in percent."""
     head = "".join(
-        f'<th scope="col" width="{width:g}%" align="{align}" style="{_CELL};width:{width:g}%;text-align:{align}">'
+        f'<th scope="col" width="{width}%" align="{align}" style="{_CELL};width:{width}%;text-align:{align}">'
         f"{name}</th>"
         for name, align, width in heads
     )
@@ -185,7 +189,7 @@ def _track(place: int, reaches: Sequence[tuple[int, int]]) -> str:
 
 
 def _label_html(mark: Mark) -> str:
-    words = escape(mark.words)
+    words = _JOINED.sub("&nbsp;", escape(mark.words))
     if mark.outcome == "canceled":
         return f"<s>{words}</s>"
     return words + escape(_outcome(mark))
@@ -215,7 +219,8 @@ def _distance(symbol: Symbol, rung: Rung) -> str:
 
 
 def _td(inner: str, align: str, kind: str = "") -> str:
-    return f'<td{f" class={kind}" * bool(kind)} align="{align}" style="{_CELL};text-align:{align}">{inner}</td>'
+    named = f' class="{kind}"' if kind else ""
+    return f'<td{named} align="{align}" style="{_CELL};text-align:{align}">{inner}</td>'
 
 
 def _ids(rung: Rung) -> str:

@@ -159,6 +159,27 @@ def test_sorting_is_exact_and_keeps_lists_together(notebook: Notebook, app: str)
     assert mark.evaluate("mark => getComputedStyle(mark).visibility") == "hidden"
 
 
+def test_what_is_wider_than_the_page_scrolls(notebook: Notebook) -> None:
+    """Beside JupyterLab's sidebar no column is cut off at 1280 px; in less room the last one scrolls into view."""
+    notebook.run(LOAD, SEED, MANY, LARGE_IDS)
+    expect(outputs(notebook, 3).locator(".dt-search input")).to_be_visible()
+    scroller = outputs(notebook, 3).locator(".dt-layout-full")
+    fades = "box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).maskImage !== 'none']"
+    assert scroller.evaluate(fades) == [False, False]
+    try:
+        notebook.page.set_viewport_size({"width": 900, "height": 1000})
+        expect(scroller).to_have_css("mask-image", re.compile("gradient"))
+        assert scroller.evaluate(fades) == [True, True]
+        scroller.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+        expect(scroller).to_have_css("mask-image", "none")
+        last = outputs(notebook, 3).locator("thead th").last
+        assert last.evaluate("th => th.getBoundingClientRect().right") <= scroller.evaluate(
+            "box => box.getBoundingClientRect().right + 1"
+        )
+    finally:
+        notebook.page.set_viewport_size({"width": 1280, "height": 1000})
+
+
 def test_the_library_is_sent_again_when_its_cell_goes(notebook: Notebook) -> None:
     """When it is run again, or deleted, the next long table brings it; a notebook is never without."""
     notebook.run(LOAD, SEED, MANY, "nbext.open_orders('BTCUSDT')", "nbext.open_orders('BTCUSDT')")
