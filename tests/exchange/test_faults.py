@@ -582,7 +582,7 @@ def test_backstage_asks_for_the_key(exchange: LocalExchange, client: Client) -> 
     old = client.signed("GET", "/nbext/requests", timestamp=now() - 6_000)
     assert old.refusal[0] == -1021
     assert client.signed("GET", "/nbext/history", symbol="BTCUSDT", orderId=1).refusal[0] == -2013
-    assert client.signed("PUT", "/nbext/faults").status == 404
+    assert client.signed("PUT", "/nbext/faults").status == 405
     assert client.signed("GET", "/nbext/keys").status == 404
 
 

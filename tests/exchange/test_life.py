@@ -266,17 +266,59 @@ def test_own_hosts_are_let_in(client: Client, exchange: LocalExchange) -> None:
             assert client.send("GET", "/api/v3/ping", headers={"Host": host}).status == 200
 
 
-def test_unknown_paths_and_wrong_methods(client: Client) -> None:
-    """404 names the path, and is a page for browsers; 405 has no body; neither allows other origins."""
-    nope = client.public("/api/v3/nope", symbol="BTCUSDT")
-    assert nope.status == 404
-    assert nope.refusal == (-1020, "This practice exchange does not serve /api/v3/nope.")
-    assert len(client.public(f"/{'x' * 5000}").body["msg"]) < 300
-    page = client.send("GET", "/", headers={"Accept": "text/html"})
-    assert (page.status, page.body[:6]) == (404, "<html>")
-    wrong = client.send("OPTIONS", OPEN_ORDERS, headers={"Origin": "http://evil.example"})
-    assert (wrong.status, wrong.body) == (405, "")
-    assert not [name for name in wrong.headers if name.lower().startswith("access-control")]
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("/api/v3/nope?symbol=BTCUSDT", "/api/v3/nope"),
+        ("/sapi/v1/account/status", "/sapi/v1/account/status"),
+        ("/wapi/v3/systemStatus.html", "/wapi/v3/systemStatus.html"),
+        ("/nbext/nope", "/nbext/nope"),
+        ("/api/v3/time/", "/api/v3/time/"),
+        ("/api/v3/t%69me", "/api/v3/t%69me"),
+        ("//api/v3/time", "//api/v3/time"),
+        ("*", "*"),
+        ("/", "/"),
+        ('/a"b\\c', '/a"b\\c'),
+        ("/caf\u00e9", "/caf%E9"),
+        ("/" + "x" * 5000, "/" + "x" * 199 + "..."),
+    ],
+)
+def test_an_unserved_path_is_named(client: Client, exchange: LocalExchange, target: str, named: str) -> None:
+    """Whatever the method, and whatever the caller would rather read, it is 404 with a JSON body that has the path."""
+    port = int(exchange.url.rpartition(":")[2])
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO"):
+        # As `http.client` refuses to send some of these targets.
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+            lines = f"{method} {target} HTTP/1.1", "Host: localhost", "Accept: text/html, */*", "Connection: close"
+            raw.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            head, _, body = b"".join(iter(lambda: raw.recv(65536), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404 ")
+        assert b"\r\nContent-Type: application/json;charset=UTF-8\r\n" in head
+        assert b"access-control" not in head.lower()
+        assert json.loads(body) == {"code": -1020, "msg": f"This practice exchange does not serve {named}."}
+    assert client.public("/api/v3/time").status == 200
+
+
+def test_a_known_path_with_another_method(client: Client) -> None:
+    """It is 405 without a body, and allows no other origins."""
+    for path in (OPEN_ORDERS, "/nbext/faults"):
+        wrong = client.send("OPTIONS", path, headers={"Origin": "http://evil.example"})
+        assert (wrong.status, wrong.body) == (405, "")
+        assert not [name for name in wrong.headers if name.lower().startswith("access-control")]
+
+
+def test_head_gets_the_head_alone(client: Client, exchange: LocalExchange, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever the answer is, it has the length of a body and no body, and the connection can go on."""
+    for path, status in (("/api/v3/nope", 404), ("/nbext/nope", 404), ("/api/v3/time", 405)):
+        answer = client.send("HEAD", path)
+        assert (answer.status, answer.headers["Content-Length"] != "0") == (status, status == 404)
+        assert client.public("/api/v3/time").status == 200
+    exchange.faults.on("HEAD", "time", times=None).fail(code=-1007)
+    exchange.faults.on("HEAD", "ping", times=None).answer_twice()
+    for path in ("/api/v3/time", "/api/v3/ping"):
+        client.send("HEAD", path)
+        assert client.public("/api/v3/ping").body == {}
+    assert capfd.readouterr().err == ""
 
 
 def test_bodies_and_headers_are_bounded(exchange: LocalExchange) -> None:

@@ -11,7 +11,8 @@ from nbext.exchange import Dialect
 
 HERE = Path(__file__).parent
 PACKAGE = Path(exchange.__file__).parent
-CITATION = re.compile(r"\brule: ([a-z-]+(?:,\s+[a-z-]+)*)")
+# No citation: a field of this name, with its type.
+CITATION = re.compile(r"(?<!\n    )\brule: ([a-z-]+(?:,\s+[a-z-]+)*)")
 FIELDS = fields(Dialect)
 
 

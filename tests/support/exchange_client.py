@@ -66,7 +66,7 @@ class Client:
         response = self._connection.getresponse()
         text = response.read().decode()
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        return Answer(response.status, response.headers, json.loads(text) if is_json else text)
+        return Answer(response.status, response.headers, json.loads(text) if is_json and text else text)
 
     def public(self, path: str, **params: object) -> Answer:
         """Send a GET without a signature."""

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 # Prices and quantities have up to 19 digits each: their products stay exact.
 EXACT = Context(prec=60)
 MAX_ENTRIES = 100_000
-NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
 
 
 @dataclass(slots=True)
@@ -255,10 +254,7 @@ class App:
                 self.admission.count_request(context.request)
                 endpoints = BY_PATH.get(entry.path)
                 if endpoints is None:
-                    wants_html = "text/html" in context.request.headers.get("Accept", "")
-                    context.refusal = (
-                        Response(404, NOT_FOUND, {"Content-Type": "text/html"}) if wants_html else unserved(entry.path)
-                    )
+                    context.refusal = unserved(entry.path)
                 elif entry.method not in endpoints:
                     context.refusal = Response(405)  # rule: wrong-method
                 else:

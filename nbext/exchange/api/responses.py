@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
+from string import printable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from nbext.exchange.api.replies import Json, write
 from nbext.exchange.api.shapes import shaped
@@ -55,7 +57,8 @@ class Response(NamedTuple):
 
 def unserved(path: str) -> Response:
     """Return the response to a request for what this exchange does not have (rule: unserved-paths)."""
-    body = {"code": -1020, "msg": f"This practice exchange does not serve {path[:LONGEST_PATH]}."}
+    named = quote(path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "...", printable, "latin-1")
+    body = {"code": -1020, "msg": f"This practice exchange does not serve {named}."}
     return Response(404, write(body).encode(), {"Content-Type": JSON_TYPE})
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbext.exchange.api.admission import Admission, Request
 from nbext.exchange.api.endpoints import BY_NAME, Endpoint
 from nbext.exchange.api.faults import UpcomingRequests
-from nbext.exchange.api.responses import JSON_TYPE, Response, refused, to_json
+from nbext.exchange.api.responses import JSON_TYPE, Response, refused, to_json, unserved
 from nbext.exchange.engine.refusals import Refusal, invalid, mandatory
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Control:
         """Check the key and the signature, then answer."""
         endpoint = ENDPOINTS.get((method, path))
         if endpoint is None:
-            return Response(404)
+            return Response(405) if any(path == known for _, known in ENDPOINTS) else unserved(path)
         try:
             with self._app.lock:
                 call = self._admission.admit(endpoint, request)

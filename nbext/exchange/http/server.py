@@ -260,6 +260,8 @@ class Server(HTTPServerConnectionDelegate):
             await asyncio.sleep(fault.delay)
         await asyncio.sleep(fault.late)
         response = fault.replace(response, f"http://{request.headers['Host']}{request.target}", request.headers)
+        if request.method == "HEAD":
+            response = _without_body(response)
         if response.status in TOO_MUCH:
             response = app.held_back(response)
         entry.status = None if fault.ending in {"closed", "reset", "silent"} else response.status
@@ -308,6 +310,8 @@ def send(request: Message, response: Response, headers: dict[str, str] | None = 
     connection = request.connection
     with suppress(StreamClosedError):
         if not request.is_plain:
+            if request.method == "HEAD":
+                response = _without_body(response)
             start = ResponseStartLine("HTTP/1.1", response.status, _phrase(response.status))
             connection.write_headers(start, HTTPHeaders(_fields(response, headers)), response.body)
             connection.finish()
@@ -338,6 +342,11 @@ async def end(stream: IOStream, fault: Fault, response: Response, headers: dict[
         stream.close()
 
 
+def _without_body(response: Response) -> Response:
+    """Return what HEAD gets: the length of the body, and not the body."""
+    return response._replace(body=b"", headers={"Content-Length": str(len(response.body)), **response.headers})
+
+
 def _interim(status: int) -> bytes:
     hint = "Link: </style.css>; rel=preload; as=style\r\n" if status == EARLY_HINTS else ""
     return f"HTTP/1.1 {status} {_phrase(status)}\r\n{hint}\r\n".encode()
@@ -355,7 +364,7 @@ def _head(response: Response, headers: dict[str, str] | None) -> bytes:
 def _fields(response: Response, more: dict[str, str] | None) -> dict[str, str]:
     digits = f"{getrandbits(128):032x}"  # uuid.uuid4 asks the system for each, and takes five times as long
     made_up = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-    return {"X-Mbx-Uuid": made_up, **response.headers, **(more or {}), "Content-Length": str(len(response.body))}
+    return {"X-Mbx-Uuid": made_up, "Content-Length": str(len(response.body)), **response.headers, **(more or {})}
 
 
 def _phrase(status: int) -> str:

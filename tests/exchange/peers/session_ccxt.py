@@ -46,16 +46,17 @@ seen["listed"] = [order["id"] for order in client.fetch_open_orders(symbol)] == 
 seen["queried"] = client.fetch_order(first["id"], symbol)["price"] == first["price"]
 seen["canceled"] = client.cancel_order(first["id"], symbol)["info"]["status"]
 # ccxt has no OCO of its own for spot: the endpoint goes by its name.
+above, stop, below = (client.price_to_precision(symbol, at(share)) for share in (0.06, -0.06, -0.062))
 oco = client.private_post_orderlist_oco(
     {
         "symbol": client.market_id(symbol),
         "side": "SELL",
         "quantity": "0.2",
         "aboveType": "LIMIT_MAKER",
-        "abovePrice": client.price_to_precision(symbol, at(0.06)),
+        "abovePrice": above,
         "belowType": "STOP_LOSS_LIMIT",
-        "belowStopPrice": client.price_to_precision(symbol, at(-0.06)),
-        "belowPrice": client.price_to_precision(symbol, at(-0.062)),
+        "belowStopPrice": stop,
+        "belowPrice": below,
         "belowTimeInForce": "GTC",
     }
 )
