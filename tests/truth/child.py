@@ -118,6 +118,8 @@ def _by_magic(job: dict[str, Any]) -> Told:
 
 def main() -> None:
     """Fork for each job."""
+    # A shell starts what runs in the background deaf to interrupts, and then no round would be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()
