@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from figures import by_turns, timed
-from serving import serving
+from serving import list_more, serving
 
 import nbext
 from nbext.cancel.sending import WIDTH
-from nbext.exchange.engine.accounts import Balance
-from nbext.exchange.engine.matching import Market
-from nbext.exchange.engine.symbols import Listing, Symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from figures import Figures
     from serving import Server
@@ -45,19 +41,6 @@ def test_symbols_go_side_by_side(figures: Figures, slow: Server, symbols: int) -
     floor = (1 + math.ceil(symbols / WIDTH)) * ROUND_TRIP
     what = "`cancel_all` at 50 ms a round trip, floor (1 + ceil(symbols / 8)) x 50 ms"
     figures.time(what, f"{symbols} symbols", ours, [floor], BARS.get(symbols))
-
-
-def list_more(exchange: nbext.LocalExchange, names: Sequence[str]) -> None:
-    """List symbols that the exchange does not come with, and give every account some of each."""
-    engine = exchange._app.engine
-    for name in names:
-        symbol = Symbol(Listing(name.removesuffix("USDT"), "USDT", "10", "0.01", "0.01", "5", "1000"), 200)
-        engine.symbols[name] = symbol
-        engine.markets[name] = Market(symbol, 1, lambda _: None)
-        engine._next_order_id[name] = 1
-        for account in engine.accounts.values():
-            account.balances[symbol.base] = Balance(Decimal(10**9))
-        exchange._app.maker.set_price(symbol, symbol.listing_price)
 
 
 def test_two_hundred_symbols_stay_within_the_limits(figures: Figures) -> None:

@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
     from serving import Server
+    from support.far_host import FarHost
 
     Call = Callable[[], object]
     Clock = Callable[[], float]
@@ -34,7 +36,7 @@ _HEADINGS = ("what", "size", "ours", "floor", "ratio", "bar", "")
 # Read before a fixture clears NBEXT_*. Each lives in an environment of its own.
 PEERS = {
     peer: python
-    for peer in ("python_binance", "binance_connector")
+    for peer in ("python_binance", "binance_connector", "ccxt", "binance_sdk_spot")
     if (python := os.environ.get(f"NBEXT_PEER_{peer.upper()}"))
 }
 
@@ -51,6 +53,7 @@ class Figures:
     def __init__(self, *, short: bool) -> None:
         self.short = short
         self.lines: list[tuple[str, ...]] = []
+        self.distant: dict[tuple[str, str], _Distant] = {}
 
     def rounds(self, wanted: int) -> int:
         """Say how many rounds of so many are taken."""
@@ -82,14 +85,75 @@ class Figures:
         self.lines.append((what, size, f"{counted:,}", "", "", f"{bar:,}", _verdict(is_over=counted > bar)))
         assert counted <= bar, f"{what}, {size}: {counted}, and the bar is {bar}"
 
+    def far(self, what: str, who: str, host: FarHost, seconds: float, bars: tuple[float, float] | None = None) -> None:
+        """Write down what a call at a far host has cost; `bars`, in round trips, for what is counted and for the time.
+
+        Parameters
+        ----------
+        what, who : str
+        host : FarHost
+            Which has counted since the call began.
+        seconds : float
+        bars : tuple of float, optional
+        """
+        line = self.distant.setdefault((what, who), _Distant(bars))
+        line.counted.append(host.counted().round_trips)
+        line.seconds.setdefault(host.round_trip, []).append(seconds)
+        if bars is not None:
+            counted = line.counted[-1]
+            assert counted <= bars[0], f"{what}, {who}: {counted} round trips, and the bar is {bars[0]}"
+
     def table(self) -> Iterator[str]:
         """Give the lines as a table in Markdown."""
-        rows = [_HEADINGS, *self.lines]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        rule = tuple("-" * width for width in widths)
-        for row in (_HEADINGS, rule, *self.lines):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            yield f"| {' | '.join(cells)} |"
+        if self.lines:
+            yield from _table(_HEADINGS, self.lines)
+        if self.distant:
+            yield ""
+            lengths = sorted({each for line in self.distant.values() for each in line.seconds})
+            times = [f"at {_duration(each)}" for each in lengths]
+            headings = ("at a far host", "who", "round trips", *times, "bar", "")
+            lines = [(*key, *line.cells(lengths)) for key, line in sorted(self.distant.items(), key=_apart)]
+            yield from _table(headings, lines)
+
+
+@dataclass
+class _Distant:
+    """A line about a far host."""
+
+    bars: tuple[float, float] | None
+    counted: list[int] = field(default_factory=list)
+    seconds: dict[float, list[float]] = field(default_factory=dict)
+
+    def cells(self, lengths: Sequence[float]) -> Iterator[str]:
+        """Write what was counted, and the times by the length of a round trip, also in round trips."""
+        yield "-".join(map(str, sorted({min(self.counted), max(self.counted)})))
+        ratios = []
+        for length in lengths:
+            if length not in self.seconds:
+                yield ""
+                continue
+            middle = statistics.median(self.seconds[length])
+            ratios.append(middle / length)
+            yield f"{_duration(middle)} ({ratios[-1]:.1f})"
+        if self.bars is None:
+            yield from ("", "")
+            return
+        counted, timed = self.bars
+        yield f"{counted:g}" if counted == timed else f"{counted:g}; {timed:g}"
+        yield _verdict(is_over=max(self.counted) > counted or max(ratios) > timed)
+
+
+def _apart(entry: tuple[tuple[str, str], _Distant]) -> bool:
+    """Sort other people's clients after ours."""
+    return entry[0][1] != "nbext"
+
+
+def _table(headings: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    for row in (headings, rule, *lines):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"| {' | '.join(cells)} |"
 
 
 def _verdict(*, is_over: bool) -> str:
@@ -215,7 +279,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table, and how it was made."""
     figures = config.stash[_FIGURES]
-    if not figures.lines:
+    if not (figures.lines or figures.distant):
         return
     command = "python tests/benchmarks --short" if figures.short else "python tests/benchmarks"
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"

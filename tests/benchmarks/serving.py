@@ -1,4 +1,4 @@
-"""The servers of the figures, each in a process of its own: ``python serving.py canned|tornado|exchange [DELAY]``.
+"""The servers of the figures, each in a process of its own: ``python serving.py canned|tornado|exchange [OPTION]``.
 
 The first line on standard output is a greeting in JSON; the process ends with its standard input.
 """
@@ -14,13 +14,16 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
 import floors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from nbext.exchange import LocalExchange
 
 HOST = "127.0.0.1"
 
@@ -153,14 +156,32 @@ def tornado() -> None:
     asyncio.run(serve())
 
 
-def exchange() -> None:
-    """Serve a `LocalExchange` that never says 429 and takes 20,000 orders on a symbol."""
+def list_more(exchange: LocalExchange, names: Iterable[str]) -> None:
+    """List symbols that the exchange does not come with, and give every account some of each."""
+    from nbext.exchange.engine.accounts import Balance
+    from nbext.exchange.engine.matching import Market
+    from nbext.exchange.engine.symbols import Listing, Symbol
+
+    engine = exchange._app.engine
+    for name in names:
+        symbol = Symbol(Listing(name.removesuffix("USDT"), "USDT", "10", "0.01", "0.01", "5", "1000"), 200)
+        engine.symbols[name] = symbol
+        engine.markets[name] = Market(symbol, 1, lambda _: None)
+        engine._next_order_id[name] = 1
+        for account in engine.accounts.values():
+            account.balances[symbol.base] = Balance(Decimal(10**9))
+        exchange._app.maker.set_price(symbol, symbol.listing_price)
+
+
+def exchange(more: str = "0") -> None:
+    """Serve a `LocalExchange` that never says 429 and takes 20,000 orders on a symbol, with so many symbols more."""
     from nbext.exchange import LocalExchange
 
     many = 10**9
     with LocalExchange(
         max_num_orders=20_000, weight_limit=many, raw_request_limit=many, order_limits=(many, many)
     ) as served:
+        list_more(served, (f"S{number}USDT" for number in range(int(more))))
         _greet(url=served.url, api_key=served.api_key, secret_key=served.secret_key)
 
 

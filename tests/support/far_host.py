@@ -106,11 +106,12 @@ class FarHost:
 
 
 class _Line:
-    """Counts, for all connections."""
+    """What all connections have in common: the count, and the host's name outside and inside."""
 
     def __init__(self, round_trip: float) -> None:
         self.round_trip = round_trip
         self.clock = 0
+        self.outside = self.inside = b"localhost"
         self.begin()
 
     def begin(self) -> None:
@@ -165,6 +166,13 @@ class _End(asyncio.Protocol):
 
     def _act(self) -> None:
         self._held.popleft()()
+
+
+class _Front(_End):
+    """Where TLS ends: the server behind is to hear its own name."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data.replace(self.line.outside, self.line.inside))
 
 
 class _Near(_End):
@@ -242,8 +250,10 @@ async def _serve(port: int, certificate: str, round_trip: float) -> None:
     context.load_cert_chain(certificate)
     line = _Line(round_trip)
     # Behind the line stands what speaks TLS, at once.
-    behind = await _listen(port, lambda: _End(line), lambda: _End(line), context)
-    print(await _listen(behind, lambda: _Near(line), lambda: _Far(line)), flush=True)  # noqa: T201 - a program prints
+    behind = await _listen(port, lambda: _Front(line), lambda: _End(line), context)
+    front = await _listen(behind, lambda: _Near(line), lambda: _Far(line))
+    line.outside, line.inside = (b"localhost:%d" % each for each in (front, port))
+    print(front, flush=True)  # noqa: T201 - a program prints
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
