@@ -11,9 +11,9 @@ from collections import defaultdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbext.errors import OutcomeUnknownError
+from nbext.errors import RejectedError
 from nbext.frames.build import is_frame
-from nbext.orders import FINAL, OPEN_STATUSES, decimal, outcome, plain
+from nbext.orders import FINAL, decimal, outcome, plain
 from nbext.rehearsal.findings import Claim
 from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY, identifier
 
@@ -33,15 +33,16 @@ OWN_IDS = "Every row has the ids that the order was placed with"
 ANSWERS = "Every field is what the answer to the cancel says"
 ORDER = "Every field is what GET /api/v3/order says"
 ALL_ORDERS = "Every field is what GET /api/v3/allOrders says"
-OPEN_ORDERS = "GET /api/v3/openOrders lists what is open, as shown, and nothing that has ended"
+OPEN_ORDERS = "GET /api/v3/openOrders lists what is open as shown, and nothing that has ended"
 LISTS = "Every field of a list is what GET /api/v3/orderList and /openOrderList say"
 ONCE = "A cancel is sent once, a dry run and a look send none"
-REFUSED = "What was refused has changed nothing"
+REFUSED = "Where it says that no orders were changed, none was"
 OTHERS = "No order of anyone else was named in a cancel or its answer"
 CLAIMS = (COLUMNS, ROWS, COMPLETE, OWN_IDS, ANSWERS, ORDER, ALL_ORDERS, OPEN_ORDERS, LISTS, ONCE, REFUSED, OTHERS)
 
 PATIENCE = 60.0
 """Seconds for which contradictions are read again. Reads that lag by 36 s have been reported."""
+_LESS_PATIENCE = 2.0
 _MOST_DETAILS = 5
 _NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQuoteOrderQty", "icebergQty"})
 # In a query these are something else: an id may be the cancel's, and times and reasons are told by some replies only.
@@ -68,6 +69,8 @@ class _Records(NamedTuple):
     open_orders: Mapping[int, Mapping[str, Any]] | None
     lists: Mapping[int, Mapping[str, Any]]
     open_lists: Mapping[int, Mapping[str, Any]] | None
+    lacks_any: bool
+    """Whether an order that was asked for is not there."""
 
 
 class Claims:
@@ -81,7 +84,7 @@ class Claims:
     """
 
     def __init__(self, hands: Hands, patience: float = PATIENCE) -> None:
-        self._hands, self._patience = hands, patience
+        self._hands, self._patience, self._awaits_absent = hands, patience, True
         self._compared: defaultdict[str, int] = defaultdict(int)
         self._contradictions: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -102,26 +105,29 @@ class Claims:
         until, pause = time.monotonic() + self._patience, 0.1
         at_once = [*_of_the_call(told, self._hands), *_of_the_answers(told)]
         while True:
-            found = [*at_once, *self._of_the_records(told)]
-            contradicted = [each for each in found[len(at_once) :] if not each.agree]
-            if not contradicted or time.monotonic() + pause > until:
+            records, later = self._of_the_records(told)
+            contradicted = not all(each.agree for each in later)
+            absent = self._awaits_absent and records.lacks_any
+            if not (contradicted or absent):
+                break
+            if time.monotonic() + pause > until:  # it has had its time, and the rest of the rehearsal needs some, too
+                self._awaits_absent = self._awaits_absent and not absent
+                self._patience = min(self._patience, _LESS_PATIENCE) if contradicted else self._patience
                 break
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
-        for each in found:
+        for each in (*at_once, *later):
             self._compared[each.claim] += 1
             if not each.agree:
                 said = f"{told.way}, {each.what}: {_short(each.ours)} instead of {_short(each.theirs)}"
                 self._contradictions[each.claim].append(said)
 
-    def _of_the_records(self, told: Told) -> Iterator[_Found]:
+    def _of_the_records(self, told: Told) -> tuple[_Records, list[_Found]]:
         rows = [] if told.frame is None else _rows(told.frame)
         numbers = {row["orderId"] for row in rows if row["orderId"] is not None}
         records = self._read(numbers | told.meant, {row["orderListId"] for row in rows})
-        for row in rows:
-            yield from _of_one_row(row, records)
-        if told.cancels:
-            yield from _of_the_rest(told, numbers, records)
+        found = [each for row in rows for each in _of_one_row(row, records)]
+        return records, [*found, *(_of_the_rest(told, numbers, records) if told.cancels else ())]
 
     def _read(self, numbers: set[int], lists: set[int | None]) -> _Records:
         """Read the records of some orders and lists."""
@@ -131,13 +137,17 @@ class Claims:
             number: hands.send("GET", "/api/v3/orderList", orderListId=number)
             for number in sorted(each for each in lists if each is not None and each >= 0)
         }
-        first = min(numbers, default=None)
+        orders = {number: plain(each.body) for number, each in every.items() if each.status == HTTPStatus.OK}
+        every_order: Mapping[int, Mapping[str, Any]] = {}
+        if numbers:
+            every_order = self._entries("/api/v3/allOrders", symbol=hands.symbol, orderId=min(numbers)) or {}
         return _Records(
-            {number: plain(each.body) for number, each in every.items() if each.status == HTTPStatus.OK},
-            (first is not None and self._entries("/api/v3/allOrders", symbol=hands.symbol, orderId=first)) or {},
+            orders,
+            every_order,
             self._entries("/api/v3/openOrders", symbol=hands.symbol),
             {number: plain(each.body) for number, each in in_lists.items() if each.status == HTTPStatus.OK},
             self._entries("/api/v3/openOrderList", "orderListId"),
+            bool(numbers - orders.keys() or numbers - every_order.keys()),
         )
 
     def _entries(self, path: str, key: str = "orderId", **asked: Any) -> dict[int, Mapping[str, Any]] | None:
@@ -161,7 +171,8 @@ def _of_the_call(told: Told, hands: Hands) -> Iterator[_Found]:
     yield _Found(COLUMNS, "dtypes", is_frame(told.frame), True, is_frame(told.frame))
     rows = _rows(told.frame)
     numbers = [row["orderId"] for row in rows]
-    missing = (named if told.cancels else told.meant) - set(numbers)
+    shown = {identifier(row.get("orderId")) for each in told.answers for row in _listed(each)}
+    missing = (named if told.cancels else told.meant & shown) - set(numbers)
     yield _Found(ROWS, "orders without a row", sorted(missing), [], not missing)
     yield _Found(
         ROWS, "rows, each of another order", len(numbers), len(set(numbers)), len(numbers) == len(set(numbers))
@@ -171,9 +182,18 @@ def _of_the_call(told: Told, hands: Hands) -> Iterator[_Found]:
         yield _Found(ROWS, "rows of other orders", sorted(extra, key=str), [], not extra)
     for row in rows:
         if (placed := hands.placed.get(row["orderId"])) is not None:
-            for name, given in (("origClientOrderId", placed.own_id), ("listClientOrderId", placed.list_id)):
+            given = {"origClientOrderId": placed.own_id}
+            if not told.cancels:  # which may give a list another id
+                given["listClientOrderId"] = placed.list_id
+            for name, own in given.items():
                 if row[name] is not None:
-                    yield _Found(OWN_IDS, f"{name} of {placed.number}", row[name], given, row[name] == given)
+                    yield _Found(OWN_IDS, f"{name} of {placed.number}", row[name], own, row[name] == own)
+
+
+def _listed(answer: Answer) -> list[dict[str, Any]]:
+    """Return the open orders that an answer lists."""
+    listed = answer.request[:2] == ("GET", "/api/v3/openOrders") and isinstance(answer.body, list)
+    return answer.body if listed else []
 
 
 def _of_the_requests(told: Told, deletes: list[Answer]) -> Iterator[_Found]:
@@ -196,6 +216,8 @@ def _of_the_answers(told: Told) -> Iterator[_Found]:
         if answer.request[0] != "DELETE" or answer.status != HTTPStatus.OK:
             continue
         for report in _reports(answer.body):
+            if outcome(report) == "unknown":
+                continue  # it had not ended, so that a later read counts
             row = rows.get(report.get("orderId", 0), {})
             for name, sent in report.items():
                 if name == "clientOrderId" and "origClientOrderId" not in report:
@@ -228,9 +250,9 @@ def _of_one_row(row: Mapping[str, Any], records: _Records) -> Iterator[_Found]:
             yield from _of_one_record(claim, row, found)
     if records.open_orders is not None and state != "unknown":
         listed = records.open_orders.get(number)
-        ended = state in FINAL
-        yield _Found(OPEN_ORDERS, f"order {number} listed", not ended, listed is not None, ended is (listed is None))
-        if listed is not None and not ended:
+        if state in FINAL:
+            yield _Found(OPEN_ORDERS, f"order {number} listed", False, listed is not None, listed is None)
+        elif listed is not None:  # that it is not listed proves nothing
             yield from _of_one_record(OPEN_ORDERS, row, listed)
     for lists in (records.lists, records.open_lists or {}):
         if (entry := lists.get(row["orderListId"])) is not None:
@@ -259,17 +281,15 @@ def _of_one_record(claim: str, row: Mapping[str, Any], found: Mapping[str, Any])
 
 def _of_the_rest(told: Told, numbers: set[int], records: _Records) -> Iterator[_Found]:
     """Compare what has no row with the records: after a cancel, and after what was refused."""
-    ended = {number for number in told.meant if records.order.get(number, {}).get("status") == "CANCELED"}
-    if told.frame is not None:
-        without, told_of = ended - numbers, told.frame.attrs["nbext"].get("legs_without_report", 0)
+    known = {number: records.order[number].get("status") for number in told.meant & records.order.keys()}
+    if told.frame is not None and not isinstance(told.error, RejectedError):
+        without = {number for number, status in known.items() if status == "CANCELED"} - numbers
+        told_of = told.frame.attrs["nbext"].get("legs_without_report", 0)
         yield _Found(COMPLETE, "canceled without a row", sorted(without), [], len(without) <= told_of)
-    if told.error is not None and not numbers and not isinstance(told.error, OutcomeUnknownError):
-        for number in told.meant & records.order.keys():
-            status = records.order[number].get("status")
-            yield _Found(REFUSED, f"status of {number}", "open", status, status in OPEN_STATUSES)
-        yield _Found(
-            REFUSED, "it says so", "no orders were changed", str(told.error), "no orders were" in str(told.error)
-        )
+    if told.error is not None and "no orders were changed" in str(told.error):
+        yield _Found(REFUSED, "rows of ended orders", len(numbers), 0, not numbers)
+        for number, status in known.items():
+            yield _Found(REFUSED, f"status of {number}", "open", status, outcome({"status": status}) == "unknown")
 
 
 def _agree(name: str, ours: Any, sent: Any) -> bool:
@@ -280,8 +300,8 @@ def _agree(name: str, ours: Any, sent: Any) -> bool:
         return sent is None or none_at_zero or (number is not None and number < 0)
     if hasattr(ours, "timestamp"):
         return bool(round(ours.timestamp() * 1000) == identifier(sent))
-    if isinstance(ours, (bool, str)):
-        return ours == sent or ours == str(sent)
+    if isinstance(ours, (bool, str, list, dict)):
+        return bool(ours in (sent, str(sent)))
     if type(ours) is int:
         return ours == identifier(sent)
     return number is not None and float(number) == float(ours)

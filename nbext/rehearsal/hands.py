@@ -43,6 +43,7 @@ _TYPES = {
     "OTOCO": ("LIMIT_MAKER", "STOP_LOSS_LIMIT"),
 }
 _LONGEST_WAIT = 125.0
+_LONGEST_LAG = 60.0  # reads that lag by 36 s have been reported
 _SHARE = 2  # of each limit, one part in so many is used at most
 
 
@@ -68,6 +69,11 @@ class Placed(NamedTuple):
     own_id: str
     list_number: int = -1
     list_id: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for another order to be filled."""
+        return self.kind in {"OTO", "OTOCO", "OPO"} and not self.own_id.endswith("-a")
 
 
 class _Recording(SpotClient):
@@ -236,10 +242,6 @@ class Hands:
         if not prices:
             raise Unplayable(f"{self.symbol} has no price yet. Name another symbol.")
         self._sizes = Sizes(self.info, min(prices), max(prices))
-        self.read_balances()
-
-    def read_balances(self) -> None:
-        """Read what is free to be spent."""
         account = self.read("/api/v3/account", omitZeroBalances="true")
         self._free = {each["asset"]: Decimal(each["free"]) for each in account["balances"]}
 
@@ -250,6 +252,14 @@ class Hands:
     def foreign(self) -> list[dict[str, Any]]:
         """Return the open orders on the symbol that are not this rehearsal's."""
         return [row for row in self.open_rows() if not self._is_mine(row)]
+
+    def await_listed(self, seconds: float = _LONGEST_LAG) -> None:
+        """Wait until what was placed is listed as open; reads may lag. Legs that wait for another need not be."""
+        until, pause = time.monotonic() + seconds, 0.1
+        wanted = {each.number for each in self.placed.values() if not each.is_pending} - self._ended()
+        while wanted - {row["orderId"] for row in self.open_rows()} and time.monotonic() < until:
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
     def _is_mine(self, row: Mapping[str, Any]) -> bool:
         return row["orderId"] in self.placed or str(row.get("clientOrderId")).startswith(self.prefix)
@@ -374,7 +384,7 @@ class Hands:
         """Whether any order of this rehearsal may have been placed."""
         return bool(self.placed or self._unsure)
 
-    def clean_up(self, seconds: float = 20.0) -> list[str]:
+    def clean_up(self, seconds: float = _LONGEST_LAG) -> list[str]:
         """Cancel every open order of this rehearsal, and nothing else, until reads show that none is left.
 
         Parameters
@@ -387,21 +397,22 @@ class Hands:
         list of str
             What could not be canceled, or not be seen to be.
         """
-        until = time.monotonic() + seconds
+        until, pause = time.monotonic() + seconds, 0.1
         while True:
             left = list(self._left())
             if not left or time.monotonic() > until:
                 break
             for row in left:
                 self._end(row)
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
         return [f"{row.get('clientOrderId')} (order {row.get('orderId', 'id unknown')})" for row in left]
 
     def _left(self) -> Iterator[dict[str, Any]]:
         """Find the orders of this rehearsal that are not known to have ended."""
-        listed = {row["orderId"]: row for row in self.open_rows() if self._is_mine(row)}
-        yield from listed.values()
         ended = self._ended()
+        listed = {row["orderId"]: row for row in self.open_rows() if self._is_mine(row) and row["orderId"] not in ended}
+        yield from listed.values()
         for each in self.placed.values():
             if each.number not in ended and each.number not in listed:
                 asked = {"orderId": each.number}

@@ -71,15 +71,17 @@ def play(hands: Hands) -> Iterator[Told]:
 
     placed = [each for kind in KINDS for each in hands.place(kind)]
     meant = _numbers(placed)
+    hands.await_listed()
     yield _told(hands, "what is open", meant, False, lambda: api.open_orders(symbol, **which))
     yield _told(hands, "dry run", meant, False, lambda: api.cancel_all(symbol, dry_run=True, **everything))
     yield _told(hands, "cancel all", meant, True, lambda: api.cancel_all(symbol, yes=True, **everything))
     yield _told(hands, "nothing open", set(), True, lambda: api.cancel_all(symbol, yes=True, **everything))
     yield _told(hands, "wrong symbol", set(), True, lambda: api.cancel_all(_NO_SYMBOL, yes=True, **which))
 
-    hands.read_balances()
+    hands.look_around()
     few = [hands.place(kind) for kind in _FEW if kind not in hands.not_played]
     by_kind = {orders[0].kind: orders for orders in few if orders}  # of the LIMITs, the last
+    hands.await_listed()
     first = next((orders for orders in few if orders), [])
     if first:
         narrow = {**which, "prefix": first[0].own_id, "type": "LIMIT"}
