@@ -253,10 +253,10 @@ class Hands:
         """Return the open orders on the symbol that are not this rehearsal's."""
         return [row for row in self.open_rows() if not self._is_mine(row)]
 
-    def await_listed(self, seconds: float = _LONGEST_LAG) -> None:
-        """Wait until what was placed is listed as open; reads may lag. Legs that wait for another need not be."""
+    def await_listed(self, placed: list[Placed], seconds: float = _LONGEST_LAG) -> None:
+        """Wait until orders are listed as open, since reads may lag. Legs that wait for another need not be."""
         until, pause = time.monotonic() + seconds, 0.1
-        wanted = {each.number for each in self.placed.values() if not each.is_pending} - self._ended()
+        wanted = {each.number for each in placed if not each.is_pending}
         while wanted - {row["orderId"] for row in self.open_rows()} and time.monotonic() < until:
             time.sleep(pause)
             pause = min(2 * pause, 5.0)

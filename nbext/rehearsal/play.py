@@ -70,18 +70,20 @@ def play(hands: Hands) -> Iterator[Told]:
     symbol = hands.symbol
 
     placed = [each for kind in KINDS for each in hands.place(kind)]
+    hands.await_listed(placed)
     meant = _numbers(placed)
-    hands.await_listed()
     yield _told(hands, "what is open", meant, False, lambda: api.open_orders(symbol, **which))
     yield _told(hands, "dry run", meant, False, lambda: api.cancel_all(symbol, dry_run=True, **everything))
     yield _told(hands, "cancel all", meant, True, lambda: api.cancel_all(symbol, yes=True, **everything))
     yield _told(hands, "nothing open", set(), True, lambda: api.cancel_all(symbol, yes=True, **everything))
-    yield _told(hands, "wrong symbol", set(), True, lambda: api.cancel_all(_NO_SYMBOL, yes=True, **which))
 
     hands.look_around()
     few = [hands.place(kind) for kind in _FEW if kind not in hands.not_played]
     by_kind = {orders[0].kind: orders for orders in few if orders}  # of the LIMITs, the last
-    hands.await_listed()
+    placed = [each for orders in few for each in orders]
+    hands.await_listed(placed)
+    meant = _numbers(placed)
+    yield _told(hands, "wrong symbol", meant, True, lambda: api.cancel_all(_NO_SYMBOL, yes=True, **which))
     first = next((orders for orders in few if orders), [])
     if first:
         narrow = {**which, "prefix": first[0].own_id, "type": "LIMIT"}
