@@ -218,11 +218,23 @@ print(json.dumps([said, os.read(read, 99).decode()]))
     assert len(server.requests) == 1
 
 
-def test_a_fork_while_pandas_is_being_imported(serve: Serve) -> None:
+SLOWLY = """
+def slowly(frame, event, arg):
+    if frame.f_code.co_name == "_load_frames":
+        time.sleep(0.2)
+        return slowly
+
+threading.settrace(slowly)
+"""
+
+
+@pytest.mark.parametrize("busy", ["", SLOWLY], ids=["at once", "on a busy machine"])
+def test_a_fork_while_pandas_is_being_imported(serve: Serve, busy: str) -> None:
     """While one thread makes the first frame of a process another forks: the child gets a frame of its own."""
     server = serve(report)
     made = run(
-        f"""
+        busy
+        + f"""
 client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
 first = threading.Thread(target=nbext.cancel_all, args=("FIRST",), kwargs={{"client": client, "yes": True}})
 first.start()

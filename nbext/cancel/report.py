@@ -17,6 +17,7 @@ from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
 from nbext.orders import FINAL, Row, from_reports, identity, unique
+from nbext.importing import acquire_after_import
 from nbext.signals import from_a_signal, let_through
 from nbext.spot.answers import is_unseen
 
@@ -291,7 +292,6 @@ def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
 
 _loading: list[_thread.LockType] = []
 _IMPORT_SECONDS = 60.0
-_FORK_SECONDS = 5.0  # not longer, in case the import waits for what the forking thread holds
 
 
 def _load_frames() -> None:
@@ -306,7 +306,6 @@ def _load_frames() -> None:
             _thread.start_new_thread(_import_frames, (loading[0],))
         except RuntimeError:  # no threads left
             return
-        _loading[:] = loading
     _free_import_lock()
     if loading[0].acquire(timeout=_IMPORT_SECONDS):
         loading[0].release()
@@ -325,7 +324,7 @@ def _free_import_lock() -> None:
 def _await_frames() -> None:
     """Let a fork wait for the import of pandas, for which the child would wait forever."""
     for loading in _loading[:]:
-        if loading.acquire(timeout=_FORK_SECONDS):
+        if acquire_after_import(loading):
             loading.release()
 
 
@@ -334,13 +333,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _import_frames(at_work: _thread.LockType) -> None:
+    _loading.append(at_work)  # here rather than by the caller: no fork can come between this and the import
     try:
         # It wants to hear of forks, and had better not begin to while one waits (see above).
         importlib.import_module("concurrent.futures.thread")
         with suppress(Exception):  # the caller meets the same error again, and can report it
             importlib.import_module("nbext.frames.build")
     finally:
-        _loading.clear()
+        _loading.remove(at_work)
         at_work.release()
 
 

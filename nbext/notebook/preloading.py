@@ -4,7 +4,8 @@ Loading the extension imports next to nothing. After the cell that loaded it has
 rest while the kernel is idle, and opens the journal if there is one. It reads no key and contacts no host.
 
 A fork while a module is being imported would leave a child that waits for that import forever, and a cell could get
-half a module. So both wait until the module is there.
+half a module. So both wait until the module is there. A cancel does not wait for modules that only its table needs:
+their import stands still for a moment instead.
 """
 
 from __future__ import annotations
@@ -12,38 +13,41 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import re
 import sys
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+from nbext.importing import acquire_after_import
 
-MODULES = (
-    "sqlite3",
-    "urllib3",
-    "requests",
-    "nbext.api",
-    "nbext.cancel.job",
-    "nbext.journal",
-    "nbext.cancel.unfinished",
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+
+TO_SEND = ("sqlite3", "urllib3", "requests", "nbext.session", "nbext.api", "nbext.cancel.unfinished")
+"""What stands before the DELETE. In this order, each imports as little as possible of those after it."""
+TO_SHOW = (
     "numpy",
     "pyarrow",
     "pandas",
-    "pyarrow.pandas_compat",
-    "nbext.cancel.reconciliation",
     "nbext.frames.build",
     "nbext.frames.html",
     "nbext.frames.text",
     "tornado.httpserver",
+    "cryptography.hazmat.primitives.serialization",
     "nbext.exchange.local",
 )
-"""In this order, each imports as little as possible of those after it."""
+"""What comes after the DELETE, and the exchange of the `local` profile."""
 PAUSE = 0.02
-"""Seconds of idleness before the next module."""
-_LONGEST_IMPORT = 2.0  # seconds that a cell, a fork or the end of the process waits
+"""Seconds of idleness before an import: cells that run one after the other have the kernel to themselves."""
+STANDSTILL = 0.05
+"""Seconds for which an import makes way for a cancel, which may come to need it: then it goes on."""
+_LONGEST_WAIT = 2.0  # seconds that a cell or the end of the process waits for an import
+_A_CANCEL = re.compile(r"\s*(\w+\s*=\s*)?%cancel_all\b.*\s*")
 
 
 class Preloader:
@@ -55,11 +59,16 @@ class Preloader:
     def forget(self) -> None:
         """Be as new, as in a forked child, which has none of its parent's threads."""
         self._idle = threading.Event()
+        self._idle_from = self._makes_way_until = 0.0
         self._importing = threading.Lock()
         self._is_held = False
+        self._can_send = False
+        self._importer = 0
         self._thread: threading.Thread | None = None
         self._stopped = True
         self.done = threading.Event()
+        with suppress(ValueError):
+            sys.meta_path.remove(self)
 
     def start(self, shell: InteractiveShell) -> None:
         """Begin when the cell that runs now has ended."""
@@ -77,13 +86,17 @@ class Preloader:
             with suppress(ValueError):
                 shell.events.unregister(event, callback)
 
-    def _pause(self, _: object = None) -> None:
+    def _pause(self, cell: ExecutionInfo) -> None:
         self._idle.clear()
+        if self._can_send and _A_CANCEL.fullmatch(cell.raw_cell or ""):
+            self._makes_way_until = time.monotonic() + STANDSTILL
+            return
         # Two threads that import parts of one package, each in its own order, can both get half of it and fail.
-        if self._importing.acquire(timeout=_LONGEST_IMPORT):
+        if self._importing.acquire(timeout=_LONGEST_WAIT):
             self._importing.release()
 
     def _go_on(self, _: object = None) -> None:
+        self._idle_from = time.monotonic()
         self._idle.set()
         if self._thread is None and not self._stopped:
             self._thread = threading.Thread(target=self._run, name="nbext-preloading", daemon=True)
@@ -93,33 +106,44 @@ class Preloader:
         self._stopped = True
         self._idle.set()
         if self._thread is not None:
-            self._thread.join(_LONGEST_IMPORT)
+            self._thread.join(_LONGEST_WAIT)
 
     def _run(self) -> None:
-        for name in MODULES:
-            while not (self._stopped or self._has_imported(name)):
-                pass
-            if self._stopped:
+        self._importer = threading.get_ident()
+        sys.meta_path.insert(0, self)
+        try:
+            if not all(map(self._brings, TO_SEND)):
                 return
-        with suppress(Exception):
-            sys.modules["nbext.session"].journal().salt()
-        self.done.set()
+            with suppress(Exception):
+                sys.modules["nbext.session"].journal().salt()
+            self._can_send = True
+            if all(map(self._brings, TO_SHOW)):
+                self.done.set()
+        finally:
+            sys.meta_path.remove(self)
 
-    def _has_imported(self, name: str) -> bool:
-        """Wait until the kernel idles and import a module; return False if a cell came in between."""
-        self._idle.wait()
-        time.sleep(PAUSE)
-        with self._importing:
-            if not self._idle.is_set():
-                return False
-            if name not in sys.modules:
-                with suppress(Exception):  # what is missing or broken, the first call says
-                    importlib.import_module(name)
-            return True
+    def _brings(self, name: str) -> bool:
+        """Import a module while the kernel is idle; return False if that is over."""
+        while not self._stopped:
+            self._idle.wait()
+            time.sleep(max(0.0, self._idle_from + PAUSE - time.monotonic()))
+            with self._importing:
+                if self._idle.is_set() and not self._stopped:
+                    if name not in sys.modules:
+                        with suppress(Exception):  # what is missing or broken, the first call says
+                            importlib.import_module(name)
+                    return True
+        return False
+
+    def find_spec(self, _name: str, _path: Sequence[str] | None, _target: object = None) -> ModuleSpec | None:
+        """Find nothing; between the parts of a package, make way for a cancel."""
+        if threading.get_ident() == self._importer and not self._idle.is_set():
+            self._idle.wait(max(0.0, self._makes_way_until - time.monotonic()))
+        return None
 
     def before_fork(self) -> None:
         """Wait until the module that is being imported is there."""
-        self._is_held = self._importing.acquire(timeout=_LONGEST_IMPORT)
+        self._is_held = acquire_after_import(self._importing)
 
     def after_fork(self) -> None:
         """Resume the parent's thread."""
