@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.kernels import Kernel, serving, soon
+from support.server import PlainServer, Request, answer
+
+from nbext.journal import Intent, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    Serve = Callable[[Callable[[Request], bytes | Iterable[bytes]]], PlainServer]
 
 # jupyter_client leaves a socket of its event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -76,6 +82,61 @@ def test_no_cell_meets_a_half_imported_module(kernel: Kernel, tmp_path: Path) ->
     kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport nbext\n%load_ext nbext")
     assert soon(begun.exists, 20)
     assert kernel.run("print(hasattr(sys.modules['pyarrow'], 'whole'))") == "True\n"
+
+
+SLOW = """
+import pathlib, sys, time
+pathlib.Path({begun!r}).touch()
+time.sleep(2)
+sys.path.remove({here!r})
+del sys.modules["pyarrow"]
+import pyarrow
+"""
+
+
+def test_a_cancel_does_not_wait_for_what_only_its_table_needs(kernel: Kernel, serve: Serve, tmp_path: Path) -> None:
+    """While the thread imports what builds tables, the DELETE of a cancel leaves at once."""
+    server = serve(lambda _: answer([]))
+    (tmp_path / "pyarrow").mkdir()  # in place of the one that is imported
+    begun = tmp_path / "begun"
+    (tmp_path / "pyarrow/__init__.py").write_text(SLOW.format(begun=str(begun), here=str(tmp_path)), "utf-8")
+    settings = {"NBEXT_BASE_URL": server.url, "BINANCE_API_KEY": "k" * 64, "BINANCE_API_SECRET": "s" * 64}
+    kernel.run(f"import os, sys; os.environ.update({settings!r}); sys.path.insert(0, {str(tmp_path)!r}); import nbext")
+    kernel.run("%load_ext nbext")
+    assert soon(begun.exists, 20)
+    entered = time.monotonic()
+    assert "nothing was open" in kernel.run("df = %cancel_all BTCUSDT --yes")
+    (request,) = server.requests
+    assert request.at - entered < 1
+    assert kernel.run("print(len(df.columns))") == "24\n"
+    assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+
+
+def test_what_is_set_in_between_counts(kernel: Kernel, serve: Serve) -> None:
+    """The key of a cancel is that of its moment, whatever was there when the extension was loaded."""
+    server = serve(lambda _: answer([]))
+    kernel.run("%env BINANCE_API_KEY=" + "early" * 12)
+    kernel.run("%env BINANCE_API_SECRET=" + "s" * 64)
+    kernel.run(f"%env NBEXT_BASE_URL={server.url}")
+    kernel.run("%load_ext nbext")
+    assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+    kernel.run("%env BINANCE_API_KEY=" + "later" * 12)
+    kernel.run("%cancel_all BTCUSDT --yes")
+    assert [request.headers["X-MBX-APIKEY"] for request in server.requests] == ["later" * 12]
+
+
+def test_the_journal_is_open_before_the_first_cancel(kernel: Kernel, tmp_path: Path) -> None:
+    """One that is there is opened ahead, and none is made."""
+    missing, there = tmp_path / "missing", tmp_path / "there"
+    assert Journal(there).intend([Intent("id", "call", 0, 0, "p", "h", "DELETE", "/", {})]) == ""
+    held = "import os; print(any(os.path.realpath(f'/proc/self/fd/{n}') == PATH for n in os.listdir('/proc/self/fd')))"
+    for path, is_open in (missing, "False"), (there, "True"):
+        kernel.run(f"PATH = {str(path)!r}\n%env NBEXT_JOURNAL={path}")
+        kernel.run("%load_ext nbext")
+        assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+        assert kernel.run(held).strip() == is_open
+        kernel.run("%unload_ext nbext")
+    assert not missing.exists()
 
 
 def test_unloading_ends_it(kernel: Kernel) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
-from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.importing import acquire_after_import
+from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.signals import from_a_signal, let_through
 from nbext.spot.answers import is_unseen
 

@@ -73,6 +73,7 @@ class Preloader:
     def start(self, shell: InteractiveShell) -> None:
         """Begin when the cell that runs now has ended."""
         self._stopped = False
+        self.done.clear()
         shell.events.register("pre_run_cell", self._pause)
         shell.events.register("post_run_cell", self._go_on)
         atexit.register(self._end)
