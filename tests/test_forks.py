@@ -250,6 +250,22 @@ print(json.dumps(early))
     assert made is True
 
 
+def test_the_first_frame_imports_nothing_more() -> None:
+    """A fork waits for the import of what builds frames, and for nothing that would come after it."""
+    made = run(
+        """
+import nbext.cancel.job, nbext.frames.build
+from nbext.orders import from_reports
+before = set(sys.modules)
+order = {"symbol": "BTCUSDT", "orderId": 7, "price": "1.5", "transactTime": 1, "usedSor": True, "other": [1]}
+for exact in (False, True):
+    assert len(nbext.frames.build.frame(from_reports([order]), exact=exact)) == 1
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    )
+    assert made == []
+
+
 def test_a_child_that_exits_cancels_nothing_for_its_parent(serve: Serve) -> None:
     """Neither a guard of the process nor a guarded block nor a cell is over because a child ends."""
     server = serve(report)
