@@ -73,6 +73,8 @@ def test_orders_are_shown_in_words(exchange: LocalExchange, panel: CancelPanel) 
     panel.wait()
     limit = next(order for row in panel.rows for order in row["orders"] if order["price"] == "58,759")
     assert limit["distance"] == "\N{MINUS SIGN}2.07 %"
+    stop = next(order for row in panel.rows for order in row["orders"] if order["trigger"] == "56,361")
+    assert (stop["price"], stop["distance"]) == ("56,241", "\N{MINUS SIGN}6.06 %")  # of the trigger, as in the ladder
     assert abs(panel.status["clock"] - limit["placed"]) < 60_000
 
 

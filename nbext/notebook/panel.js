@@ -38,6 +38,10 @@ function make(tag, attributes = {}, ...kids) {
   return node;
 }
 
+// Rows of two or three lines, as in a narrow panel, are rows for a reader of the page only if they say so.
+const line = (...cells) => make("tr", { role: "row" }, ...cells);
+const cellOf = (attributes = {}, ...kids) => make("td", { role: "gridcell", ...attributes }, ...kids);
+
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -86,9 +90,9 @@ function render({ model, el, signal }) {
   const pace = make("span");
   const refresh = make("button", {}, "Refresh");
   const all = make("input", { type: "checkbox", "aria-label": "select all shown" });
-  const head = make("tr");
-  const body = make("tbody");
-  const table = make("table", { role: "grid", "aria-multiselectable": "true" }, make("thead", {}, head), body);
+  const head = line();
+  const body = make("tbody", { role: "rowgroup" });
+  const table = make("table", { role: "grid", "aria-multiselectable": "true" }, make("thead", { role: "rowgroup" }, head), body);
   const box = make("div", { class: "orders" }, table);
   const sentence = make("span", { role: "status" });
   const number = make("input", { size: 4, inputmode: "numeric", autocomplete: "off" });
@@ -292,6 +296,9 @@ function render({ model, el, signal }) {
     return each[name];
   }
 
+  const kind = (name) => `${name}${NUMBERS.has(name) ? " number" : ""}`;
+  const title = (of, text) => make("th", { scope: "col", role: "columnheader", class: of }, text);
+
   function fill(td, name, text, each) {
     if (td.textContent === text) return;
     if (name === "filled" && each.filled) {
@@ -304,19 +311,17 @@ function render({ model, el, signal }) {
   }
 
   function build(unit, names) {
-    const box = () => make("td", {}, make("input", { type: "checkbox", "aria-label": `select ${unit.name}` }));
+    const box = () => cellOf({}, make("input", { type: "checkbox", "aria-label": `select ${unit.name}` }));
     const outcome = () => make("span", { hidden: "" });
-    const last = () => make("td", {}, outcome(), make("button", { class: "cross", "aria-label": `Cancel ${unit.name}` }, "✕"));
+    const last = () => cellOf({}, outcome(), make("button", { class: "cross", "aria-label": `Cancel ${unit.name}` }, "✕"));
     const cells = () =>
       names.map((name) =>
-        name === "order" ? make("th", { scope: "row" }) : make("td", { class: `${name}${NUMBERS.has(name) ? " number" : ""}` }),
+        name === "order" ? make("th", { scope: "row", role: "rowheader", class: name }) : cellOf({ class: kind(name) }),
       );
-    if (!unit.list) return [make("tr", {}, box(), ...cells(), last())];
-    const title = make("th", { scope: "row", colspan: names.length }, make("span"), " ", make("span", { class: "dim" }));
-    return [
-      make("tr", {}, box(), title, last()),
-      ...unit.orders.map(() => make("tr", {}, make("td"), ...cells(), make("td", {}, outcome()))),
-    ];
+    if (!unit.list) return [line(box(), ...cells(), last())];
+    const named = { scope: "row", role: "rowheader", class: "named", colspan: names.length };
+    const title = make("th", named, make("span"), " ", make("span", { class: "dim" }));
+    return [line(box(), title, last()), ...unit.orders.map(() => line(cellOf(), ...cells(), cellOf({}, outcome())))];
   }
 
   function update(unit, lines, names, isShown, isPicked, isAsked) {
@@ -330,7 +335,7 @@ function render({ model, el, signal }) {
       const kind = unit.list ? (each ? "leg" : "list") : "single";
       const ended = each ? each.outcome && each.outcome !== "unknown" : isGone;
       tr.dataset.unit = unit.key;
-      tr.className = [kind, each?.pending && "pending", ended && "gone", (isPicked || isAsked) && !isGone && "picked"]
+      tr.className = [kind, each?.pending && "pending", each?.outcome && "told", ended && "gone", (isPicked || isAsked) && !isGone && "picked"]
         .filter(Boolean)
         .join(" ");
       tr.hidden = !isShown;
@@ -358,9 +363,9 @@ function render({ model, el, signal }) {
     if (titles !== names.join()) {
       titles = names.join();
       head.replaceChildren(
-        make("th", { scope: "col" }, all),
-        ...names.map((name) => make("th", { scope: "col", class: NUMBERS.has(name) ? "number" : "" }, TITLES[name])),
-        make("th", { scope: "col" }, "Outcome"),
+        title("", all),
+        ...names.map((name) => title(kind(name), TITLES[name])),
+        title("", "Outcome"),
       );
       body.replaceChildren();
       units.clear();

@@ -168,7 +168,8 @@ def _order(row: Row, last: Decimal | None, placed: Mapping[int, int]) -> dict[st
     list_id, time = list_of(order), order.get("time")
     if list_id is not None:  # the legs of a list are placed together
         time = placed.get(list_id, time)
-    at = price or trigger
+    waits = order.get("isWorking") is False  # not on the book yet, so it stands at its trigger, as in the ladder
+    at = (trigger or price) if waits else (price or trigger)
     triggers = [_text(order, "stopPrice")] if trigger or trigger is None else []
     if (trailing := decimal(order.get("trailingDelta"))) is not None:
         triggers.append(f"{grouped(trailing / _BASIS_POINTS)} % trailing")

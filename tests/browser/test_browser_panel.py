@@ -492,6 +492,7 @@ def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
     for name, width, height in (("zoomed", 640, 384), ("narrow", 420, 768), ("low", 1366, 768)):
         resize(notebook, width, height)
         notebook.page.wait_for_function(fits, arg=notebook.panel.element_handle(), timeout=5_000)
+        assert_nothing_covered(notebook)
         notebook.screenshot(f"panel-{name}-{theme}", None if name == "low" else notebook.panel)
         assert_readable(notebook)
     box = notebook.panel.bounding_box()
@@ -501,6 +502,34 @@ def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
     expect(notebook.panel.locator("tr[data-order-ids]").first).to_be_visible()
     assert_readable(notebook)
     notebook.screenshot(f"panel-ladder-{theme}", notebook.panel)
+
+
+@both
+def test_little_room(notebook: Notebook, app: str) -> None:
+    """At 420 px, side, price and trigger stand in the first line of an order; rows stay rows for all readers."""
+    practice(notebook, app)
+    try:
+        resize(notebook, 420)
+        assert_nothing_covered(notebook)
+        row = notebook.panel.locator("tr.single").filter(has_text="STOP_LOSS_LIMIT")
+        box = notebook.panel.locator(".orders").bounding_box()
+        cells = [row.locator(f".{name}").bounding_box() for name in ("side", "price", "trigger")]
+        assert box
+        for cell, after in zip(cells, [*cells[1:], None], strict=True):
+            assert cell
+            assert abs(cell["y"] - cells[0]["y"]) < 1  # type: ignore[index]
+            assert cell["x"] + cell["width"] <= (after["x"] if after else box["x"] + box["width"]) + 1
+        tree = notebook.panel.get_by_role("grid").aria_snapshot()
+        assert tree.count("- row ") == 1 + 13 + 3
+        assert tree.count("- columnheader") == 11
+        select(notebook, "OCO list").check()
+        button(notebook, "Cancel 2 orders").click()
+        confirm(notebook)
+        expect(notebook.panel.locator("tr.gone")).to_have_count(3)
+        assert_nothing_covered(notebook)
+        assert notebook.panel.locator("tr.told .outcome").first.is_visible()
+    finally:
+        resize(notebook, 1280, 1000)
 
 
 def assert_readable(notebook: Notebook) -> None:
