@@ -34,6 +34,7 @@ from .case import ALL, CUT_SHORT, OPEN_LISTS, Case, identity
 from .faults import MISHAPS, mishap, spoil
 from .judge_wire import journal_is_true
 from .proxy import MANGLING, Proxy, Talk
+from .pulse import Pulse
 from .rounds import (
     ANSWER_SECONDS,
     BEYOND,
@@ -80,7 +81,7 @@ class Campaign:
         self.report = Report()
         self._random = random.Random(seed)  # noqa: S311 - a program of rounds, no secret
         self._stack = ExitStack()
-        self._judged: set[str] = set()
+        self._pulse = Pulse()
 
     def __enter__(self) -> Self:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nbext-truth-")))
@@ -91,6 +92,7 @@ class Campaign:
         before = os.environ.get("NBEXT_JOURNAL")
         os.environ["NBEXT_JOURNAL"] = str(self._journal)
         self._stack.callback(_put_back, "NBEXT_JOURNAL", before)
+        self._stack.enter_context(self._pulse)
         self._exchange = self._open_exchange()
         self._graveyard = self._open_exchange()
         self._grave_proxy = Proxy(int(self._graveyard.url.rpartition(":")[2])).start()
@@ -217,8 +219,8 @@ class Campaign:
         exchange = self._exchange
         exchange.reset(dialect=dialects.made(plan.dialect))
         session.reset()
-        proxy = Proxy(int(exchange.url.rpartition(":")[2])).start()
-        this = Round(plan, exchange, proxy, way=plan.way, host=proxy.host)
+        proxy = Proxy(int(exchange.url.rpartition(":")[2]), skew=lambda: exchange.faults.skew).start()
+        this = Round(plan, exchange, proxy, way=plan.way, host=proxy.host, since=latest_number(self._journal))
         proxy.on_delete = lambda talk: self._require_intent(talk, self._journal, this)
         chance = plan.chance("orders")
         if plan.fault.startswith("skew"):
@@ -349,9 +351,8 @@ class Campaign:
         if this.way in {"filter", "everything"} and this.told.rows is not None:
             seen = _seen_on_the_wire(this, talks[: deletes[0]] if deletes else _first_look(talks))
         calm = plan.fault == "none" and not plan.trouble and not plan.dialect and not this.meddled and not plan.child
-        reads = [talk for talk in talks if talk.method == "GET"]
-        in_time = all(talk.done_at is not None and talk.done_at - talk.at < ANSWER_SECONDS / 2 for talk in reads)
-        return Case(
+        in_time = all(talk.done_at is not None and talk.done_at - talk.at < ANSWER_SECONDS / 2 for talk in talks)
+        case = Case(
             way=this.way,
             told=this.told,
             record=truth.read(exchange),
@@ -366,7 +367,6 @@ class Campaign:
             lag=exchange.faults.lag + max(plan.dialect.get(name, 0) for name in ("lag_memory", "lag_database")),
             beyond=this.is_beyond,
             clock_moves="clock" in plan.trouble or bool(dialects.CLOCKS & set(plan.dialect)),
-            lossless=calm and in_time,
             doubtful=any(talk.mangled for talk in talks) or plan.fault in {*MANGLING, "proxy_doubles_later"},
             reconcile=this.reconcile,
             lag_allowed=this.lag_allowed,
@@ -374,29 +374,28 @@ class Campaign:
             dialect=plan.dialect,
             answer_seconds=ANSWER_SECONDS,
             returned=this.returned,
-            skew=exchange.faults.skew,
+            late=self._pulse.late,
             entries=self._entries(this, path),
         )
+        case.lossless = calm and in_time and case.hold_up < ANSWER_SECONDS / 8
+        return case
 
     def _entries(self, this: Round, path: Path) -> list[dict[str, Any]] | None:
         """Read the journal as it stands on disk; None where it cannot be read."""
         try:
-            # A port may come again, so that the host alone does not tell one round from another.
-            latest = [each for each in read_journal(path, 40) if each["host"] == this.host]
+            return [each for each in read_journal(path, 40) if each["number"] > this.since]
         except (sqlite3.Error, ValueError):
             return None
-        entries = [each for each in latest if each["id"] not in self._judged]
-        self._judged |= {entry["id"] for entry in entries}
-        return entries
 
     def _require_intent(self, talk: Talk, path: Path, this: Round) -> None:
         """Require that what arrives here stands in the journal by now."""
         self.report.facts["DELETEs"] += 1
         named = [value for name, value in talk.params.items() if name in {"orderId", "orderListId"}]
         found: list[tuple[str]] = []
+        patience = 0.05 if "journal" in this.plan.trouble else 5.0  # a busy disk may be long about another's commit
         with (
             suppress(sqlite3.Error),
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.1)) as file,
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=patience)) as file,
         ):
             query = "SELECT params FROM intents WHERE path = ? ORDER BY number DESC LIMIT 100"
             found = file.execute(query, (talk.path,)).fetchall()
@@ -491,7 +490,6 @@ class Campaign:
         if any("Not recorded in the journal" in line for line in told.said):
             case.entries = None
         if case.entries is not None:
-            self._judged -= {each["id"] for each in case.entries}
             case.entries = [each for each in case.entries if each["params"].get("symbol") in symbols]
         for lie in judge.judge(case):
             self._lie(half.name, lie)
@@ -572,6 +570,11 @@ def play(seed: int, rounds: int, *, patient: bool = True) -> Report:
     """Play one campaign."""
     with Campaign(seed, patient=patient) as campaign:
         return campaign.play(rounds)
+
+
+def latest_number(path: Path) -> int:
+    """Give the number of the journal's latest line; 0 where there is none."""
+    return max((each["number"] for each in read_journal(path, 1)), default=0) if path.exists() else 0
 
 
 def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:

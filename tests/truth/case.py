@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .told import Told
 
 ALL, ONE, LIST = "/api/v3/openOrders", "/api/v3/order", "/api/v3/orderList"
-OPEN_LISTS = "/api/v3/openOrderList"
+OPEN_LISTS, TIME = "/api/v3/openOrderList", "/api/v3/time"
 
 COLUMNS = (
     *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
@@ -68,8 +68,6 @@ class Case:
         The numbers that the exchange gave to the call's cancels.
     lag : float
         Seconds by which reads lag behind.
-    skew : float
-        Seconds by which the exchange's clock is ahead.
     beyond : bool
         Whether reads lag, or cancels come, later than nbext allows for.
     clock_moves : bool
@@ -90,6 +88,8 @@ class Case:
         For so long the call waits for an answer.
     returned : float
         Monotonic time at which it returned.
+    late : callable
+        By how much a thread was woken too late at worst, between two moments of the monotonic clock.
     """
 
     way: str
@@ -104,7 +104,6 @@ class Case:
     seen: set[Id] = field(default_factory=set)
     numbers: set[int] = field(default_factory=set)
     lag: float = 0.0
-    skew: float = 0.0
     beyond: bool = False
     clock_moves: bool = False
     lossless: bool = False
@@ -115,7 +114,7 @@ class Case:
     dialect: Mapping[str, Any] = field(default_factory=dict)
     answer_seconds: float = 12.0
     returned: float = 0.0
-    to_exchange: Callable[[float], float] = lambda monotonic: monotonic
+    late: Callable[[float, float], float] = lambda *_: 0.0
     entries: list[dict[str, Any]] | None = None
     facts: Counter[str] = field(default_factory=Counter)
 
@@ -133,9 +132,27 @@ class Case:
         """Look an order up."""
         return self.record.get(order)
 
+    @property
+    def skews(self) -> set[float]:
+        """By how many seconds the exchange's clock was ahead, at any request and by what it told; and by none."""
+        told = {0.0, *(talk.skew for talk in self.talks)}
+        for talk in self.talks:
+            document = talk.document() if talk.path == TIME else None
+            if isinstance(document, dict) and isinstance(told_time := document.get("serverTime"), int):
+                told.add(told_time / 1000 - talk.wall)
+        return told
+
+    @property
+    def hold_up(self) -> float:
+        """Seconds that the machine may have taken from any step of this call."""
+        return self.late(min((talk.at for talk in self.talks), default=self.returned) - 1.0, self.returned)
+
     def heard(self, talk: Talk) -> Any:
         """Give an answer that the call must have heard, and had reason to believe; else None."""
         if talk.done_at is None or talk.done_at - talk.at > self.answer_seconds / 4 or talk.done_at > self.returned:
+            return None
+        held_up = self.late(talk.at - self.answer_seconds, talk.done_at + self.answer_seconds)
+        if talk.done_at - talk.at + 3 * held_up > self.answer_seconds / 2:  # the call may have given it up
             return None
         if talk.mangled or talk.status != 200 or self.told.error in CUT_SHORT or self.doubtful:
             return None

@@ -1,14 +1,15 @@
 """The rules for what was not told: only what time or reads did not allow may be missing or unknown.
 
 How much time a call had is taken from the wire: its reconciling began with the first read after the last cancel. That
-reads came is taken from there, too: each of them was answered, soon, and with what was asked for.
+reads came is taken from there, too: each of them was answered, soon, and with what was asked for. What a busy machine
+took from the call is measured meanwhile (`Pulse`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .case import CUT_SHORT, FINAL, ONE, identity, reports
+from .case import CUT_SHORT, FINAL, ONE, TIME, identity, reports
 from .record import OUTCOMES
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from .proxy import Talk
     from .record import Id, Truth
 
-HISTORY, TIME = "/api/v3/allOrders", "/api/v3/time"
+HISTORY = "/api/v3/allOrders"
 CLOCK_DOUBT = 1.0
 """For so much longer a cancel may be good where the exchange's clock was not read (API docs, "Timing security")."""
 MOMENT = 0.1
 """What a call may take between two steps, on a machine that does nothing else."""
+PAUSE = 0.08
+"""Reads between which less time passes are of one round: a call asks for order after order, and then pauses."""
 # Where reads contradict themselves, or show states that nobody knows, there is nothing that they must have told.
 PUZZLING = frozenset({"torn_read", "replicas", "forgetting", "archive_from", "open_status"})
 
@@ -51,7 +54,7 @@ def amounts_are_confirmed(case: Case) -> Iterator[str]:
 
 def nothing_is_needlessly_unknown(case: Case) -> Iterator[str]:
     """Require an outcome wherever reads came after it could be proven."""
-    if PUZZLING & set(case.dialect) or case.clock_moves or case.doubtful or case.skew:
+    if PUZZLING & set(case.dialect) or case.clock_moves or case.doubtful or any(talk.skew for talk in case.talks):
         return
     for row in case.rows:
         truth = case.truth(identity(row))
@@ -101,5 +104,18 @@ def _left(case: Case, since: float, ready: float) -> float:
         return 0.0
     if any(case.heard(talk) is None for talk in reads if talk.at >= since):
         return 0.0
+    # A call cannot know how long its last round of reads will take. What it allows for is what one took before.
     slowest = max(talk.done_at - talk.at for talk in reads if talk.done_at is not None)
-    return reads[0].at + case.reconcile - ready - MOMENT - 4 * slowest
+    needs = MOMENT + 2 * _longest_round(reads) + 4 * slowest + 4 * case.hold_up
+    return reads[0].at + case.reconcile - ready - needs
+
+
+def _longest_round(reads: list[Talk]) -> float:
+    """Say how long a round of reads took at most."""
+    longest, began, ended = 0.0, reads[0].at, reads[0].at
+    for talk in reads:
+        if talk.at - ended > PAUSE:
+            began = talk.at
+        ended = talk.done_at or talk.at
+        longest = max(longest, ended - began)
+    return longest

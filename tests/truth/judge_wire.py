@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .case import CUT_SHORT, LIST, LONGEST, ONE, identity
+from .case import CUT_SHORT, LIST, LONGEST, ONE, TIME, identity
 from .judge_rows import outcome_is_true
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def waits_are_kept(case: Case) -> Iterator[str]:
             continue  # nobody may have waited for it
         wait = max(1.0, talk.retry_after or 0.0)
         for later in case.talks[number + 1 :]:
-            if talk.done_at + 0.25 < later.at < talk.done_at + wait - 0.1:  # others may have been on their way
+            on_its_way = 0.25 + 3 * case.late(talk.at, later.at)
+            if talk.done_at + on_its_way < later.at < talk.done_at + wait - 0.1:
                 yield (
                     f"{later.method} {later.path} {later.at - talk.done_at:.2f} s after HTTP {talk.status}, "
                     f"which asked for {talk.retry_after} s"
@@ -63,8 +64,9 @@ def waits_are_kept(case: Case) -> Iterator[str]:
 
 def nothing_is_sent_afterwards(case: Case) -> Iterator[str]:
     """Require that a call which has ended sends nothing more, and that it ends in time."""
+    on_its_way = 0.02 + 3 * case.late(case.returned - 0.1, case.returned + 1.0)
     for talk in case.deletes:
-        if talk.at > case.returned + 0.02 and case.told.error not in {"killed", "KeyboardInterrupt"}:
+        if talk.at > case.returned + on_its_way and case.told.error not in {"killed", "KeyboardInterrupt"}:
             yield f"{talk.path} {talk.params.get('symbol')} was sent {talk.at - case.returned:.2f} s after the end"
     took = case.told.returned - case.told.began
     if took > LONGEST:
@@ -94,10 +96,11 @@ def is_of(talk: Talk, entry: Mapping[str, Any]) -> bool:
 def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     talks = [talk for talk in case.deletes if is_of(talk, entry)]
     began, returned = case.told.began * 1000 - 2, case.told.returned * 1000 + 2
-    # What happens at the exchange is told by its clock, as far as the call has measured that.
-    early, late = min(0.0, case.skew * 1000) - 50, max(0.0, case.skew * 1000) + 50
+    # What happens at the exchange is told by its clock, as far as the call has measured that, and at whichever moment.
+    doubt = 50 + 2000 * case.hold_up + 1000 * _fastest(case)
+    early, late = 1000 * min(case.skews) - doubt, 1000 * max(case.skews) + doubt
     # A call that an interrupt ended before the harness could say when has no times.
-    is_timed = case.told.error != "killed" and case.told.returned > 0 and not case.clock_moves
+    is_timed = case.told.error != "killed" and case.told.returned > 0
     if (entry["profile"], entry["host"], entry["method"]) != (case.profile, case.host, "DELETE"):
         yield f"it is {entry['method']} to {entry['profile']} {entry['host']}"
     if case.told.attrs and case.told.attrs.get("call_id") != entry["call_id"]:
@@ -135,6 +138,12 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     if case.told.error != "killed" and not began <= entry["concluded_at"] <= returned + 500:
         yield f"it was concluded at {entry['concluded_at']}, and the call ended at {returned:.0f}"
     yield from _conclusion(case, entry, talks)
+
+
+def _fastest(case: Case) -> float:
+    """Say how long the exchange took to tell the time, at its fastest: by half of that a call cannot know the time."""
+    times = [talk.done_at - talk.at for talk in case.talks if talk.path == TIME and talk.done_at is not None]
+    return min(times, default=0.0)
 
 
 def _conclusion(case: Case, entry: Mapping[str, Any], talks: list[Talk]) -> Iterator[str]:

@@ -128,21 +128,26 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def apply(mutation: Mutation, package: Path) -> None:
-    """Break a rule in a copy of the package.
+def require(mutation: Mutation, package: Path) -> str:
+    """Give the text that a mutation changes.
 
     Raises
     ------
     ValueError
         What is to be changed does not stand there, or more than once.
     """
-    path = package / mutation.file
-    text = path.read_text("utf-8")
+    text = (package / mutation.file).read_text("utf-8")
     if text.count(mutation.old) != 1:
         raise ValueError(
             f"{mutation.name}: stands {text.count(mutation.old)} times in {mutation.file}: {mutation.old!r}"
         )
-    path.write_text(text.replace(mutation.old, mutation.new), "utf-8")
+    return text
+
+
+def apply(mutation: Mutation, package: Path) -> None:
+    """Break a rule in a copy of the package."""
+    changed = require(mutation, package).replace(mutation.old, mutation.new)
+    (package / mutation.file).write_text(changed, "utf-8")
 
 
 def main() -> int:
@@ -152,10 +157,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1000, help="so many rounds at most for each")
     parser.add_argument("--jobs", type=int, default=4)
     args = parser.parse_args()
-    missed = 0
-    for mutation in MUTATIONS:
-        if args.names and not any(mutation.name.startswith(name) for name in args.names):
-            continue
+    chosen = [each for each in MUTATIONS if not args.names or any(map(each.name.startswith, args.names))]
+    for mutation in chosen:  # one whose target is gone ends all of it, before an hour has gone by
+        require(mutation, ROOT / "nbext")
+    missed = 0 if chosen else 1
+    for mutation in chosen:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="nbext-mutation-") as name:
             folder = Path(name)

@@ -52,6 +52,8 @@ class Talk:
     retry_after: float | None = None
     mangled: bool = False
     """Whether what was passed on is not what the exchange has answered."""
+    skew: float = 0.0
+    """By how many seconds the exchange's clock was ahead when it arrived."""
 
     def document(self) -> Any:
         """Read the answer; None where there was none to read."""
@@ -84,11 +86,14 @@ class Proxy:
     upstream : int
     on_delete : callable
         Told of each DELETE that has arrived whole, before it is passed on.
+    skew : callable
+        Tells by how many seconds the exchange's clock is ahead.
     talks : list of Talk
     """
 
     upstream: int
     on_delete: Callable[[Talk], None] = lambda _: None
+    skew: Callable[[], float] = lambda: 0.0
     talks: list[Talk] = field(default_factory=list)
     deleting: threading.Event = field(default_factory=threading.Event)
     port: int = 0
@@ -170,7 +175,7 @@ class Proxy:
         """Deal with one request; say whether the connection is still good."""
         method, target, _ = request.split(b"\r\n", 1)[0].decode().split(" ")
         parts = urlsplit(target)
-        talk = Talk(method, parts.path, dict(parse_qsl(parts.query)), time.monotonic())
+        talk = Talk(method, parts.path, dict(parse_qsl(parts.query)), time.monotonic(), skew=self.skew())
         self.talks.append(talk)
         mishap = self._take(method)
         if method == "DELETE":

@@ -135,6 +135,8 @@ class Round:
     profile: str = "custom"
     host: str = ""
     reconcile: float = RECONCILE_SECONDS
+    since: int = 0
+    """The number of the journal's latest line before it began."""
 
     @property
     def name(self) -> str:

@@ -55,6 +55,7 @@ class Trouble:
         self._after = chance.choice([0.0, 0.003, 0.02, 0.1, 0.3, 0.5])
         self._lines = chance.choice([0, 0, 1])
         self._armed = False
+        self._over = threading.Event()
         self._proxy: Proxy | None = None
 
     @contextmanager
@@ -83,8 +84,13 @@ class Trouble:
                 self._armed = False
                 signal.signal(signal.SIGUSR1, before if before is not signal.SIG_DFL else signal.SIG_IGN)
         elif self.name == "clock jumps":
-            threading.Thread(target=self._jump, daemon=True).start()
-            yield
+            jump = threading.Thread(target=self._jump, daemon=True)
+            jump.start()
+            try:
+                yield
+            finally:  # a clock that jumped later would be that of another round
+                self._over.set()
+                jump.join()
         else:
             yield
 
@@ -106,9 +112,12 @@ class Trouble:
             raise CallbackError("no bar to be seen")
 
     def _wait(self) -> None:
-        if self._proxy is not None:
-            self._proxy.deleting.wait(2)
-        time.sleep(self._after)
+        """Wait for the first DELETE, and some time more; not beyond the end of the call."""
+        ends = time.monotonic() + 2
+        while self._proxy is not None and time.monotonic() < ends and not self._over.is_set():
+            if self._proxy.deleting.wait(0.05):
+                break
+        self._over.wait(self._after)
 
     def _raise_alarm(self, thread: int | None) -> None:
         self._wait()
@@ -122,6 +131,8 @@ class Trouble:
 
     def _jump(self) -> None:
         self._wait()
+        if self._over.is_set():
+            return
         self._faults.skew = self._chance.choice([-20, -3, -0.5, 0.5, 3, 20])
 
     @contextmanager
