@@ -35,6 +35,21 @@ def test_fees_are_those_that_are_charged(client: Client, exchange: LocalExchange
     assert client.public("/sapi/v1/asset/tradeFee").status == 400
 
 
+def test_weights_are_those_of_the_official_sdk(client: Client) -> None:
+    """As the sources of its Wallet and Margin clients say (rule: wallet-replies)."""
+    weights = {
+        "/sapi/v1/capital/config/getall": 10,
+        "/sapi/v1/asset/tradeFee": 1,
+        "/sapi/v1/margin/allPairs": 1,
+        "/sapi/v1/margin/isolated/allPairs": 10,
+    }
+    used = 0
+    for path, weight in weights.items():
+        now_used = int(client.signed("GET", path).headers["X-MBX-USED-WEIGHT-1M"])
+        assert now_used - used == weight, path
+        used = now_used
+
+
 def test_there_is_no_margin(client: Client) -> None:
     """No pairs, asked with a signature or without."""
     for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
