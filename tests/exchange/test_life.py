@@ -13,14 +13,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from support.exchange_client import OPEN_ORDERS, ORDER, Client, now, sign
+from support.exchange_client import OPEN_ORDERS, ORDER, Answer, Client, now, sign
 
 from nbext.exchange import ApiKey, Dialect, LocalExchange, Refusal, is_ours
 from nbext.exchange.api.app import MAX_ENTRIES
@@ -334,6 +336,21 @@ def test_bodies_and_headers_are_bounded(exchange: LocalExchange) -> None:
         raw.settimeout(5)
         with suppress(ConnectionResetError):
             assert raw.recv(100) == b""
+
+
+def test_answers_are_dated(client: Client, exchange: LocalExchange) -> None:
+    """Every answer has the time of the exchange's clock as HTTP writes it, those to strangers too."""
+
+    def age(answer: Answer) -> float:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
+
+    for path in ("/api/v3/time", "/api/v3/nope", "/nbext/nope", "/nbext/faults"):
+        assert abs(age(client.public(path))) < 2
+    assert abs(age(client.send("GET", "/api/v3/time", headers={"Host": "evil.example"}))) < 2
+    exchange.advance(86_400)
+    exchange.faults.on("GET", "ping").fail(code=-1001)
+    for path in ("/api/v3/time", "/api/v3/ping"):
+        assert abs(age(client.public(path)) - 86_400) < 2
 
 
 def test_answers_carry_the_usual_headers(client: Client) -> None:

@@ -21,7 +21,16 @@ from nbext.exchange.api.endpoints import BY_PATH
 from nbext.exchange.api.faults import Faults, full_path
 from nbext.exchange.api.handlers import Handlers
 from nbext.exchange.api.reads import Reads
-from nbext.exchange.api.responses import JSON_TYPE, Response, held_back, refused, to_json, unknown_outcome, unserved
+from nbext.exchange.api.responses import (
+    JSON_TYPE,
+    Response,
+    held_back,
+    http_date,
+    refused,
+    to_json,
+    unknown_outcome,
+    unserved,
+)
 from nbext.exchange.api.shapes import shaped
 from nbext.exchange.dialect import Dialect
 from nbext.exchange.engine.accounts import KEPT_ORDERS
@@ -334,12 +343,16 @@ class App:
             headers |= self.handlers.count_orders(call)
         return answer
 
+    def date(self) -> dict[str, str]:
+        """Return the header that says what time it is by the exchange's clock (rule: date)."""
+        return {"Date": http_date(self.clock() // SECOND)}
+
     def limit_headers(self, request: Request) -> dict[str, str]:
-        """Return the headers that every response carries (rule: request-limits)."""
+        """Return the headers that every response carries (rule: request-limits, date)."""
         used = str(self.admission.used_weight(request))
         while self._to_refund:
             self.admission.refund(self._to_refund.popleft())
-        return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+        return {**self.date(), "X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
     def held_back(self, response: Response) -> Response:
         """Return a 429 or 418 in the form that the dialect has for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
+from functools import lru_cache
 from string import printable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +41,12 @@ UNKNOWN_OUTCOMES = {
     ),
     -1008: (503, "Server is currently overloaded with other requests. Please try again in a few minutes."),
 }
+
+
+@lru_cache(maxsize=1)
+def http_date(seconds: int) -> str:
+    """Return a moment as HTTP's headers have it; most answers go out in the same second as the one before."""
+    return formatdate(seconds, usegmt=True)
 
 
 def error_status(code: int, dialect: Dialect) -> int:

@@ -207,18 +207,18 @@ class Server(HTTPServerConnectionDelegate):
         self._connections.heard_from(connection.stream)
         if request.headers.get("Host", "").lower() not in self._hosts:
             # A page that rebinds its name to loopback is turned away.
-            send(request, Response(403))
+            send(request, Response(403), app.date())
             return
         if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
             # So is any other page: a browser says of each request what kind of page it comes from.
-            send(request, Response(403))
+            send(request, Response(403), app.date())
             return
         method = request.method
         path, _, query = request.target.partition("?")
         address: str = connection.context.remote_ip  # type: ignore[attr-defined]
         arrived = Request(query.encode("latin-1"), request.body, request.headers, address)
         if path.startswith("/nbext/"):
-            send(request, self._control.answer(method, path, arrived))
+            send(request, self._control.answer(method, path, arrived), app.date())
             return
         context = app.arrive(method, path, arrived)
         fault = app.faults.take(method, path, context.symbol)
