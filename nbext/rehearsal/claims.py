@@ -135,7 +135,7 @@ class Claims:
         every = {number: hands.send("GET", "/api/v3/order", symbol=hands.symbol, orderId=number) for number in numbers}
         in_lists = {
             number: hands.send("GET", "/api/v3/orderList", orderListId=number)
-            for number in sorted(each for each in lists if each is not None and each >= 0)
+            for number in sorted(each for each in lists if type(each) is int and each >= 0)
         }
         orders = {number: plain(each.body) for number, each in every.items() if each.status == HTTPStatus.OK}
         every_order: Mapping[int, Mapping[str, Any]] = {}

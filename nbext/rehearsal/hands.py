@@ -291,10 +291,8 @@ class Hands:
             if placed:
                 self._free[asset] -= cost
             return placed
-        wanted = (
-            f"{self.info['quoteAsset']}" if kind == "OPO" else f"{self.info['baseAsset']}, {self.info['quoteAsset']}"
-        )
-        self.not_played[kind] = f"the balances are too small ({wanted})"
+        assets = [self.info["quoteAsset"], *([] if kind == "OPO" else [self.info["baseAsset"]])]
+        self.not_played[kind] = f"there is too little free {' and '.join(assets)}"
         return []
 
     def _not_allowed(self, kind: str) -> str:
@@ -311,11 +309,11 @@ class Hands:
         rising = side == "SELL"  # a limit order far from the market is above it
         limit = sizes.price(side, above=rising, number=number)
         stop = sizes.price(side, above=not rising, number=number)
-        both = min(limit, stop)
         parts = 2 if kind == "iceberg" else 1
-        # A trailing stop that would trigger becomes a limit order far from the market.
-        quantity = sizes.quantity(limit if kind in {"LIMIT", "iceberg", "trailing stop", "OTO", "OPO"} else both, parts)
-        paid = quantity if rising else quantity * max(limit, stop)
+        # A trailing stop that triggers becomes a limit order far from the market.
+        prices = {"STOP_LOSS_LIMIT": [stop], "OCO": [limit, stop], "OTOCO": [limit, stop]}.get(kind, [limit])
+        quantity = sizes.quantity(min(prices), parts)
+        paid = quantity if rising else quantity * max(prices)
         asset = self.info["baseAsset" if rising else "quoteAsset"]
         single: dict[str, Any] = {"side": side, "type": "LIMIT", **_priced("", limit), "quantity": text(quantity)}
         working: dict[str, Any] = {"workingType": "LIMIT", "workingSide": side, **_priced("working", limit)}

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.server import answer
 
-from nbext.rehearsal.hands import KINDS
+from nbext import profiles
+from nbext.exchange import Dialect
+from nbext.rehearsal.hands import KINDS, Hands
 from nbext.rehearsal.rehearse import rehearse
+from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from support.server import PlainServer, Request
 
     from nbext.exchange import LocalExchange
 
-
-@pytest.fixture
-def custom(exchange: LocalExchange, monkeypatch: pytest.MonkeyPatch) -> LocalExchange:
-    """Make an exchange with orders of somebody else's the profile `custom`, as another process would."""
-    monkeypatch.setenv("NBEXT_BASE_URL", exchange.url)
-    monkeypatch.setenv("BINANCE_API_KEY", exchange.api_key)
-    monkeypatch.setenv("BINANCE_API_SECRET", exchange.secret_key)
-    return exchange
+    Change = Callable[[Request, Any], Any]
 
 
 def found(path: Path) -> dict[str, Any]:
@@ -65,3 +69,130 @@ def test_a_symbol_without_orders_of_others_is_chosen(custom: LocalExchange, tmp_
     assert rehearse("custom", None, tmp_path / "found.json", say=lambda _: None) == 0
     assert found(tmp_path / "found.json")["symbol"] == "BNBUSDT"
     assert custom.open_orders() == before
+
+
+@pytest.mark.parametrize("profile", ["live", "desk"])
+def test_what_is_live_is_refused_before_anything_is_sent(
+    profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The built-in profile, and one of the user's own for a host that is not known to be for practice."""
+    monkeypatch.setattr(SpotClient, "request", lambda *_, **__: pytest.fail("something was sent"))
+    path = profiles._path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('[desk]\nbase_url = "https://api1.binance.com"\napi_key = "k"\nsecret_key = "s"\n', "utf-8")
+    path.chmod(0o600)
+    lines: list[str] = []
+    assert rehearse(profile, None, tmp_path / "found.json", say=lines.append) == 2
+    assert len(lines) == 1
+    assert "live" in lines[0]
+    assert not (tmp_path / "found.json").exists()
+
+
+def test_what_answers_on_loopback_and_is_no_practice_exchange_gets_no_order(
+    serve: Callable[..., PlainServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may pass orders on to a live exchange. It is asked once, without a key."""
+    server = serve(lambda _: answer({"code": -1000, "msg": "?"}, 404))
+    monkeypatch.setenv("NBEXT_BASE_URL", server.url)
+    monkeypatch.setenv("BINANCE_API_KEY", "k" * 64)
+    monkeypatch.setenv("BINANCE_API_SECRET", "s" * 64)
+    lines: list[str] = []
+    assert rehearse("custom", None, tmp_path / "found.json", say=lines.append) == 2
+    assert "no orders were placed" in lines[0]
+    assert [(request.method, "signature" in request.target) for request in server.requests] == [("GET", False)]
+    assert "X-MBX-APIKEY" not in server.requests[0].headers
+
+
+def test_an_own_profile_of_a_practice_exchange_is_played(exchange: LocalExchange, tmp_path: Path) -> None:
+    """One that another process may have started; unless the profile wants a question before each cancel."""
+    path = profiles._path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = (
+        f'[desk]\nbase_url = "{exchange.url}"\napi_key = "{exchange.api_key}"\nsecret_key = "{exchange.secret_key}"\n'
+    )
+    path.write_text(entry, "utf-8")
+    path.chmod(0o600)
+    assert rehearse("desk", None, tmp_path / "found.json", say=lambda _: None) == 0
+    count = len(exchange.requests())
+    path.write_text(f"{entry}always_ask = true\n", "utf-8")
+    assert rehearse("desk", None, tmp_path / "found.json", say=lambda _: None) == 2
+    assert len(exchange.requests()) == count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["while it places", "while it cancels"])
+def test_what_ends_the_program_has_it_clean_up_first(
+    custom: LocalExchange, tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
+    """Ctrl-C or a request to end: what was placed is canceled, and what was found so far is written."""
+    before = custom.open_orders()
+    method, path = (
+        ("POST", "/api/v3/orderList/oto") if moment == "while it places" else ("DELETE", "/api/v3/openOrders")
+    )
+    custom.faults.on(method, path).answer_late(seconds=1)
+    command = [sys.executable, "-m", "nbext", "rehearse", "--profile", "custom", "--symbol", "BNBUSDT"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
+        until = time.monotonic() + 30
+        while not custom.requests(method, path) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(custom.requests("POST")) >= 5
+        program.send_signal(number)
+        output = program.communicate(timeout=60)[0]
+    assert program.returncode == 2, output
+    assert "cleaned up: no order of this rehearsal is open" in output
+    assert custom.open_orders() == before
+    assert found(tmp_path / "rehearsal.json")["problem"] == "interrupted"
+
+
+def test_what_cannot_be_canceled_is_named(custom: LocalExchange) -> None:
+    """By client id and order id."""
+    custom.reset(dialect=Dialect(uncancelable="left_out"))
+    lines: list[str] = []
+    with Hands(profiles.resolve("custom"), "BNBUSDT", lines.append) as hands:
+        hands.look_around()
+        placed = [each for kind in KINDS for each in hands.place(kind)]
+        left = hands.clean_up(seconds=1)
+    assert 0 < len(left) < len(placed)
+    assert len(left) == len(custom.open_orders())
+    assert all(any(row["clientOrderId"] in each for each in left) for row in custom.open_orders())
+
+
+def test_no_secret_is_shown_or_written(
+    relay: Callable[[Change], PlainServer], custom: LocalExchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even where an exchange echoes the key, the signature and the number of the account."""
+    sent: list[str] = []
+
+    def echo(request: Request, body: Any) -> Any:
+        sent.append(request.params.get("signature", ""))
+        if isinstance(body, dict) and request.path == "/api/v3/order":
+            where = {"url": request.target, "key": request.headers.get("X-MBX-APIKEY"), "uid": 4711}
+            return {**body, "status": "REJECTED", "price": sent[-1], "msg": str(where), **where}
+        return body
+
+    relay(echo)
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", patience=0.1) == 1
+    shown = capsys.readouterr().out
+    for text in (shown, (tmp_path / "found.json").read_text("utf-8")):
+        assert "instead of" in text
+        for secret in (custom.api_key, custom.secret_key, *filter(None, sent)):
+            assert secret not in text
+            assert secret[8:24] not in text
+
+
+def test_nothing_is_played_without_the_right_to_read(custom: LocalExchange, tmp_path: Path) -> None:
+    """The program says so, and exits with 2."""
+    custom.reset(dialect=Dialect(key_reads="refused"))
+    assert rehearse("custom", None, tmp_path / "found.json", say=lambda _: None) == 2
+    assert "-2015" in found(tmp_path / "found.json")["problem"]
+    assert custom.requests("POST") == []
+
+
+def test_it_waits_where_the_exchange_asks_to(custom: LocalExchange, tmp_path: Path) -> None:
+    """And sends again what was refused for that, its own requests as well as nbext's."""
+    custom.faults.on("POST", "/api/v3/order").limit(retry_after=1)
+    custom.faults.on("DELETE", "/api/v3/openOrders").limit(retry_after=1)
+    lines: list[str] = []
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append) == 0
+    assert "waiting 1 s, because the exchange asks to" in lines
+    assert found(tmp_path / "found.json")["not_played"] == {}
