@@ -264,13 +264,15 @@ class Hands:
     def _is_mine(self, row: Mapping[str, Any]) -> bool:
         return row["orderId"] in self.placed or str(row.get("clientOrderId")).startswith(self.prefix)
 
-    def place(self, kind: str) -> list[Placed]:
+    def place(self, kind: str, **changes: Any) -> list[Placed]:
         """Place one order or order list far from the market, as small as allowed.
 
         Parameters
         ----------
         kind : str
             One of `KINDS`.
+        **changes
+            Parameters to send besides the usual ones, or instead of them, by wire name; None leaves one out.
 
         Returns
         -------
@@ -287,7 +289,7 @@ class Hands:
             path, parameters, cost, asset = self._draw(kind, side)
             if self._free.get(asset, Decimal(0)) < cost:
                 continue
-            placed = self._carry_out(kind, path, parameters)
+            placed = self._carry_out(kind, path, parameters, changes)
             if placed:
                 self._free[asset] -= cost
             return placed
@@ -350,30 +352,32 @@ class Hands:
             **_priced(stopping, stop),
         }
 
-    def _carry_out(self, kind: str, path: str, parameters: dict[str, Any]) -> list[Placed]:
+    def _carry_out(self, kind: str, path: str, parameters: dict[str, Any], changes: Mapping[str, Any]) -> list[Placed]:
         """Send a placement, each of its orders with a client id of this rehearsal."""
         heads = [name.removesuffix("Type") for name in parameters if name.endswith("Type")]
         names = [f"{head}ClientOrderId" for head in heads] if path.startswith("/api/v3/orderList") else []
         names = [*names, "listClientOrderId"] if names else ["newClientOrderId"]
         base = f"{self.prefix}{self._numbers}"
         ids: dict[str, Any] = {name: f"{base}-{letter}" for name, letter in zip(names, "abcd", strict=False)}
-        self._unsure += ids.values()
-        answer = self.send("POST", path, symbol=self.symbol, **parameters, **ids)
+        ids |= {name: changes[name] for name in ids if name in changes}
+        own = [each for each in ids.values() if each is not None]
+        self._unsure += own
+        answer = self.send("POST", path, symbol=self.symbol, **{**parameters, **ids, **changes})
         body = plain(answer.body) if isinstance(answer.body, dict) else {}
         if answer.code is not None or answer.status == HTTPStatus.NOT_FOUND:
             self.not_played[kind] = f"refused: {answer.code} {body.get('msg', '')}".strip()
             return []
         number_of_list = identifier(body.get("orderListId", -1))
-        of_list = -1 if number_of_list is None else number_of_list, ids.get("listClientOrderId", "")
-        own = set(ids.values())
+        of_list = -1 if number_of_list is None else number_of_list, ids.get("listClientOrderId") or ""
         placed = []
-        for order in body["orders"] if names[1:] and "orders" in body else [body]:
-            number = identifier(order.get("orderId"))
-            if number is None or order.get("clientOrderId") not in own:
+        for order in body["orders"] if names[1:] and isinstance(body.get("orders"), list) else [body]:
+            number = identifier(order.get("orderId")) if isinstance(order, dict) else None
+            if number is None or (own and order.get("clientOrderId") not in own):
                 self.not_played[kind] = f"a placement got no clear answer: {answer.raw[:200]}"
                 continue
-            placed.append(Placed(kind, number, order["clientOrderId"], *of_list))
-            self._unsure.remove(order["clientOrderId"])
+            placed.append(Placed(kind, number, str(order.get("clientOrderId")), *of_list))
+            if own:
+                self._unsure.remove(order["clientOrderId"])
         self.placed |= {each.number: each for each in placed}
         return placed
 

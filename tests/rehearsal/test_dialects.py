@@ -1,0 +1,114 @@
+"""The probes name exactly the rules of RULES.md by which an exchange differs, whichever these are."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import nbext.exchange
+from nbext.credentials import Credential, Secret
+from nbext.exchange import Dialect, LocalExchange
+from nbext.profiles import Endpoint
+from nbext.rehearsal.findings import Unplayable
+from nbext.rehearsal.hands import Hands
+from nbext.rehearsal.probes import Probes
+from nbext.rehearsal.probes_rules import MEANINGS, NOT_SEEN, NOT_SEEN_VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbext.rehearsal.findings import Difference
+
+FIELDS = {each.name: each for each in fields(Dialect)}
+RULES = {each.metadata["rule"]: each for each in FIELDS.values()}
+SYMBOL = "BTCUSDT"
+SHORT = 0.3  # seconds; fields that take seconds take any number
+_seeds = itertools.count(1_000)  # ids begin low only where no earlier exchange of the process had the seed
+
+
+@contextmanager
+def laid_on(exchange: LocalExchange, **key: str) -> Iterator[Hands]:
+    """Lay hands on an exchange."""
+    credential = Credential(
+        Secret(key.get("api_key", exchange.api_key)), Secret(key.get("secret_key", exchange.secret_key))
+    )
+    with Hands(Endpoint("custom", exchange.url, credential), SYMBOL) as hands:
+        try:
+            hands.look_around()
+        except Unplayable:
+            assert exchange.dialect.key_reads == "refused"
+        yield hands
+
+
+def probe(dialect: Dialect) -> tuple[dict[str, Difference], dict[str, str], LocalExchange]:
+    """Return what the probes find on an exchange of this dialect, and what they could not ask for."""
+    with LocalExchange(seed=next(_seeds), dialect=dialect) as exchange, laid_on(exchange) as hands:
+        probes = Probes(hands, patience=5.0)
+        found = list(probes.differences())
+        by_rule = {each.rule: each for each in found}
+        assert len(by_rule) == len(found)
+        assert dialect.uncancelable != "none" or exchange.open_orders() == []
+        return by_rule, probes.not_asked, exchange
+
+
+def cases() -> Iterator[Any]:
+    """Yield every value of every field that is not the default."""
+    for name, each in FIELDS.items():
+        values = each.metadata["values"][1:]
+        if "seconds" in each.metadata:
+            values = tuple(SHORT if value > 0 else -SHORT for value in values)
+        for value in dict.fromkeys(values):
+            yield pytest.param(name, value, id=f"{name}={value}")
+
+
+def visible(name: str, value: object) -> bool:
+    """Return whether a value can be seen from outside."""
+    rule = FIELDS[name].metadata["rule"]
+    return rule not in NOT_SEEN and (rule, value) not in NOT_SEEN_VALUES
+
+
+def test_the_default_dialect_yields_no_difference() -> None:
+    """And everything that can be seen was asked for."""
+    found, not_asked, _ = probe(Dialect())
+    assert found == {}
+    assert not_asked.keys() == {"empty-memory"}
+
+
+@pytest.mark.parametrize(("name", "value"), list(cases()))
+def test_each_value_is_named_and_nothing_else(name: str, value: str | float) -> None:
+    """A difference names its rule and its value, with the answer that shows it; what cannot be seen names nothing."""
+    choice: dict[str, Any] = {name: value}
+    found, _, _ = probe(Dialect(**choice))
+    rule = FIELDS[name].metadata["rule"]
+    assert found.keys() == ({rule} if visible(name, value) else set())
+    for each in found.values():
+        said = re.match(r"about (-?[0-9.]+) ", each.found)
+        if "seconds" in FIELDS[name].metadata:
+            assert said is not None
+            assert float(said[1]) == pytest.approx(float(value), abs=0.25)
+        else:
+            assert each.found.startswith(str(value))
+        assert each.usual.startswith(str(FIELDS[name].default))
+        assert each.raw
+
+
+def test_every_rule_has_a_probe_or_a_reason() -> None:
+    """The probes know the rules, values and defaults of the practice exchange, and RULES.md explains them."""
+    text = (Path(nbext.exchange.__file__).parent / "RULES.md").read_text(encoding="utf-8")
+    dialects = text[text.index("\n# 2.") : text.index("\n# 3.")]
+    assert MEANINGS.keys() | NOT_SEEN.keys() == RULES.keys() == set(re.findall(r"^### (.+)$", dialects, re.MULTILINE))
+    assert not MEANINGS.keys() & NOT_SEEN.keys()
+    for rule, meanings in MEANINGS.items():
+        values = RULES[rule].metadata["values"]
+        unseen = [value for of, value in NOT_SEEN_VALUES if of == rule]
+        if "seconds" in RULES[rule].metadata:
+            assert list(meanings) == [RULES[rule].default] == [0]
+        else:
+            assert [each for each in values if each in meanings or each not in unseen] == list(meanings)
+            assert next(iter(meanings)) == RULES[rule].default
