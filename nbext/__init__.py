@@ -105,7 +105,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def _show_frames_in_ipython() -> None:
-    """Have IPython show our frames our way, from the import on; the magics want ``%load_ext nbext``."""
+    """Register how IPython shows our frames, from the import on; the magics want ``%load_ext nbext``."""
     core = sys.modules.get("IPython.core.getipython")
     if core is not None and (shell := core.get_ipython()) is not None:
         from nbext.notebook import formatters

@@ -230,7 +230,7 @@ def guard(
 
 
 def alive() -> bool:
-    """Give a sign of life, for ``%nbext_guard SYMBOL --after 60s``.
+    """Show a sign of life, for ``%nbext_guard SYMBOL --after 60s``.
 
     Unless one comes within each 60 s, what is guarded is canceled. Every finished cell counts as one as well; a cell
     that runs for long has to call this.

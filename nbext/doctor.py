@@ -279,7 +279,7 @@ def _account(client: SpotClient) -> tuple[Check, bool]:
 
 
 def _may_trade(client: SpotClient) -> Check:
-    """Have a test order checked, which needs the right to trade, as a cancel does."""
+    """Send a test order, which needs the right to trade, as a cancel does."""
     try:
         price = client.request("GET", "/api/v3/ticker/price", {"symbol": _TEST_ORDER["symbol"]}, signed=False)["price"]
         client.request("POST", "/api/v3/order/test", {**_TEST_ORDER, "price": price})

@@ -63,7 +63,7 @@ def kinds(rows: Sequence[Row]) -> str:
 
 
 def traded(rows: Sequence[Row], *, canceled: bool = False) -> str:
-    """Say what is partly filled: ``, 1 is partly filled (0.4 of 1.0)``; of what is canceled, ``, 1 was ...``."""
+    """Return what is partly filled: ``, 1 is partly filled (0.4 of 1.0)``; of what is canceled, ``, 1 was ...``."""
     parts = [
         f"{amount(executed)} of {amount(decimal(row.order.get('origQty')))}"
         for row in rows
@@ -98,12 +98,12 @@ def notional(rows: Sequence[Row]) -> str:
 
 
 def beyond(number: int) -> str:
-    """Say how many orders had not been chosen: ``, 1 of them only because a list is canceled as a whole``."""
+    """Return how many orders had not been chosen: ``, 1 of them only because a list is canceled as a whole``."""
     return f", {number} of them only because a list is canceled as a whole" if number else ""
 
 
 def changes(came: int, went: int) -> str:
-    """Say what has changed since a look: ``1 order is new since you looked, 2 are no longer open``; may be empty."""
+    """Return what has changed since a look: ``1 order is new since you looked, 2 are no longer open``; may be empty."""
     some = [(number, what) for number, what in ((came, "new since you looked"), (went, "no longer open")) if number]
     numbers = [count(number, "order") if not place else str(number) for place, (number, _) in enumerate(some)]
     return ", ".join(
@@ -144,7 +144,7 @@ def as_of(rows: Sequence[Row]) -> str:
 
 
 def inexact(counts: Mapping[str, int]) -> str:
-    """Say which columns have floats that differ from the exchange's numbers."""
+    """Return which columns have floats that differ from the exchange's numbers."""
     if not counts:
         return ""
     return f"not exact as floats: {', '.join(f'{number} in {name}' for name, number in counts.items())}; use --exact"
@@ -178,7 +178,7 @@ def distance(price: Decimal, last: Decimal) -> str:
 
 
 def clock(offset: float) -> str:
-    """Say how far this machine's clock is off: ``90000 ms behind``."""
+    """Return how far this machine's clock is off: ``90000 ms behind``."""
     return f"{abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
 
 

@@ -1,4 +1,4 @@
-"""Give the notebooks their outputs: ``python tests/notebook_outputs.py [NAME ...]``.
+"""Store the notebooks' outputs: ``python tests/notebook_outputs.py [NAME ...]``.
 
 Each is executed in a kernel and a folder of its own, without the caller's settings, and written where it stands. The
 tests execute them the same way, and compare.

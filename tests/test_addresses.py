@@ -34,7 +34,7 @@ def row(address: tuple[str, int]) -> tuple[int, int, int, str, Any]:
 
 
 def refused() -> tuple[str, int]:
-    """Give an address that refuses."""
+    """Return an address that refuses."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address: tuple[str, int] = taken.getsockname()
     return address
@@ -42,7 +42,7 @@ def refused() -> tuple[str, int]:
 
 @pytest.fixture
 def dead() -> Iterator[tuple[str, int]]:
-    """Give an address that never answers."""
+    """Yield an address that never answers."""
     with dead_address() as address:
         yield address
 

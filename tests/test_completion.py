@@ -25,7 +25,7 @@ FILTERS = ["--side", "--type", "--prefix", "--older-than"]
 
 @pytest.fixture
 def shell() -> Iterator[InteractiveShell]:
-    """Give a shell with the extension loaded."""
+    """Yield a shell with the extension loaded."""
     InteractiveShell.clear_instance()
     shell: Any = InteractiveShell.instance()
     assert run(shell, "%load_ext nbext")

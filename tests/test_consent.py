@@ -44,7 +44,7 @@ def buy(exchange: LocalExchange, price: str) -> int:
 
 
 def still_open(exchange: LocalExchange) -> set[int]:
-    """Give the ids of what is open."""
+    """Return the ids of what is open."""
     return {order["orderId"] for order in exchange.open_orders("BTCUSDT")}
 
 

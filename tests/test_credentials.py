@@ -70,7 +70,7 @@ class Silent:
         self._value = value
 
     def get_secret_value(self) -> object:
-        """Give the value."""
+        """Return the value."""
         return self._value
 
     def __repr__(self) -> str:
@@ -135,7 +135,7 @@ def shown(error: BaseException) -> str:
 
 
 def pieces(*secrets: str) -> Iterator[str]:
-    """Give what must not be found anywhere."""
+    """Yield what must not be found anywhere."""
     for secret in secrets:
         lines = [line for line in secret.splitlines() if line and "-----" not in line and ":" not in line]
         for line in lines[1:] if len(lines) > 1 else lines:  # keys of a kind begin alike
@@ -143,7 +143,7 @@ def pieces(*secrets: str) -> Iterator[str]:
 
 
 def doors(**given: Any) -> Iterator[Callable[[], SpotClient]]:
-    """Give the ways to come in with a credential."""
+    """Yield the ways to come in with a credential."""
     yield lambda: nbext.connect(base_url=URL, **given)
     yield lambda: SpotClient(URL, **given)
     yield lambda: nbext.connect("testnet", **given)

@@ -33,13 +33,13 @@ SUMMARY = {"profile": "local", "host": "127.0.0.1:8080", "call": "cancel_all"}
 
 @pytest.fixture
 def canceled() -> pd.DataFrame:
-    """Give the frame of the documented sample: two single orders and an OCO list."""
+    """Return the frame of the documented sample: two single orders and an OCO list."""
     return build.frame(from_reports(fixture_body("cancel_all_open_orders")), summary=SUMMARY)
 
 
 @pytest.fixture
 def shell() -> Iterator[Any]:
-    """Give a shell that formats for a notebook."""
+    """Yield a shell that formats for a notebook."""
     InteractiveShell.clear_instance()
     shell: Any = InteractiveShell.instance()
     shell.display_formatter.active_types = ["text/plain", "text/html"]
@@ -83,17 +83,17 @@ class Table(HTMLParser):
             self._into[-1] += data.replace("\xa0", " ")
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
-        """Give the attributes of all tags of a name."""
+        """Return the attributes of all tags of a name."""
         return [attrs for name, attrs in self.tags if name == tag]
 
 
 def shown(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Give the cells of each column that a table shows."""
+    """Return the cells of each column that a table shows."""
     return {column.name: column.cells for column in columns.table(frame).columns}
 
 
 def note(frame: pd.DataFrame) -> str:
-    """Give what stands below the table."""
+    """Return what stands below the table."""
     return columns.table(frame).note()
 
 

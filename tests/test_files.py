@@ -19,7 +19,7 @@ LARGE = 2**53 + 1
 
 @pytest.fixture(params=["floats", "exact", "result", "nothing"])
 def frame(request: pytest.FixtureRequest) -> pd.DataFrame:
-    """Give open orders or a result, with ids that are no floats."""
+    """Return open orders or a result, with ids that are no floats."""
     with (
         LocalExchange() as exchange,
         nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client,

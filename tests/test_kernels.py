@@ -33,7 +33,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def port_of(kernel: Kernel) -> int:
-    """Give the port of the local exchange in a kernel."""
+    """Return the port of the local exchange in a kernel."""
     return int(kernel.run("print(nbext.local().url)").rpartition(":")[2])
 
 

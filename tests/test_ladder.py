@@ -29,7 +29,7 @@ ladder = nbext.ladder
 
 @pytest.fixture
 def exchange() -> Iterator[LocalExchange]:
-    """Give the exchange of the local profile, with orders."""
+    """Yield the exchange of the local profile, with orders."""
     exchange = nbext.local()
     exchange.reset()
     exchange.seed_orders()
@@ -45,7 +45,7 @@ def order(price: str, **fields: object) -> Row:
 
 
 def rows(drawn: Ladder, **how: bool) -> list[list[str]]:
-    """Give the cells of the rows below the heads, as a page without styles shows them, bars left out."""
+    """Return the cells of the rows below the heads, as a page without styles shows them, bars left out."""
     body = re.sub(r"<thead>.*?</thead>|<style>.*?</style>", "", as_html(drawn, **how), flags=re.DOTALL)
     body = body.replace("&nbsp;", " ")
     body = re.sub(r'<span class="bar[^>]*>[^<]*</span>', "", body)
@@ -56,7 +56,7 @@ def rows(drawn: Ladder, **how: bool) -> list[list[str]]:
 
 
 def bars(drawn: Ladder) -> list[list[str]]:
-    """Give the kinds of the bars of each row."""
+    """Return the kinds of the bars of each row."""
     found = [re.findall(r'class="bar ([^"]*)"', row) for row in re.findall(r"<tr.*?</tr>", as_html(drawn), re.DOTALL)]
     return found[1:]
 

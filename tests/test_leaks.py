@@ -177,7 +177,7 @@ def _cells(source: str) -> str:
 
 
 def _credential(kind: str, exchange: LocalExchange, home: Path) -> tuple[dict[str, str], list[str]]:
-    """Give environment variables of a key, and what of it must not be seen."""
+    """Return environment variables of a key, and what of it must not be seen."""
     if kind == "HMAC":
         names = {"BINANCE_API_KEY": exchange.api_key, "BINANCE_API_SECRET": exchange.secret_key}
         return names, [exchange.api_key[:-4], exchange.secret_key]
@@ -413,7 +413,7 @@ def test_a_watchdog_shows_no_secret(stage: Stage) -> None:
 
 
 def _watchdog(stage: Stage, client: dict[str, str | None]) -> str:
-    """Let a watchdog run two guards, and give what it prints."""
+    """Let a watchdog run two guards; return what it prints."""
     mine, theirs = socket.socketpair()
     command = [sys.executable, "-X", "dev", "-m", "nbext.cancel.watchdog"]
     with (

@@ -65,7 +65,7 @@ class Shell:
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    """Give a shell with the extension loaded."""
+    """Yield a shell with the extension loaded."""
     shell = Shell()
     shell.run("%load_ext nbext")
     yield shell

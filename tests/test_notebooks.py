@@ -34,7 +34,7 @@ def stored(name: str) -> NotebookNode:
 
 
 def output(notebook: NotebookNode, source: str, kind: str = "text/plain") -> Any:
-    """Give what the cell with this source showed in one of its forms."""
+    """Return what the cell with this source showed in one of its forms."""
     cell = next(cell for cell in notebook.cells if cell.source == source)
     if kind == "stream":
         return "".join(each.text for each in cell.outputs if each.output_type == "stream")

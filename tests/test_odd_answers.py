@@ -78,7 +78,7 @@ class Fuzzed:
         self.told: list[Any] = []
 
     def order(self, number: int) -> dict[str, Any]:
-        """Give an order's own fields."""
+        """Return an order's own fields."""
         return {
             "symbol": "BTCUSDT",
             "orderId": number,
@@ -147,7 +147,7 @@ class Fuzzed:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder for the journal of all examples."""
+    """Return a folder for the journal of all examples."""
     return tmp_path_factory.mktemp("fuzz")
 
 

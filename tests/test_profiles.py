@@ -49,7 +49,7 @@ def credential(
 
 
 def refusal(*args: Any, **kwargs: Any) -> str:
-    """Give the message of a refusal: one line that says that nothing was sent, with no cause that says more."""
+    """Return the message of a refusal: one line that says that nothing was sent, with no cause that says more."""
     with pytest.raises(ConfigurationError, match="nothing was sent") as caught:
         resolve(*args, **kwargs)
     assert len(str(caught.value).splitlines()) == 1

@@ -154,7 +154,7 @@ def test_a_socks_proxy_that_drips_has_the_connect_timeout_in_all(
 
 
 def free_port() -> int:
-    """Give a port at which nobody listens."""
+    """Return a port at which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 

@@ -39,7 +39,7 @@ ORDER |= {"type": "LIMIT", "side": "BUY", "time": 1, "updateTime": 1, "isWorking
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
-    """Give a frame as a recording has it: columns that hold anything, None for missing, times in milliseconds."""
+    """Return a frame as a recording has it: columns that hold anything, None for missing, times in milliseconds."""
     found = {}
     for name in table.columns:
         cells = [None if pd.api.types.is_scalar(cell) and pd.isna(cell) else cell for cell in table[name]]

@@ -140,7 +140,7 @@ def broken_off(content: bytes) -> Iterator[bytes]:
 
 
 def silence(_: Request) -> bytes:
-    """Say nothing for longer than any deadline of these tests."""
+    """Stay silent for longer than any deadline of these tests."""
     time.sleep(1.5)
     return answer([])
 

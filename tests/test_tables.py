@@ -46,17 +46,17 @@ def client(exchange: LocalExchange) -> Iterator[SpotClient]:
 
 @pytest.fixture
 def opened(client: SpotClient) -> pd.DataFrame:
-    """Give the open orders."""
+    """Return the open orders."""
     return nbext.open_orders("BTCUSDT", client=client)
 
 
 def shown(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Give the cells of each column that a table shows."""
+    """Return the cells of each column that a table shows."""
     return {column.name: column.cells for column in columns.table(frame).columns}
 
 
 def note(frame: pd.DataFrame) -> str:
-    """Give what stands below the table, which text and HTML share."""
+    """Return what stands below the table, which text and HTML share."""
     said = columns.table(frame).note()
     assert said in as_text(frame, 400)
     assert said.replace("<", "&lt;") in as_html(frame, searchable=False)
@@ -267,7 +267,7 @@ def test_scripts_sort_ids_beyond_53_bits_and_keep_lists_together(opened: pd.Data
 
 @pytest.fixture
 def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give a shell that has imported nbext, on an untouched local exchange."""
+    """Yield a shell that has imported nbext, on an untouched local exchange."""
     monkeypatch.setattr(profiles, "_local", None)
     InteractiveShell.clear_instance()
     shell: Any = InteractiveShell.instance()

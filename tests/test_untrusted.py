@@ -178,7 +178,7 @@ def _pem(kind: str) -> bytes:
 
 @pytest.fixture(scope="module", params=["HMAC", "Ed25519", "RSA"])
 def secret(request: pytest.FixtureRequest) -> dict[str, str | bytes]:
-    """Give a secret of each kind, as `SpotClient` takes it."""
+    """Return a secret of each kind, as `SpotClient` takes it."""
     return {"secret_key": SECRET_KEY} if request.param == "HMAC" else {"private_key": _pem(request.param)}
 
 

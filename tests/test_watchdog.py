@@ -257,7 +257,7 @@ def block(exchange: Served, tmp_path: Path, options: str, inside: str) -> subpro
 
 @pytest.fixture
 def empty(exchange: Served) -> Served:
-    """Give the exchange with nothing open."""
+    """Return the exchange with nothing open."""
     for symbol in ("BTCUSDT", "ETHUSDT"):
         exchange.ask("DELETE", "/api/v3/openOrders", symbol=symbol)
     return exchange

@@ -122,7 +122,7 @@ def _question(selection: Selection, client: SpotClient, seen: OpenOrders, *, bef
 
 
 def _changed(shown: OpenOrders, now: OpenOrders) -> str:
-    """Say how many orders have come and gone; empty if none has."""
+    """Return how many orders have come and gone; empty if none has."""
     before, after = ({identity(order) for order in seen.orders} for seen in (shown, now))
     return messages.changes(len(after - before), len(before - after))
 

@@ -246,7 +246,7 @@ class Keeper:
         return f", {left:.0f} s left of {kept.after:g} s"
 
     def alive(self) -> bool:
-        """Give a sign of life; return whether all guards that wait for one still stand."""
+        """Tell the watchdog that this process is alive; return whether all guards that wait for one still stand."""
         now = time.monotonic()
         waiting = [each for each in self._guards if each.after is not None]
         line = self._line

@@ -322,7 +322,7 @@ def _free_import_lock() -> None:
 
 
 def _await_frames() -> None:
-    """Let a fork wait for the import of pandas, for which the child would wait forever."""
+    """Make a fork wait for the import of pandas, for which the child would wait forever."""
     for loading in _loading[:]:
         if acquire_after_import(loading):
             loading.release()

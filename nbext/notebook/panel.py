@@ -458,7 +458,7 @@ class CancelPanel(AnyWidget):
             self._publish(busy=busy)
 
     def _publish(self, **news: Any) -> None:
-        """Tell the browser what is new."""
+        """Send the browser what is new."""
         with self._state:
             self.status = {**self.status, **news}
 

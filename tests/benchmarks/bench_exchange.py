@@ -67,14 +67,14 @@ class Trader(HandSigned):
 
 @pytest.fixture(scope="module")
 def trader() -> Iterator[Trader]:
-    """Give a client of a `LocalExchange` in another process."""
+    """Yield a client of a `LocalExchange` in another process."""
     with serving("exchange") as server, Trader(server.url, server.api_key, server.secret_key) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Trader]:
-    """Give a client of a bare tornado in another process, which checks and cancels nothing."""
+    """Yield a client of a bare tornado in another process, which checks and cancels nothing."""
     with serving("tornado") as server, Trader(server.url) as client:
         yield client
 

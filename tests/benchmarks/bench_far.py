@@ -66,7 +66,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Server]:
-    """Give a `LocalExchange` with 200 symbols in another process."""
+    """Yield a `LocalExchange` with 200 symbols in another process."""
     with serving("exchange", len(NAMES)) as server:
         yield server
 
@@ -95,7 +95,7 @@ class Contender:
         self._process = process
 
     def do(self, kind: str, *names: str) -> tuple[float, float, str | None]:
-        """Have it do something, and give when it began and was done, and what it raised."""
+        """Have it do something; return when it began and was done, and what it raised."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(" ".join((kind, *names)) + "\n")
@@ -178,7 +178,7 @@ class Asked:
 
 
 def wait_until_ready(kernel: Kernel) -> None:
-    """Give it the time that somebody takes who writes a cell."""
+    """Wait as long as somebody takes to write a cell."""
     assert soon(lambda: kernel.run(DONE).strip() == "True")
 
 

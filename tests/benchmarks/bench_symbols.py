@@ -24,7 +24,7 @@ BARS = {50: 1.25}
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Server]:
-    """Give a server that answers after 50 ms."""
+    """Yield a server that answers after 50 ms."""
     with serving("canned", ROUND_TRIP) as server:
         yield server
 

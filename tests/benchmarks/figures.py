@@ -56,7 +56,7 @@ class Figures:
         self.distant: dict[tuple[str, str], _Distant] = {}
 
     def rounds(self, wanted: int) -> int:
-        """Say how many rounds of so many are taken."""
+        """Return how many rounds of so many are taken."""
         return max(_LEAST_ROUNDS, wanted // _SHORTER) if self.short else wanted
 
     def time(
@@ -104,7 +104,7 @@ class Figures:
             assert counted <= bars[0], f"{what}, {who}: {counted} round trips, and the bar is {bars[0]}"
 
     def table(self) -> Iterator[str]:
-        """Give the lines as a table in Markdown."""
+        """Yield the lines as a table in Markdown."""
         if self.lines:
             yield from _table(_HEADINGS, self.lines)
         if self.distant:
@@ -168,14 +168,14 @@ def _duration(seconds: float) -> str:
 
 
 def timed(call: Call, clock: Clock = time.perf_counter) -> float:
-    """Give the seconds that a call takes."""
+    """Return the seconds that a call takes."""
     began = clock()
     call()
     return clock() - began
 
 
 def by_turns(rounds: int, *clocks: Clock) -> list[list[float]]:
-    """Let clocks that tell seconds take turns, once unheard and then for so many rounds; give what each told."""
+    """Let clocks that tell seconds take turns, once unheard and then for so many rounds; return what each told."""
     told: list[list[float]] = [[] for _ in clocks]
     for turn in range(rounds + 1):
         for clock, seconds in zip(clocks, told, strict=True):
@@ -224,20 +224,20 @@ class Race:
 
 @pytest.fixture
 def race(benchmark: BenchmarkFixture, figures: Figures, request: pytest.FixtureRequest) -> Race:
-    """Give what times a call in this process; ``pytest.mark.benchmark(timer=...)`` names another clock."""
+    """Return what times a call in this process; ``pytest.mark.benchmark(timer=...)`` names another clock."""
     marker = request.node.get_closest_marker("benchmark")
     return Race(benchmark, figures, marker.kwargs["timer"] if marker else time.perf_counter)
 
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Figures:
-    """Give the table of this run."""
+    """Return the table of this run."""
     return pytestconfig.stash[_FIGURES]
 
 
 @pytest.fixture(scope="session")
 def canned() -> Iterator[Server]:
-    """Give a server, in another process, that answers with prepared bytes at once."""
+    """Yield a server, in another process, that answers with prepared bytes at once."""
     with serving("canned") as server:
         yield server
 
@@ -271,7 +271,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each benchmark more time than a test may take."""
+    """Allow each benchmark more time than a test may take."""
     for item in items:
         item.add_marker(pytest.mark.timeout(600))
 

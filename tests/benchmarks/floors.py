@@ -106,7 +106,7 @@ class HandSigned:
 
 
 def flatten(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give one flat dict for each order, those in lists with the fields of their list."""
+    """Return one flat dict for each order, those in lists with the fields of their list."""
     flat: list[dict[str, Any]] = []
     for entry in entries:
         if "orderReports" in entry:

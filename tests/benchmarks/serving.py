@@ -37,7 +37,7 @@ class Server:
     secret_key: str = floors.SECRET_KEY
 
     def arrivals(self) -> list[dict[str, Any]]:
-        """Give the requests that a canned server has met since it was last asked."""
+        """Return the requests that a canned server has met since it was last asked."""
         with floors.HandSigned(self.url) as asking:
             met: list[dict[str, Any]] = json.loads(asking.send("GET", "/arrivals"))
         return met
@@ -186,7 +186,7 @@ def exchange(more: str = "0") -> None:
 
 
 def _greet(**greeting: str) -> None:
-    """Say where it is, and stay until whoever started it is done."""
+    """Print where it is, and stay until whoever started it is done."""
     sys.stdout.write(json.dumps(greeting) + "\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -65,7 +65,7 @@ def page(lab: Lab, browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def notebook(page: Page, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Notebook]:
-    """Give a notebook that is named after the test, with a kernel of its own."""
+    """Yield a notebook that is named after the test, with a kernel of its own."""
     notebook = Notebook(page, lab, request.node.name.removeprefix("test_"))
     yield notebook
     notebook.close()

@@ -69,7 +69,7 @@ CONTRAST = """(element) => {
 
 
 def missing() -> str:
-    """Say what a browser test needs and does not find here."""
+    """Return what a browser test needs and does not find here."""
     packages = [name for name in ("jupyterlab", "notebook", "playwright") if importlib.util.find_spec(name) is None]
     lacking = [*packages, *([] if Path(CHROMIUM).exists() else [CHROMIUM])]
     return f"no browser tests without {', '.join(lacking)}" if lacking else ""
@@ -193,11 +193,11 @@ class Notebook:
         return str(self.page.evaluate(EXECUTE, code))
 
     def value(self, expression: str) -> Any:
-        """Give the value of an expression in its kernel: a number or a list of them."""
+        """Return the value of an expression in its kernel: a number or a list of them."""
         return self.page.evaluate(EXPRESSION, expression)
 
     def text(self, expression: str) -> str:
-        """Give the value of an expression in its kernel: a text."""
+        """Return the value of an expression in its kernel: a text."""
         codes = self.value(f"[ord(character) for character in {expression}]")
         return "".join(map(chr, codes))
 

@@ -81,7 +81,7 @@ FOLD = """open => {
 
 
 def resize(notebook: Notebook, width: int, height: int = 768) -> None:
-    """Give the page another size, without JupyterLab's sidebar where there is little room."""
+    """Resize the page, without JupyterLab's sidebar where there is little room."""
     notebook.page.set_viewport_size({"width": width, "height": height})
     notebook.page.wait_for_function(FOLD, arg=width > 1000)
     notebook.page.wait_for_timeout(300)

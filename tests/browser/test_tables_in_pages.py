@@ -42,12 +42,12 @@ def outputs(notebook: Notebook, cell: int) -> Locator:
 
 
 def lines(notebook: Notebook, cell: int) -> list[str]:
-    """Give the lines that a reader sees of a cell's outputs."""
+    """Return the lines that a reader sees of a cell's outputs."""
     return [line for text in outputs(notebook, cell).all_inner_texts() for line in text.splitlines() if line.strip()]
 
 
 def header(notebook: Notebook, cell: int) -> list[str]:
-    """Give the names of the columns that a cell's table shows."""
+    """Return the names of the columns that a cell's table shows."""
     return outputs(notebook, cell).locator("thead th").all_inner_texts()
 
 

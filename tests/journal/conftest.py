@@ -23,7 +23,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
-    """Give a journal that nothing has been written into."""
+    """Yield a journal that nothing has been written into."""
     journal = Journal(path)
     yield journal
     journal.close()

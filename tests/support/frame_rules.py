@@ -57,7 +57,7 @@ def build(reports: Iterable[Mapping[str, Any]], **arguments: Any) -> pd.DataFram
 
 
 def dtype_of(name: str, *, exact: bool = False) -> str:
-    """Give the dtype that a documented column has to have."""
+    """Return the dtype that a documented column has to have."""
     if name in NUMBERS:
         return "object" if exact else "float64"
     return "Int64" if name in IDS else "datetime64[ms, UTC]" if name in TIMES else "boolean" if name in FLAGS else "str"
@@ -79,7 +79,7 @@ def require_columns(table: pd.DataFrame, *, exact: bool = False) -> None:
 
 
 def flattened(reports: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Give each order with its list, in the order sent; what is reported in a list and again by itself, once."""
+    """Yield each order with its list, in the order sent; what is reported in a list and again by itself, once."""
     told = []
     for report in reports:
         for leg in report.get("orderReports", [report]):

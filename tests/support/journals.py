@@ -62,7 +62,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run(code: str, *arguments: object) -> str:
-    """Give what such a process says until it has ended well."""
+    """Return what such a process says until it has ended well."""
     process = start(code, *arguments)
     said, _ = process.communicate()
     assert process.returncode == 0
@@ -70,14 +70,14 @@ def run(code: str, *arguments: object) -> str:
 
 
 def content(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Give all that stands in a folder, to the byte."""
+    """Return all that stands in a folder, to the byte."""
     return {
         path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file()
     }
 
 
 def commits(path: Path) -> int:
-    """Give the file change counter of a database, which every transaction that changes it makes one larger."""
+    """Return the file change counter of a database, which every transaction that changes it makes one larger."""
     return int.from_bytes(path.read_bytes()[24:28], "big")
 
 

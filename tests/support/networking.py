@@ -183,7 +183,7 @@ def web_server() -> Tunnels:
 
 @contextlib.contextmanager
 def dead_address() -> Iterator[tuple[str, int]]:
-    """Give an address at which connecting neither succeeds nor fails."""
+    """Yield an address at which connecting neither succeeds nor fails."""
     with socket.socket() as listener, contextlib.ExitStack() as filling:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

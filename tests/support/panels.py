@@ -22,7 +22,7 @@ class Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Give what somebody set."""
+        """Return what somebody set."""
         return self.now
 
 
@@ -57,7 +57,7 @@ def agree(panel: CancelPanel, clock: Clock, typed: str = "") -> None:
 
 
 def notes(panel: CancelPanel) -> str:
-    """Give what is said below the buttons."""
+    """Return what is said below the buttons."""
     return "\n".join(panel.status["notes"])
 
 

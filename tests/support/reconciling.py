@@ -52,7 +52,7 @@ class Quick:
 
 
 def executed(exchange: LocalExchange) -> list[bool]:
-    """Say of each cancel-all that arrived whether it was carried out."""
+    """Return for each cancel-all that arrived whether it was carried out."""
     return [bool(request["executed"]) for request in exchange.requests("DELETE", PATH)]
 
 

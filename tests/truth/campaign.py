@@ -573,7 +573,7 @@ def play(seed: int, rounds: int, *, patient: bool = True) -> Report:
 
 
 def latest_number(path: Path) -> int:
-    """Give the number of the journal's latest line; 0 where there is none."""
+    """Return the number of the journal's latest line; 0 where there is none."""
     return max((each["number"] for each in read_journal(path, 1)), default=0) if path.exists() else 0
 
 
@@ -617,7 +617,7 @@ def _result(path: Path) -> list[Told] | None:
 
 
 def _seen_on_the_wire(this: Round, talks: list[Talk]) -> set[Id]:
-    """Say which orders the call was shown, and should have chosen, before it sent anything."""
+    """Return which orders the call was shown, and should have chosen, before it sent anything."""
     shown: dict[str, list[dict[str, Any]]] = {ALL: [], OPEN_LISTS: []}
     for talk in talks:
         known = {"symbol": talk.params["symbol"]} if "symbol" in talk.params else {}
@@ -646,7 +646,7 @@ def _first_look(talks: list[Talk]) -> list[Talk]:
 
 
 def _matches(order: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Say whether a filter means an order."""
+    """Return whether a filter means an order."""
     prefix = order["clientOrderId"].startswith(wanted.get("prefix", ""))
     return prefix and all(order[name] == value for name, value in wanted.items() if name != "prefix")
 

@@ -148,7 +148,7 @@ class Case:
         return self.late(min((talk.at for talk in self.talks), default=self.returned) - 1.0, self.returned)
 
     def heard(self, talk: Talk) -> Any:
-        """Give an answer that the call must have heard, and had reason to believe; else None."""
+        """Return an answer that the call must have heard, and had reason to believe; else None."""
         if talk.done_at is None or talk.done_at - talk.at > self.answer_seconds / 4 or talk.done_at > self.returned:
             return None
         held_up = self.late(talk.at - self.answer_seconds, talk.done_at + self.answer_seconds)
@@ -159,7 +159,7 @@ class Case:
         return talk.document()
 
     def has_the_word(self, symbol: str) -> bool:
-        """Say whether the exchange itself said that nothing was open on a symbol, where nobody had looked before.
+        """Return whether the exchange itself said that nothing was open on a symbol, where nobody had looked before.
 
         An empty answer, or an unknown order, names nothing that would show that it is another request's, or that some
         orders were canceled all the same. No client can see through it, so it is counted apart.
@@ -176,7 +176,7 @@ class Case:
 
 
 def reports(document: object) -> Iterator[tuple[Id, dict[str, Any], dict[str, Any] | None]]:
-    """Give each order in an answer, with the list that it came in."""
+    """Yield each order in an answer, with the list that it came in."""
     entries = [document] if isinstance(document, dict) else document if isinstance(document, list) else []
     for entry in entries:
         if not isinstance(entry, dict):
@@ -188,6 +188,6 @@ def reports(document: object) -> Iterator[tuple[Id, dict[str, Any], dict[str, An
 
 
 def identity(row: Mapping[str, Any]) -> Id:
-    """Say which order a row is about; an id that its column cannot hold stands beside it."""
+    """Return which order a row is about; an id that its column cannot hold stands beside it."""
     number = row.get("orderId")
     return str(row.get("symbol")), int(row.get("wire.orderId") or -1) if number is None else int(number)

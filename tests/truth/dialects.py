@@ -31,7 +31,7 @@ def made(settings: Mapping[str, Any]) -> Dialect:
 
 
 def is_beyond(settings: Mapping[str, Any], lag: float, engine: float) -> bool:
-    """Say whether reads lag, or cancels come, later than is allowed for."""
+    """Return whether reads lag, or cancels come, later than is allowed for."""
     lags = [settings.get(name, 0) for name in ("lag_memory", "lag_database")]
     slow = max(lags) > lag or settings.get("engine_tail", 0) > engine
     return slow or bool({"replicas", "torn_read", "forgetting"} & set(settings))

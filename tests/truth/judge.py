@@ -42,5 +42,5 @@ RULES: tuple[Rule, ...] = (
 
 
 def judge(case: Case) -> list[str]:
-    """Say what is untrue in what a call told."""
+    """Yield what is untrue in what a call told."""
     return [lie for rule in RULES for lie in rule(case)]

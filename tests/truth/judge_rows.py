@@ -145,7 +145,7 @@ def _was_open(case: Case, order: Id, truth: Truth) -> Iterator[str]:
 
 
 def _proven(case: Case) -> dict[Id, str]:
-    """Say of which orders the call must have heard that they have ended, and how."""
+    """Return the orders whose end the call must have heard of, and how they ended."""
     proven: dict[Id, str] = {}
     if {"torn_read", "replicas", "archive_from"} & set(case.dialect):
         return proven  # where reads contradict themselves, one of them proves nothing

@@ -69,7 +69,7 @@ def nothing_is_needlessly_unknown(case: Case) -> Iterator[str]:
 
 
 def _provable(case: Case, truth: Truth) -> float:
-    """Say from when on, in monotonic time, a read proves an order's state."""
+    """Return the monotonic time from which on a read proves an order's state."""
     if truth.outcome in FINAL:
         return case.talks[0].at + truth.last.at / 1000 - case.talks[0].wall + case.lag
     last = max((talk.at for talk in case.deletes), default=_reads(case)[0].at if _reads(case) else 0.0)
@@ -78,7 +78,7 @@ def _provable(case: Case, truth: Truth) -> float:
 
 
 def _reads(case: Case) -> list[Talk]:
-    """Give what was read to find out what became of orders, whatever came of it."""
+    """Return what was read to find out what became of orders, whatever came of it."""
     last = max((number for number, talk in enumerate(case.talks) if talk.method == "DELETE"), default=None)
     if last is not None:
         return [talk for talk in case.talks[last + 1 :] if talk.method == "GET"]
@@ -87,7 +87,7 @@ def _reads(case: Case) -> list[Talk]:
 
 
 def _first_shown(case: Case, order: Id) -> tuple[float, set[str]]:
-    """Say when a read had first shown that an order had ended, and which amounts it told."""
+    """Return when a read had first shown that an order had ended, and which amounts it told."""
     for talk in _reads(case):
         for each, shown, _ in reports(case.heard(talk)):
             if each == order and shown["status"] in OUTCOMES and talk.done_at is not None:
@@ -97,7 +97,7 @@ def _first_shown(case: Case, order: Id) -> tuple[float, set[str]]:
 
 
 def _left(case: Case, since: float, ready: float) -> float:
-    """Say how many seconds were left for a read that was to begin at `ready`; none if a read after `since` failed."""
+    """Return the seconds left for a read that was to begin at `ready`; none if a read after `since` failed."""
     reads = _reads(case)
     limited = any(talk.line in {418, 429} for talk in case.talks)
     if not reads or case.beyond or limited or case.told.error in CUT_SHORT:
@@ -111,7 +111,7 @@ def _left(case: Case, since: float, ready: float) -> float:
 
 
 def _longest_round(reads: list[Talk]) -> float:
-    """Say how long a round of reads took at most."""
+    """Return how long a round of reads took at most."""
     longest, began, ended = 0.0, reads[0].at, reads[0].at
     for talk in reads:
         if talk.at - ended > PAUSE:

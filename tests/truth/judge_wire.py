@@ -141,7 +141,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fastest(case: Case) -> float:
-    """Say how long the exchange took to tell the time, at its fastest: by half of that a call cannot know the time."""
+    """Return how fast the exchange told the time, at best: by half of that a call cannot know the time."""
     times = [talk.done_at - talk.at for talk in case.talks if talk.path == TIME and talk.done_at is not None]
     return min(times, default=0.0)
 

@@ -129,7 +129,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def require(mutation: Mutation, package: Path) -> str:
-    """Give the text that a mutation changes.
+    """Return the text that a mutation changes.
 
     Raises
     ------

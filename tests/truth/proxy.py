@@ -234,7 +234,7 @@ class Proxy:
         return self._hand_over(client, whole, talk, mishap)
 
     def _hand_over(self, client: socket.socket, whole: bytes, talk: Talk, mishap: Mishap) -> bool:
-        """Give the client what the mishap leaves of an answer that has come whole."""
+        """Pass on to the client what the mishap leaves of an answer that has come whole."""
         if mishap.kind == "proxy_page_after":
             talk.line = 502
             client.sendall(BAD_GATEWAY)

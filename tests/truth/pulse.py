@@ -37,7 +37,7 @@ class Pulse:
                 self._late.append((woke, woke - due))
 
     def late(self, since: float, until: float) -> float:
-        """Say by how much it was too late at worst, between two moments of the monotonic clock."""
+        """Return by how much it was too late at worst, between two moments of the monotonic clock."""
         worst = 0.0
         for woke, late in self._late[bisect.bisect_right(self._late, (since, math.inf)) :]:
             if woke - late >= until:

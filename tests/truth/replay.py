@@ -47,6 +47,6 @@ def replay(seed: int, number: int, *, times: int = 3) -> Iterator[str]:
 
 
 def _kind(lie: str) -> str:
-    """Say what kind of thing is untrue, whatever the round, the order, and the numbers."""
+    """Return what kind of thing is untrue, whatever the round, the order, and the numbers."""
     what = lie.partition("), ")[2].partition(": ")[2]
     return re.sub(r"\([^)]*\)|'[^']*'|b'.*|[0-9.]+|[A-Za-z0-9_-]{16,}", "", what)

@@ -93,7 +93,7 @@ class Plan:
     others: bool = True
 
     def chance(self, purpose: str) -> random.Random:
-        """Give the numbers for one purpose, so that a change of one does not change what the others draw."""
+        """Return the numbers for one purpose, so that a change of one does not change what the others draw."""
         return random.Random(f"{self.seed}:{self.number}:{purpose}")  # noqa: S311 - a program of rounds, no secret
 
     def __str__(self) -> str:

@@ -32,7 +32,7 @@ SELL = {"side": "SELL", "quantity": "0.1"}
 
 @pytest.fixture(scope="module")
 def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """Give a call in which nothing has gone wrong: two orders, one of them traded in part, and a list."""
+    """Yield a call in which nothing has gone wrong: two orders, one of them traded in part, and a list."""
     journal = tmp_path_factory.mktemp("judge") / "journal.sqlite3"
     patch = pytest.MonkeyPatch()
     patch.setenv("NBEXT_JOURNAL", str(journal))

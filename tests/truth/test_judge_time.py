@@ -33,7 +33,7 @@ RECONCILE, LAG = 3.0, 0.2
 
 @pytest.fixture(scope="module")
 def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """Give a call whose answer got lost, and that read what had become of two orders."""
+    """Yield a call whose answer got lost, and that read what had become of two orders."""
     patch = pytest.MonkeyPatch()
     patch.setenv("NBEXT_JOURNAL", str(tmp_path_factory.mktemp("judge") / "journal.sqlite3"))
     session.reset()

@@ -77,7 +77,7 @@ class Told:
 
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:
-    """Give a frame row by row."""
+    """Return a frame row by row."""
     columns: Sequence[list[Any]] = [
         [_plain(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])
     ]
