@@ -1,12 +1,12 @@
-"""What clients ask for outside of /api when they start."""
+"""What clients ask for outside of /api when they start (rule: wallet-replies)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from support.exchange_client import Client
+from support.exchange_client import Client
 
+if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
 
@@ -42,6 +42,9 @@ def test_weights_are_those_of_the_official_sdk(client: Client) -> None:
         "/sapi/v1/asset/tradeFee": 1,
         "/sapi/v1/margin/allPairs": 1,
         "/sapi/v1/margin/isolated/allPairs": 10,
+        "/sapi/v1/system/status": 1,
+        "/sapi/v1/account/apiRestrictions": 1,
+        "/sapi/v1/spot/delist-schedule": 100,
     }
     used = 0
     for path, weight in weights.items():
@@ -50,8 +53,25 @@ def test_weights_are_those_of_the_official_sdk(client: Client) -> None:
         used = now_used
 
 
-def test_there_is_no_margin(client: Client) -> None:
-    """No pairs, asked with a signature or without."""
-    for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
+def test_a_key_may_what_it_may(exchange: LocalExchange, client: Client) -> None:
+    """It may read, and trade if it was made for that; nothing else is there to be allowed."""
+    may = client.signed("GET", "/sapi/v1/account/apiRestrictions").body
+    assert {name for name, allowed in may.items() if allowed} == {"enableReading", "enableSpotAndMarginTrading"}
+    reader = exchange.add_key(trade=False)
+    with Client(exchange.url, reader.api_key, reader.secret_key or "") as other:
+        told = other.signed("GET", "/sapi/v1/account/apiRestrictions").body
+        assert told == {**may, "enableSpotAndMarginTrading": False}
+    assert client.public("/sapi/v1/account/apiRestrictions").status == 400
+
+
+def test_the_system_is_up(client: Client) -> None:
+    """It says so to whoever asks."""
+    assert client.public("/sapi/v1/system/status").body == {"status": 0, "msg": "normal"}
+    assert client.signed("GET", "/sapi/v1/system/status").body == {"status": 0, "msg": "normal"}
+
+
+def test_there_is_no_margin_and_nothing_is_delisted(client: Client) -> None:
+    """No pairs and no plans, asked with a signature or without."""
+    for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs", "/sapi/v1/spot/delist-schedule"):
         assert client.public(path).body == []
         assert client.signed("GET", path).body == []

@@ -475,6 +475,9 @@ ENDPOINTS = (
     Endpoint("tradeFee", "GET", "/sapi/v1/asset/tradeFee", {"symbol": _symbol}, (), "USER_DATA"),
     Endpoint("marginPairs", "GET", "/sapi/v1/margin/allPairs", _EITHER_WAY),
     Endpoint("isolatedPairs", "GET", "/sapi/v1/margin/isolated/allPairs", _EITHER_WAY, weight=10),
+    Endpoint("systemStatus", "GET", "/sapi/v1/system/status", _EITHER_WAY),
+    Endpoint("keyRights", "GET", "/sapi/v1/account/apiRestrictions", {}, (), "USER_DATA"),
+    Endpoint("delistSchedule", "GET", "/sapi/v1/spot/delist-schedule", _EITHER_WAY, weight=100),
     Endpoint("rateLimit", "GET", "/api/v3/rateLimit/order", {}, (), "USER_DATA", 40),
 )
 

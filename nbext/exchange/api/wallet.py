@@ -1,4 +1,4 @@
-"""What clients ask for outside ``/api`` when they start: coins, fees and margin pairs (rule: wallet-replies)."""
+"""What clients ask for outside ``/api`` when they start: coins, fees, rights, margin (rule: wallet-replies)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from nbext.exchange.engine.engine import Engine
 
 NOTHING = text(ZERO)
+# What a key may be allowed elsewhere. Here are no withdrawals, no margin, no futures and no FIX.
+MISSING_RIGHTS = (
+    "enableWithdrawals",
+    "enableInternalTransfer",
+    "enableMargin",
+    "enableFutures",
+    "permitsUniversalTransfer",
+    "enableVanillaOptions",
+    "enableFixApiTrade",
+    "enableFixReadOnly",
+    "enablePortfolioMarginTrading",
+)
 
 
 class Wallet:
@@ -33,6 +45,9 @@ class Wallet:
             "tradeFee": self._fees,
             "marginPairs": lambda _: [],
             "isolatedPairs": lambda _: [],
+            "delistSchedule": lambda _: [],
+            "systemStatus": lambda _: {"status": 0, "msg": "normal"},
+            "keyRights": _rights,
         }
 
     def _coins(self, call: Call) -> list[Report]:
@@ -62,3 +77,12 @@ class Wallet:
         symbols = list(self._engine.symbols) if named is None else [self._engine.symbol(str(named)).name]
         rates = {"makerCommission": text(account.maker_rate), "takerCommission": text(account.taker_rate)}
         return [{"symbol": symbol, **rates} for symbol in symbols]
+
+
+def _rights(call: Call) -> Report:
+    return {
+        "ipRestrict": False,
+        "enableReading": True,
+        "enableSpotAndMarginTrading": call.can_trade,
+        **dict.fromkeys(MISSING_RIGHTS, False),
+    }
