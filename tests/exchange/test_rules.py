@@ -11,8 +11,8 @@ from nbext.exchange import Dialect
 
 HERE = Path(__file__).parent
 PACKAGE = Path(exchange.__file__).parent
-# No citation: a field of this name, with its type.
-CITATION = re.compile(r"(?<!\n    )\brule: ([a-z-]+(?:,\s+[a-z-]+)*)")
+# As comments and docstrings have it, not as a parameter or a field with this name.
+CITATION = re.compile(r"(?: \(|# )rule: ([a-z-]+(?:,\s+[a-z-]+)*)")
 FIELDS = fields(Dialect)
 
 
