@@ -71,6 +71,20 @@ def test_a_filter_cancels_what_matches_and_whole_lists(
     assert all(request["path"] != PATH for request in exchange.requests("DELETE"))
 
 
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [("50m", "50 min"), ("90m", "90 min"), ("2h", "2 h"), ("48h", "2 d"), ("1.5s", "1.5 s"), ("0s", "0 s")],
+)
+def test_an_age_is_said_in_the_largest_unit_that_leaves_no_rest(
+    exchange: LocalExchange, client: SpotClient, age: str, said: str
+) -> None:
+    """And not as 0:50:00."""
+    exchange.advance(3 * 86400)
+    lines: list[str] = []
+    make_job(["BTCUSDT"], client=client, say=lines.append, older_than=age).rehearse()
+    assert f" matching older than {said} would be canceled" in lines[-1]
+
+
 def test_a_prefix_cancels_only_ones_own(exchange: LocalExchange, client: SpotClient) -> None:
     """Orders whose client order id begins otherwise are somebody else's."""
     mine = [

@@ -169,6 +169,25 @@ def test_only_the_orders_of_the_run_are_cleaned_up() -> None:
     assert mess == gone | left
 
 
+def test_only_the_orders_of_one_bot_are_cleaned_up() -> None:
+    """The list of the bot that goes on stays whole, and the chart draws what was canceled, and what was not."""
+    notebook = stored("07-clean-up-after-a-bot")
+    left, gone, rest = (
+        set(re.findall(r"\b\d{7}\b", output(notebook, source)))
+        for source in (
+            "before = %open_orders BTCUSDT\nbefore",
+            "gone = %cancel_all BTCUSDT --prefix grid-\ngone",
+            "%open_orders BTCUSDT",
+        )
+    )
+    assert (len(left), len(gone), len(rest)) == (12, 10, 2)
+    assert left == gone | rest
+    charts = [cell for cell in notebook.cells if cell.source.startswith("chart(")]
+    assert [list(each.outputs[0].data) for each in charts] == [["image/png", "text/plain"]] * 2
+    old = output(notebook, "run(hours=3)\n%cancel_all BTCUSDT --prefix grid- --older-than 50m --dry-run", "stream")
+    assert "2 orders matching prefix 'grid-', older than 50 min would be canceled" in old
+
+
 def test_what_is_said_when_things_go_wrong_is_true() -> None:
     """Beside what the exchange has on record, no outcome is wrong, and no order is missing."""
     notebook = stored("05-when-things-go-wrong")

@@ -183,8 +183,16 @@ class Filter:
     def __str__(self) -> str:
         said = [self.side, self.type]
         said += [f"prefix {self.prefix!r}" if self.prefix else None]
-        said += [f"older than {self.older_than}" if self.older_than is not None else None]
+        said += [f"older than {_spelled(self.older_than)}" if self.older_than is not None else None]
         return ", ".join(filter(None, said))
+
+
+def _spelled(age: timedelta) -> str:
+    """Return an age in the largest unit that leaves no rest: ``90 min``."""
+    seconds = age.total_seconds()
+    units = ((86400, "d"), (3600, "h"), (60, "min"))
+    unit, name = next((each for each in units if seconds and seconds % each[0] == 0), (1, "s"))
+    return f"{seconds / unit:g} {name}"
 
 
 def parse_age(age: str | timedelta | None) -> timedelta | None:
