@@ -78,6 +78,8 @@ def execute(path: Path, folder: Path) -> NotebookNode:
             cell.outputs = _FORMAT.from_dict(json.loads(text))
             for output in cell.outputs:
                 output.get("data", {}).pop(_WIDGET, None)
+            # Progress leaves nothing behind, but only where a cell took long enough to show any.
+            cell.outputs = [output for output in cell.outputs if any(output.get("data", {"": "not data"}).values())]
     return notebook
 
 
