@@ -182,8 +182,9 @@ def is_live(base_url: str) -> bool:
 
 def ends_with_this_process(base_url: str) -> bool:
     """Return whether this process started the exchange."""
-    exchange = sys.modules.get("nbext.exchange")  # not imported: this process has started none
-    return exchange is not None and bool(exchange.is_ours(base_url))
+    # Not imported, or not whole yet while a thread imports it: this process has started none.
+    is_ours = getattr(sys.modules.get("nbext.exchange"), "is_ours", None)
+    return is_ours is not None and bool(is_ours(base_url))
 
 
 def local() -> LocalExchange:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -411,3 +413,9 @@ def test_only_an_exchange_of_this_process_is_not_live(serve: Callable[..., Plain
     finally:
         exchange.stop()
     assert is_live(url)
+
+
+def test_an_exchange_that_a_thread_is_still_importing_has_started_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel imports it in the background, and a cancel does not wait for that."""
+    monkeypatch.setitem(sys.modules, "nbext.exchange", ModuleType("nbext.exchange"))
+    assert is_live("http://127.0.0.1:9")
