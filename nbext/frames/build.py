@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
@@ -111,24 +112,25 @@ def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any
         ``attrs["nbext"]["inexact"]`` counts, by column, the values whose float does not give the exchange's number
         back.
     """
-    sent = _by_column(rows)
+    sent, numbers = _by_column(rows, exact=exact)
+    sent["outcome"] = [row.outcome for row in rows]
     nothing = [None] * len(rows)
     columns: dict[str, Any] = {}
-    leftovers: dict[str, list[Any]] = {}
+    leftovers: dict[str, Mapping[int, Any]] = {}
     inexact: dict[str, int] = {}
-    for name in (*COLUMNS, *(name for name in _CONDITIONAL_KINDS if name in sent)):
-        values = [row.outcome for row in rows] if name == "outcome" else sent.pop(name, nothing)
+    for name in (*COLUMNS, *(name for name in _CONDITIONAL_KINDS if name in sent or name in numbers)):
         kind = _KINDS[name]
-        built = _numbers(values, name, exact=exact) if kind == "number" else _BUILDERS[kind](values)
+        built = _joined(numbers.get(name, ()), len(rows), exact=exact) if kind == "number" else None
+        built = built or _BUILDERS[kind](sent.pop(name, nothing))
         columns[name] = built.column
         if built.inexact:
             inexact[name] = built.inexact
         if built.unfit:
-            leftovers[name] = [value if i in built.unfit else None for i, value in enumerate(values)]
+            leftovers[name] = built.unfit
     for name, values in sent.items():
         columns[_free(_encodable(name), columns)] = _undocumented(values)
-    for name, values in leftovers.items():
-        columns[_free(f"wire.{name}", columns)] = _undocumented(values)
+    for name, unfit in leftovers.items():
+        columns[_free(f"wire.{name}", columns)] = _undocumented([unfit.get(i) for i in range(len(rows))])
     table = pd.DataFrame(columns, index=pd.RangeIndex(len(rows)), copy=False)
     table.attrs["nbext"] = {**(summary or {}), "inexact": inexact}
     return table
@@ -191,55 +193,73 @@ def _plain(value: object, kind: type) -> object:
 
 _NONE = type(None)
 _ABSENT: Any = object()  # distinct from null, which is a value
-_NO_FIELDS: Mapping[str, Any] = {}
 _AT_A_TIME = 500
 
 
-def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Sort what was sent by column, None where there is nothing: an order's own fields, and under them its list's."""
+def _by_column(rows: Sequence[Row], *, exact: bool) -> tuple[dict[str, list[Any]], dict[str, list[tuple[int, _Built]]]]:
+    """Sort what was sent by column, None where there is nothing: an order's own fields, and under them its list's.
+
+    Prices and quantities, most of which are different texts, are read at once, and returned with the places where they
+    begin.
+    """
     columns: dict[str, list[Any]] = {}
+    numbers: dict[str, list[tuple[int, _Built]]] = {}
     # This many orders stay in the processor's cache while they are read once per column.
     for start in range(0, len(rows), _AT_A_TIME):
         for name, values in _some_by_column(rows[start : start + _AT_A_TIME]).items():
+            if _KINDS.get(name) == "number":
+                numbers.setdefault(name, []).append((start, _numbers(values, name, exact=exact)))
+                continue
             column = columns.setdefault(name, [])
             column += [None] * (start - len(column))
             column += values
     for column in columns.values():
         column.extend([None] * (len(rows) - len(column)))
-    return columns
+    return columns, numbers
 
 
 def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Sort what was sent by column; a column that none of these orders has is left out."""
     orders: _Layer = [row.order for row in rows]
-    lists, legs = _of_lists(rows)
-    common = _common(orders)
+    places, lists, legs = _of_lists(rows)
+    shapes = _shapes(orders)
     sources: dict[str, list[tuple[_Layer, str, str]]] = {}
     for layer, prefix in (orders, "wire."), (lists, "list."), (legs, "list.orders."):
-        shapes = dict.fromkeys(map(tuple, layer))  # a few, whatever the number of orders
-        for name in dict.fromkeys(chain.from_iterable(shapes)):
+        for name in dict.fromkeys(chain.from_iterable(shapes if layer is orders else _shapes(layer))):
             clashes = name == "outcome" or (name.startswith(("list.", "wire.")) and name not in KEPT_BESIDE)
             column = f"{prefix}{name}" if clashes else name
             if layer is legs and name == "clientOrderId":
                 # A leg keeps its original client order id here; the report calls that one origClientOrderId.
                 column = "origClientOrderId"
             sources.setdefault(column, []).append((layer, name, f"{prefix}{name}"))
+    common = _common(orders, shapes)
     columns: dict[str, list[Any]] = {}
     otherwise: dict[str, list[Any]] = {}
     for column, [(own, name, _), *below] in sources.items():
         absent = _ABSENT if below else None
-        values = (own is orders and common.get(name)) or [fields.get(name, absent) for fields in own]
-        columns[column] = _with_those_below(values, below, otherwise) if below else values
+        values = common.get(name) if own is orders else None
+        if values is None:
+            values = [fields.get(name, absent) for fields in own]
+            values = values if own is orders else _spread(values, places, len(rows), absent)
+        columns[column] = _with_those_below(values, below, places, otherwise) if below else values
     for name, values in otherwise.items():
         columns[_free(name, columns)] = values
     return columns
 
 
-def _common(orders: _Layer) -> dict[str, list[Any]]:
+def _shapes(layer: _Layer) -> Iterable[tuple[str, ...]]:
+    """Return the different sets of fields, a few whatever the number of orders."""
+    return dict.fromkeys(map(tuple, layer))
+
+
+def _common(orders: _Layer, shapes: Iterable[tuple[str, ...]]) -> dict[str, list[Any]]:
     """Return the fields that all of these orders have, faster than one by one."""
-    names = set(orders[0]).intersection(*orders)
+    names = set.intersection(*map(set, shapes))
     columns = zip(*map(itemgetter(*names), orders), strict=True) if len(names) > 1 else ()
-    return dict(zip(names, map(_equal_texts_once, columns), strict=False))
+    return {
+        name: list(values) if _KINDS.get(name) == "number" else _equal_texts_once(values)
+        for name, values in zip(names, columns, strict=False)
+    }
 
 
 _FEW = 16
@@ -248,50 +268,69 @@ _FEW = 16
 def _equal_texts_once(values: Sequence[Any]) -> list[Any]:
     """Make equal texts one object, while they are in the processor's cache: later steps read each again."""
     some = _distinct_texts(values[: 2 * _FEW])
-    distinct = _distinct_texts(values) if some and len(some) <= _FEW else None
-    if distinct and len(distinct) <= _FEW:
-        return list(map(dict(zip(distinct, distinct, strict=True)).get, values))
+    if some and len(some) <= _FEW:
+        first: dict[Any, Any] = {}
+        with suppress(TypeError):  # of what has no hash
+            equal = list(map(first.setdefault, values, values))
+            if set(map(type, first)) <= {str, _NONE}:
+                return equal
     return list(values)
 
 
 def _with_those_below(
-    values: list[Any], below: Iterable[tuple[_Layer, str, str]], otherwise: dict[str, list[Any]]
+    values: list[Any],
+    below: Iterable[tuple[_Layer, str, str]],
+    places: Sequence[int],
+    otherwise: dict[str, list[Any]],
 ) -> list[Any]:
     """Fill what is absent from the layers below, and put what differs there into `otherwise`."""
+    known = [values[place] for place in places]
     for under, name, beside in below:
-        others = [fields.get(name, value) for fields, value in zip(under, values, strict=True)]
-        if others == values and list(map(type, others)) == list(map(type, values)):
+        others = [fields.get(name, value) for fields, value in zip(under, known, strict=True)]
+        if others == known and list(map(type, others)) == list(map(type, known)):
             continue
         differs = [
             value is not _ABSENT and (type(value) is not type(other) or value != other)
-            for value, other in zip(values, others, strict=True)
+            for value, other in zip(known, others, strict=True)
         ]
         if any(differs):
-            values_beside = [other if differ else None for other, differ in zip(others, differs, strict=True)]
-            otherwise[_free(beside, otherwise)] = values_beside
-        values = [other if value is _ABSENT else value for value, other in zip(values, others, strict=True)]
+            beside_them = [other if differ else None for other, differ in zip(others, differs, strict=True)]
+            otherwise[_free(beside, otherwise)] = _spread(beside_them, places, len(values))
+        known = [other if value is _ABSENT else value for value, other in zip(known, others, strict=True)]
+        for place, value in zip(places, known, strict=True):
+            values[place] = value
     return [None if value is _ABSENT else value for value in values]
 
 
-def _of_lists(rows: Sequence[Row]) -> tuple[_Layer, _Layer]:
-    """Return, row by row, the fields of the list and of its entry for the leg; empty for single orders."""
-    lists: list[Mapping[str, Any]] = [_NO_FIELDS] * len(rows)
-    legs: list[Mapping[str, Any]] = [_NO_FIELDS] * len(rows)
+def _spread(values: list[Any], places: Sequence[int], length: int, filling: object = None) -> list[Any]:
+    """Put values in their places, and a filling in all others."""
+    spread = [filling] * length
+    for place, value in zip(places, values, strict=True):
+        spread[place] = value
+    return spread
+
+
+def _of_lists(rows: Sequence[Row]) -> tuple[list[int], _Layer, _Layer]:
+    """Return which orders are in a list, and for each of these the fields of the list and of its entry for the leg."""
+    places: list[int] = []
+    lists: list[Mapping[str, Any]] = []
+    legs: list[Mapping[str, Any]] = []
     order_list, shared, named = None, {}, []
-    for place, row in enumerate(rows):
-        if row.order_list is None:
+    for place, (order, sent, _, _) in enumerate(rows):
+        if sent is None:
             continue
-        if row.order_list is not order_list:  # the legs of a list follow each other
-            order_list, named = row.order_list, named_legs(row.order_list)
-            shared = dict(order_list)
+        if sent is not order_list:  # the legs of a list follow each other
+            order_list, named = sent, named_legs(sent)
+            shared = dict(sent)
             shared.pop("orderReports", None)
             if isinstance(shared.get("orders"), list):
                 del shared["orders"]
-        lists[place] = shared
-        number = row.order.get("orderId")
+        places.append(place)
+        lists.append(shared)
+        number = order.get("orderId")
         found = [leg for leg in named if leg.get("orderId") == number]
-        legs[place] = found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg}
-    return lists, legs
+        legs.append(found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg})
+    return places, lists, legs
 
 
 def _encodable(name: str) -> str:
@@ -307,16 +346,39 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _Built:
+    """A column, or a part of one.
+
+    Attributes
+    ----------
+    column : array
+    unfit : dict
+        What it cannot hold, by place.
+    inexact : int
+        How many of its floats do not give the exchange's number back.
+    """
+
     column: Any
-    unfit: frozenset[int] = frozenset()
+    unfit: Mapping[int, Any] = field(default_factory=dict)
     inexact: int = 0
 
 
-def _split(values: list[Any], fit: Callable[[list[Any]], bool]) -> tuple[list[Any], frozenset[int]]:
-    """Separate the values that a column cannot hold, and return where they were."""
+def _joined(parts: Iterable[tuple[int, _Built]], length: int, *, exact: bool) -> _Built:
+    """Put the parts of a column of numbers together; there is nothing between them."""
+    whole = np.full(length, None, object) if exact else np.full(length, np.nan)
+    unfit: dict[int, Any] = {}
+    inexact = 0
+    for start, part in parts:
+        whole[start : start + len(part.column)] = part.column
+        unfit |= {start + i: value for i, value in part.unfit.items()}
+        inexact += part.inexact
+    return _Built(pd.Series(whole, dtype=object) if exact else whole, unfit, inexact)  # or pandas would infer it
+
+
+def _split(values: list[Any], fit: Callable[[list[Any]], bool]) -> tuple[list[Any], dict[int, Any]]:
+    """Separate the values that a column cannot hold from the others."""
     if fit(values):
-        return values, frozenset()
-    unfit = frozenset(i for i, value in enumerate(values) if not fit([value]))
+        return values, {}
+    unfit = {i: value for i, value in enumerate(values) if not fit([value])}
     return [None if i in unfit else value for i, value in enumerate(values)], unfit
 
 
@@ -342,13 +404,17 @@ def _are_flags(values: list[Any]) -> bool:
     return set(map(type, values)) <= {bool, _NONE}
 
 
-def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
+def _integers(values: list[Any]) -> tuple[np.ndarray, np.ndarray, dict[int, Any]]:
     """Return 64-bit integers, which are missing, and which did not fit."""
+    if set(map(type, values)) == {int}:
+        with suppress(OverflowError):
+            return np.array(values, np.int64), np.zeros(len(values), bool), {}
     sent = values
     values, unfit = _split(sent, _are_int64)
     if unfit:
         read = [int(value) if type(value) is str and _WHOLE.fullmatch(value) else value for value in sent]
         values, unfit = _split(read, _are_int64)
+        unfit = {i: sent[i] for i in unfit}
     missing = np.array([value is None for value in values], bool)
     return np.array([value or 0 for value in values], np.int64), missing, unfit
 
@@ -388,7 +454,7 @@ def _times(values: list[Any]) -> _Built:
     data[fine] //= 1000
     data[missing | absurd] = _NOT_A_TIME
     times = pd.DatetimeIndex(data.view("datetime64[ms]")).tz_localize("UTC")
-    return _Built(times, unfit.union(np.flatnonzero(cut).tolist()))
+    return _Built(times, unfit | {i: values[i] for i in np.flatnonzero(cut).tolist()})
 
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
@@ -412,19 +478,15 @@ def _numbers(values: list[Any], name: str, *, exact: bool) -> _Built:
             del known[text]
         elif _is_rounded(text, known[text]):
             rounded.add(text)
-    unfit: Iterable[int] = ()
+    unfit = {}
     if len(known) < len(distinct):
-        unfit = [i for i, text in enumerate(texts) if text is not None and text not in known]
+        unfit = {i: values[i] for i, text in enumerate(texts) if text is not None and text not in known}
     if name == "cummulativeQuoteQty":
         known = {text: None if number < 0 else number for text, number in known.items()}
     elif name in _NONE_AT_ZERO and 0 in known.values():
         known = {text: number if number or text in rounded else None for text, number in known.items()}
     array = np.array(list(map(known.get, texts)), object if exact else np.float64)
-    return _Built(
-        pd.Series(array, dtype=object) if exact else array,  # explicit, or pandas would infer it
-        frozenset(unfit),
-        sum(text in rounded for text in texts) if rounded else 0,
-    )
+    return _Built(array, unfit, sum(text in rounded for text in texts) if rounded else 0)
 
 
 def _distinct_texts(values: Sequence[Any]) -> list[str] | None:
