@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from nbext.rehearsal.play import Told
 
 COLUMNS = "Every frame has all columns, in their dtypes"
-ROWS = "Every order that an answer names has one row, and no other order has one"
+ROWS = "Every order in an answer has one row, and no other order has one"
 COMPLETE = "No order was canceled without a row"
 OWN_IDS = "Every row has the ids that the order was placed with"
 ANSWERS = "Every field is what the answer to the cancel says"
-ORDER = "Every field is what GET /api/v3/order says"
-ALL_ORDERS = "Every field is what GET /api/v3/allOrders says"
-OPEN_ORDERS = "GET /api/v3/openOrders lists what is open as shown, and nothing that has ended"
-LISTS = "Every field of a list is what GET /api/v3/orderList and /openOrderList say"
+ORDER = "Every field is what GET /order says"
+ALL_ORDERS = "Every field is what GET /allOrders says"
+OPEN_ORDERS = "GET /openOrders lists what is open as shown, and nothing that ended"
+LISTS = "Every field of a list is what GET /orderList and /openOrderList say"
 ONCE = "A cancel is sent once, a dry run and a look send none"
 REFUSED = "Where it says that no orders were changed, none was"
-OTHERS = "No order of anyone else was named in a cancel or its answer"
+OTHERS = "No cancel, and no answer to one, named an order of anyone else"
 CLAIMS = (COLUMNS, ROWS, COMPLETE, OWN_IDS, ANSWERS, ORDER, ALL_ORDERS, OPEN_ORDERS, LISTS, ONCE, REFUSED, OTHERS)
 
 PATIENCE = 60.0
@@ -95,7 +95,9 @@ class Claims:
                 name,
                 not self._contradictions[name] if self._compared[name] else None,
                 self._compared[name],
-                "; ".join(self._contradictions[name][:_MOST_DETAILS]),
+                "; ".join(self._contradictions[name][:_MOST_DETAILS])
+                if self._compared[name]
+                else "nothing could be compared",
             )
             for name in CLAIMS
         ]

@@ -210,7 +210,7 @@ class Hands:
             name = "X-MBX-USED-WEIGHT" if limit["rateLimitType"] == "REQUEST_WEIGHT" else "X-MBX-ORDER-COUNT"
             count, span = used.get(f"{name}-{limit['intervalNum']}{unit}", ""), limit["intervalNum"] * seconds
             if span and count.isdecimal() and int(count) >= limit["limit"] // _SHARE:
-                rest = span - time.time() % span
+                rest = span - self.client.now() / 1000 % span
                 self._say(f"waiting {rest:.0f} s, to stay below half of the exchange's limits")
                 time.sleep(rest)
 
@@ -292,6 +292,7 @@ class Hands:
             placed = self._carry_out(kind, path, parameters, changes)
             if placed:
                 self._free[asset] -= cost
+                self._say(f"placed {kind}: order {', '.join(str(each.number) for each in placed)}")
             return placed
         assets = [self.info["quoteAsset"], *([] if kind == "OPO" else [self.info["baseAsset"]])]
         self.not_played[kind] = f"there is too little free {' and '.join(assets)}"

@@ -15,13 +15,13 @@ from nbext.errors import NbextError
 from nbext.rehearsal import report
 from nbext.rehearsal.claims import PATIENCE, Claims
 from nbext.rehearsal.findings import Unplayable
-from nbext.rehearsal.hands import Hands
+from nbext.rehearsal.hands import PREFIX, Hands
 from nbext.rehearsal.play import play
 from nbext.spot.client import SpotClient
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbext.profiles import Endpoint
     from nbext.rehearsal.findings import Difference
@@ -32,6 +32,8 @@ FILE = "rehearsal.json"
 # What only the practice exchange answers to a path that it does not have (nbext/exchange/RULES.md, unserved-paths).
 _UNSERVED = "/api/v3/rehearsal"
 _SAYS_SO = b"This practice exchange does not serve"
+# What comes of an answer that has another form than documented.
+_NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 class _Stage(NamedTuple):
@@ -99,16 +101,20 @@ def _perform(stage: _Stage, symbol: str | None, path: Path, clean: report.Scrubb
     left: list[str] = []
     try:
         try:
-            _choose(hands, [symbol] if symbol else SYMBOLS)
+            _choose(stage, [symbol] if symbol else SYMBOLS)
             facts["symbol"] = hands.symbol
             say(f"rehearsing on {hands.symbol}, {hands.client.profile} ({hands.client.host}), as {hands.prefix}…")
             for told in play(hands):
                 say(str(told))
                 claims.check(told)
         finally:
-            left = _clean_up(stage)
+            if hands.has_placed:
+                left = [f"orders whose client id begins with {hands.prefix}"]
+                left = _clean_up(stage, left)
     except (Unplayable, NbextError) as error:
         facts["problem"] = str(error)
+    except _NOT_UNDERSTOOD as error:
+        facts["problem"] = f"an answer was not understood ({type(error).__name__}: {error})"
     except KeyboardInterrupt:
         facts["problem"] = "interrupted"
     results = claims.results()
@@ -116,11 +122,15 @@ def _perform(stage: _Stage, symbol: str | None, path: Path, clean: report.Scrubb
     say("")
     for line in report.table(found, clean):
         say(line)
-    report.write(found, path, clean)
     say("")
     if facts["problem"]:
         say(f"Could not be played to the end: {facts['problem']}")
-    say(f"Written to {path}: without keys and signatures, ready to be sent to the project.")
+    try:
+        report.write(found, path, clean)
+        say(f"Written to {path}: without keys and signatures, ready to be sent to the project.")
+    except OSError as error:
+        facts["problem"] = f"{path} could not be written ({error.strerror})"
+        say(facts["problem"])
     if any(each.held is False for each in results):
         return 1
     return 2 if facts["problem"] or left or any(each.held is None for each in results) else 0
@@ -149,8 +159,9 @@ def _refuse_live(endpoint: Endpoint) -> None:
         raise Unplayable(f"profile {profile!r} always asks, and a rehearsal cancels without; nothing was sent.")
 
 
-def _choose(hands: Hands, symbols: list[str] | tuple[str, ...]) -> None:
+def _choose(stage: _Stage, symbols: Sequence[str]) -> None:
     """Take the first symbol that can be played without others' orders on it, else the first that can be played."""
+    hands = stage.hands
     problem: Unplayable | None = None
     playable = []
     for symbol in symbols:
@@ -160,8 +171,12 @@ def _choose(hands: Hands, symbols: list[str] | tuple[str, ...]) -> None:
         except Unplayable as error:
             problem = problem or error
             continue
-        if not hands.foreign():
+        foreign = hands.foreign()
+        if not foreign:
             return
+        if any(str(row.get("clientOrderId")).startswith(PREFIX) for row in foreign):
+            where = f"{symbol} --profile {hands.client.profile}"
+            stage.say(f"An earlier rehearsal has left orders; cancel with: %cancel_all {where} --prefix {PREFIX}")
         playable.append(symbol)
     if not playable:
         raise problem or Unplayable("there is no symbol to play on")
@@ -169,12 +184,9 @@ def _choose(hands: Hands, symbols: list[str] | tuple[str, ...]) -> None:
     hands.look_around()
 
 
-def _clean_up(stage: _Stage) -> list[str]:
+def _clean_up(stage: _Stage, left: list[str]) -> list[str]:
     """Cancel what is left of the rehearsal, and say what could not be canceled."""
     hands, say = stage.hands, stage.say
-    if not hands.has_placed:
-        return []
-    left = [f"orders with the prefix {hands.prefix}"]
     try:
         left = hands.clean_up()
     except (Unplayable, NbextError) as error:

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import tempfile
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("pandas", "requests", "urllib3", "cryptography")
 _ACCOUNT = re.compile(r"""(\\*"(?:uid|accountId|tradeGroupId)\\*"\s*:\s*\\*"?)-?[0-9]+""")
-_WIDTH = 60
+_WIDTH = 100
+_INDENT = " " * 15
 
 
 class Scrubber:
@@ -96,27 +98,20 @@ def table(document: Mapping[str, Any], clean: Scrubber) -> Iterator[str]:
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
-    claims = document["claims"]
-    yield f"{'held':<12} {'compared':>8}  claim"
-    for claim in claims:
-        word = {True: "yes", False: "NO", None: "not checked"}[claim["held"]]
-        yield f"{word:<12} {claim['compared']:>8,}  {claim['name']}"
-        if claim["detail"]:
-            yield f"{'':<12} {'':>8}    {claim['detail']}"
+    yield "held compared  claim"
+    for claim in document["claims"]:
+        word = {True: "yes", False: "NO", None: "?"}[claim["held"]]
+        yield f"{word:<4} {claim['compared']:>8,}  {claim['name']}"
+        yield from textwrap.wrap(claim["detail"], _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
     if document["not_played"]:
         yield ""
         yield "Not played:"
         width = max(map(len, document["not_played"]))
         yield from (f"  {name:<{width}}  {reason}" for name, reason in document["not_played"].items())
-    differences = document["differences"]
-    if differences:
+    if document["differences"]:
         yield ""
         yield "Differences from RULES.md:"
-        width = max(len(each["rule"]) for each in differences)
-        for each in differences:
-            yield f"  {each['rule']:<{width}}  usual: {_short(each['usual'])}"
-            yield f"  {'':<{width}}  here:  {_short(each['found'])}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    for each in document["differences"]:
+        yield f"  {each['rule']}"
+        yield from textwrap.wrap(f"usual: {each['usual']}", _WIDTH, initial_indent="    ", subsequent_indent=_INDENT)
+        yield from textwrap.wrap(f"here:  {each['found']}", _WIDTH, initial_indent="    ", subsequent_indent=_INDENT)

@@ -13,9 +13,14 @@ import pytest
 from support.server import answer
 
 from nbext import profiles
-from nbext.exchange import Dialect
+from nbext.credentials import Credential, Secret
+from nbext.exchange import Dialect, LocalExchange
+from nbext.profiles import Endpoint
+from nbext.rehearsal import report
+from nbext.rehearsal.findings import Difference
 from nbext.rehearsal.hands import KINDS, Hands
 from nbext.rehearsal.rehearse import rehearse
+from nbext.rehearsal.report import Scrubber
 from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
@@ -23,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.server import PlainServer, Request
-
-    from nbext.exchange import LocalExchange
 
     Change = Callable[[Request, Any], Any]
 
@@ -196,3 +199,51 @@ def test_it_waits_where_the_exchange_asks_to(custom: LocalExchange, tmp_path: Pa
     assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append) == 0
     assert "waiting 1 s, because the exchange asks to" in lines
     assert found(tmp_path / "found.json")["not_played"] == {}
+
+
+def test_what_is_written_has_no_secret_in_any_answer(tmp_path: Path) -> None:
+    """Key, secret key, signature and the numbers of accounts are taken out of raw answers, and of their escapes."""
+    key, secret, signature = "k9" * 32, "s7" * 32, "ab" * 32
+    raw = json.dumps({"uid": 354937868, "url": f"/api/v3/order?signature={signature}", "k": key, "s": secret})
+    difference = Difference("key-status", "401", f"400, {secret}", raw)
+    clean = Scrubber(Credential(Secret(key), Secret(secret)))
+    document = report.document({"problem": f"{key}"}, [], {"LIMIT": raw}, [difference], [key])
+    report.write(document, tmp_path / "found.json", clean)
+    for text in ((tmp_path / "found.json").read_text("utf-8"), "\n".join(report.table(document, clean))):
+        assert "key-status" in text
+        for each in (key, secret, signature, "354937868"):
+            assert each not in text
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+def test_orders_of_an_earlier_rehearsal_are_pointed_out(custom: LocalExchange, tmp_path: Path) -> None:
+    """One that was killed, so that it could not clean up: with how to cancel them."""
+    with Hands(profiles.resolve("custom"), "BNBUSDT") as hands:
+        hands.look_around()
+        hands.place("OCO")
+    before = custom.open_orders()
+    lines: list[str] = []
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append) == 0
+    assert "%cancel_all BNBUSDT --profile custom --prefix nbext-rehearsal-" in lines[0]
+    assert custom.open_orders() == before
+
+
+def test_half_of_a_limit_is_not_passed() -> None:
+    """Where half of the orders of ten seconds are placed, it waits for the next ten."""
+    with LocalExchange(order_limits=(6, 1000)) as exchange:
+        credential = Credential(Secret(exchange.api_key), Secret(exchange.secret_key))
+        lines: list[str] = []
+        with Hands(Endpoint("custom", exchange.url, credential), "BNBUSDT", lines.append) as hands:
+            hands.look_around()
+            assert all(hands.place(kind) for kind in ("LIMIT", "OCO", "LIMIT"))
+            counts = [int(each.headers.get("X-MBX-ORDER-COUNT-10S", 0)) for each in hands.answers]
+        assert max(counts) <= 3
+        assert 429 not in {each.status for each in hands.answers}
+
+
+def test_a_file_that_cannot_be_written_is_said(custom: LocalExchange, tmp_path: Path) -> None:
+    """After everything else, which is shown anyway."""
+    assert custom.url
+    lines: list[str] = []
+    assert rehearse("custom", None, tmp_path / "nowhere" / "found.json", say=lines.append) == 2
+    assert "could not be written" in lines[-1]
