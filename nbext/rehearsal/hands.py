@@ -292,7 +292,7 @@ class Hands:
             placed = self._carry_out(kind, path, parameters, changes)
             if placed:
                 self._free[asset] -= cost
-                self._say(f"placed {kind}: order {', '.join(str(each.number) for each in placed)}")
+                self._say(f"placed {kind}: {', '.join(str(each.number) for each in placed)}")
             return placed
         assets = [self.info["quoteAsset"], *([] if kind == "OPO" else [self.info["baseAsset"]])]
         self.not_played[kind] = f"there is too little free {' and '.join(assets)}"

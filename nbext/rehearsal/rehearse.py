@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nbext import profiles
@@ -17,6 +17,7 @@ from nbext.rehearsal.claims import PATIENCE, Claims
 from nbext.rehearsal.findings import Unplayable
 from nbext.rehearsal.hands import PREFIX, Hands
 from nbext.rehearsal.play import play
+from nbext.rehearsal.probes import Probes
 from nbext.spot.client import SpotClient
 from nbext.untrusted import printable
 
@@ -34,14 +35,6 @@ _UNSERVED = "/api/v3/rehearsal"
 _SAYS_SO = b"This practice exchange does not serve"
 # What comes of an answer that has another form than documented.
 _NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-
-
-class _Stage(NamedTuple):
-    """What all steps of a rehearsal need."""
-
-    hands: Hands
-    claims: Claims
-    say: Callable[[str], None]
 
 
 def rehearse(
@@ -84,56 +77,128 @@ def rehearse(
         say(printable(clean(line)))
 
     with Hands(endpoint, symbol or SYMBOLS[0], say_clean) as hands, _terminated_as_interrupted():
-        stage = _Stage(hands, Claims(hands, patience), say_clean)
-        return _perform(stage, symbol, Path(path), clean)
+        rehearsal = _Rehearsal(hands, Claims(hands, patience), say_clean)
+        rehearsal.run([symbol] if symbol else SYMBOLS)
+        return rehearsal.conclude(Path(path), clean)
 
 
-def _perform(stage: _Stage, symbol: str | None, path: Path, clean: report.Scrubber) -> int:
-    hands, claims, say = stage
-    facts = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "profile": hands.client.profile,
-        "exchange": hands.client.host,
-        "symbol": hands.symbol,
-        "problem": "",
-    }
-    differences: list[Difference] = []
-    left: list[str] = []
-    try:
+class _Rehearsal:
+    """One rehearsal, and what it has found so far."""
+
+    def __init__(self, hands: Hands, claims: Claims, say: Callable[[str], None]) -> None:
+        self._hands, self._claims, self._say = hands, claims, say
+        self._probes = Probes(hands)
+        self._differences: list[Difference] = []
+        self._left: list[str] = []
+        self._problem = ""
+
+    def run(self, symbols: Sequence[str]) -> None:
+        """Play, look for differences, and clean up, however that ends."""
         try:
-            _choose(stage, [symbol] if symbol else SYMBOLS)
-            facts["symbol"] = hands.symbol
-            say(f"rehearsing on {hands.symbol}, {hands.client.profile} ({hands.client.host}), as {hands.prefix}…")
-            for told in play(hands):
-                say(str(told))
-                claims.check(told)
+            self._step(self._play, symbols)
+            if self._hands.info.get("status") == "TRADING":
+                self._step(self._look_for_differences)
+        except KeyboardInterrupt:
+            self._problem = "interrupted"
         finally:
-            if hands.has_placed:
-                left = [f"orders whose client id begins with {hands.prefix}"]
-                left = _clean_up(stage, left)
-    except (Unplayable, NbextError) as error:
-        facts["problem"] = str(error)
-    except _NOT_UNDERSTOOD as error:
-        facts["problem"] = f"an answer was not understood ({type(error).__name__}: {error})"
-    except KeyboardInterrupt:
-        facts["problem"] = "interrupted"
-    results = claims.results()
-    found = report.document(facts, results, hands.not_played, differences, left)
-    say("")
-    for line in report.table(found, clean):
-        say(line)
-    say("")
-    if facts["problem"]:
-        say(f"Could not be played to the end: {facts['problem']}")
-    try:
-        report.write(found, path, clean)
-        say(f"Written to {path}: without keys and signatures, ready to be sent to the project.")
-    except OSError as error:
-        facts["problem"] = f"{path} could not be written ({error.strerror})"
-        say(facts["problem"])
-    if any(each.held is False for each in results):
-        return 1
-    return 2 if facts["problem"] or left or any(each.held is None for each in results) else 0
+            if self._hands.has_placed:
+                self._left = [f"orders whose client id begins with {self._hands.prefix}"]
+                self._clean_up()
+
+    def _step(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take a step; what keeps it from its end does not keep the next from being taken."""
+        try:
+            step(*arguments)
+        except (Unplayable, NbextError) as error:
+            self._problem = self._problem or str(error)
+        except _NOT_UNDERSTOOD as error:
+            self._problem = self._problem or f"an answer was not understood ({type(error).__name__}: {error})"
+
+    def _play(self, symbols: Sequence[str]) -> None:
+        hands, client = self._hands, self._hands.client
+        self._choose(symbols)
+        self._say(f"rehearsing on {hands.symbol}, {client.profile} ({client.host}), as {hands.prefix}…")
+        for told in play(hands):
+            self._say(str(told))
+            self._claims.check(told)
+
+    def _choose(self, symbols: Sequence[str]) -> None:
+        """Take the first symbol that can be played without others' orders on it, else the first that can be played."""
+        hands = self._hands
+        problem: Unplayable | None = None
+        playable = []
+        for symbol in symbols:
+            hands.symbol = symbol
+            try:
+                hands.look_around()
+            except Unplayable as error:
+                problem = problem or error
+                continue
+            foreign = hands.foreign()
+            if not foreign:
+                return
+            if any(str(row.get("clientOrderId")).startswith(PREFIX) for row in foreign):
+                where = f"{symbol} --profile {hands.client.profile}"
+                self._say(f"An earlier rehearsal has left orders; cancel with: %cancel_all {where} --prefix {PREFIX}")
+            playable.append(symbol)
+        if not playable:
+            raise problem or Unplayable("there is no symbol to play on")
+        hands.symbol = playable[0]
+        hands.look_around()
+
+    def _look_for_differences(self) -> None:
+        self._say("looking for differences from RULES.md")
+        for difference in self._probes.differences():
+            self._say(f"different: {difference.rule}")
+            self._differences.append(difference)
+
+    def _clean_up(self) -> None:
+        """Cancel what is left, and say what could not be canceled."""
+        hands = self._hands
+        try:
+            self._left = hands.clean_up()
+        except (Unplayable, NbextError) as error:
+            self._say(f"cleaning up failed: {error}")
+        finally:
+            if self._left:
+                where = f"{hands.symbol} --profile {hands.client.profile}"
+                self._say(f"STILL OPEN, as far as is known, on {hands.symbol}: {', '.join(self._left)}")
+                self._say(f"Cancel with: %cancel_all {where} --prefix {hands.prefix}")
+            else:
+                self._say("cleaned up: no order of this rehearsal is open")
+
+    def conclude(self, path: Path, clean: report.Scrubber) -> int:
+        """Show and write what was found, and return how the program is to exit."""
+        say, hands, claims = self._say, self._hands, self._claims.results()
+        found = report.document(
+            {
+                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "profile": hands.client.profile,
+                "exchange": hands.client.host,
+                "symbol": hands.symbol,
+                "problem": self._problem,
+            },
+            claims=claims,
+            not_played=hands.not_played,
+            differences=self._differences,
+            not_asked=self._probes.not_asked,
+            left_open=self._left,
+        )
+        say("")
+        for line in report.table(found, clean):
+            say(line)
+        say("")
+        if self._problem:
+            say(f"Could not be played to the end: {self._problem}")
+        try:
+            report.write(found, path, clean)
+            say(f"Written to {path}: without keys and signatures, ready to be sent to the project.")
+        except OSError as error:
+            self._problem = f"{path} could not be written ({error.strerror})"
+            say(self._problem)
+        if any(each.held is False for each in claims):
+            return 1
+        return 2 if self._problem or self._left or any(each.held is None for each in claims) else 0
 
 
 def _refuse_live(endpoint: Endpoint) -> None:
@@ -157,47 +222,6 @@ def _refuse_live(endpoint: Endpoint) -> None:
         raise Unplayable(f"profile {profile!r} has no key; nothing was sent. See %nbext --doctor.")
     if endpoint.always_ask:
         raise Unplayable(f"profile {profile!r} always asks, and a rehearsal cancels without; nothing was sent.")
-
-
-def _choose(stage: _Stage, symbols: Sequence[str]) -> None:
-    """Take the first symbol that can be played without others' orders on it, else the first that can be played."""
-    hands = stage.hands
-    problem: Unplayable | None = None
-    playable = []
-    for symbol in symbols:
-        hands.symbol = symbol
-        try:
-            hands.look_around()
-        except Unplayable as error:
-            problem = problem or error
-            continue
-        foreign = hands.foreign()
-        if not foreign:
-            return
-        if any(str(row.get("clientOrderId")).startswith(PREFIX) for row in foreign):
-            where = f"{symbol} --profile {hands.client.profile}"
-            stage.say(f"An earlier rehearsal has left orders; cancel with: %cancel_all {where} --prefix {PREFIX}")
-        playable.append(symbol)
-    if not playable:
-        raise problem or Unplayable("there is no symbol to play on")
-    hands.symbol = playable[0]
-    hands.look_around()
-
-
-def _clean_up(stage: _Stage, left: list[str]) -> list[str]:
-    """Cancel what is left of the rehearsal, and say what could not be canceled."""
-    hands, say = stage.hands, stage.say
-    try:
-        left = hands.clean_up()
-    except (Unplayable, NbextError) as error:
-        say(f"cleaning up failed: {error}")
-    finally:
-        if left:
-            say(f"STILL OPEN, as far as is known, on {hands.symbol}: {', '.join(left)}")
-            say(f"Cancel with: %cancel_all {hands.symbol} --profile {hands.client.profile} --prefix {hands.prefix}")
-        else:
-            say("cleaned up: no order of this rehearsal is open")
-    return left
 
 
 @contextmanager

@@ -50,9 +50,11 @@ class Scrubber:
 
 def document(
     facts: Mapping[str, Any],
+    *,
     claims: Iterable[Claim],
     not_played: Mapping[str, str],
     differences: Iterable[Difference],
+    not_asked: Mapping[str, str],
     left_open: Sequence[str],
 ) -> dict[str, Any]:
     """Return everything as a JSON-able document."""
@@ -66,6 +68,7 @@ def document(
         "claims": [each._asdict() for each in claims],
         "not_played": dict(not_played),
         "differences": [each._asdict() for each in differences],
+        "rules_not_asked": dict(sorted(not_asked.items())),
         "left_open": list(left_open),
     }
 
@@ -108,9 +111,12 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield "Not played:"
         width = max(map(len, document["not_played"]))
         yield from (f"  {name:<{width}}  {reason}" for name, reason in document["not_played"].items())
-    if document["differences"]:
-        yield ""
-        yield "Differences from RULES.md:"
+    yield ""
+    count = len(document["differences"])
+    not_asked = len(document["rules_not_asked"])
+    yield f"{count or 'No'} difference{'' if count == 1 else 's'} from RULES.md{':' if count else '.'}"
+    if not_asked:
+        yield f"{not_asked} of its rules could not be asked for here; the file says why."
     for each in document["differences"]:
         yield f"  {each['rule']}"
         yield from textwrap.wrap(f"usual: {each['usual']}", _WIDTH, initial_indent="    ", subsequent_indent=_INDENT)

@@ -207,7 +207,9 @@ def test_what_is_written_has_no_secret_in_any_answer(tmp_path: Path) -> None:
     raw = json.dumps({"uid": 354937868, "url": f"/api/v3/order?signature={signature}", "k": key, "s": secret})
     difference = Difference("key-status", "401", f"400, {secret}", raw)
     clean = Scrubber(Credential(Secret(key), Secret(secret)))
-    document = report.document({"problem": f"{key}"}, [], {"LIMIT": raw}, [difference], [key])
+    document = report.document(
+        {"problem": key}, claims=[], not_played={"LIMIT": raw}, differences=[difference], not_asked={}, left_open=[key]
+    )
     report.write(document, tmp_path / "found.json", clean)
     for text in ((tmp_path / "found.json").read_text("utf-8"), "\n".join(report.table(document, clean))):
         assert "key-status" in text
@@ -247,3 +249,15 @@ def test_a_file_that_cannot_be_written_is_said(custom: LocalExchange, tmp_path: 
     lines: list[str] = []
     assert rehearse("custom", None, tmp_path / "nowhere" / "found.json", say=lines.append) == 2
     assert "could not be written" in lines[-1]
+
+
+def test_differences_are_written_and_are_no_failures(custom: LocalExchange, tmp_path: Path) -> None:
+    """By rule, with what is usual, what was found, and the answer that shows it."""
+    custom.reset(dialect=Dialect(nothing_open="empty", decimals="trimmed"))
+    lines: list[str] = []
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append) == 0
+    written = {each["rule"]: each for each in found(tmp_path / "found.json")["differences"]}
+    assert written.keys() == {"nothing-open", "decimals"}
+    assert written["nothing-open"]["raw"] == "[]"
+    assert all(each["usual"] and each["found"] and each["usual"] != each["found"] for each in written.values())
+    assert "2 differences from RULES.md:" in lines
