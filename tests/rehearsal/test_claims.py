@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbext import profiles
 from nbext.errors import RejectedError
 from nbext.rehearsal import claims
 from nbext.rehearsal.claims import Claims
+from nbext.rehearsal.hands import Hands
 from nbext.rehearsal.play import Told, play
 from nbext.rehearsal.rehearse import rehearse
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from support.server import PlainServer, Request
 
     from nbext.exchange import LocalExchange
-    from nbext.rehearsal.hands import Hands
 
     Change = Callable[[Request, Any], Any]
 
@@ -64,7 +65,7 @@ class WithTheEnded:
         """Answer a request."""
         if (request.method, request.path) != ("GET", "/api/v3/openOrders"):
             return body
-        self.listed |= {row["orderId"]: row for row in body}
+        self.listed |= {row["orderId"]: row for row in body if isinstance(body, list)}
         return list(self.listed.values())
 
 
@@ -85,14 +86,27 @@ class WithTheEnded:
     ],
 )
 def test_an_exchange_that_contradicts_itself_breaks_a_claim(
-    relay: Callable[[Change], PlainServer], tmp_path: Path, lie: Change, broken: str
+    relay: Callable[[Change], PlainServer], lie: Change, broken: str
 ) -> None:
-    """The program says which, shows an example, and exits with 1."""
+    """The claim says where, and what it was instead of what."""
     relay(lie)
+    with Hands(profiles.resolve("custom"), "BNBUSDT") as hands:
+        hands.look_around()
+        checked = Claims(hands, 0.2)
+        for told in play(hands):
+            checked.check(told)
+    assert broken in failed(checked)
+    assert next(" instead of " in claim.detail for claim in checked.results() if claim.name == broken)
+
+
+def test_a_broken_claim_is_shown_and_is_a_failure(relay: Callable[[Change], PlainServer], tmp_path: Path) -> None:
+    """The program says which, shows an example, and exits with 1."""
     lines: list[str] = []
+    relay(with_another("side", "HOLD", "GET", "allOrders"))
     assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append, patience=0.2) == 1
-    number = next(number for number, line in enumerate(lines) if line.startswith("NO ") and line.endswith(broken))
-    assert " instead of " in lines[number + 1]
+    number = lines.index(next(line for line in lines if line.startswith("NO ")))
+    assert lines[number].endswith(claims.ALL_ORDERS)
+    assert " instead of HOLD" in lines[number + 1]
 
 
 def test_without_a_lie_the_relay_breaks_nothing(relay: Callable[[Change], PlainServer], tmp_path: Path) -> None:
