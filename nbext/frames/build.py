@@ -113,7 +113,6 @@ def frame(rows: Sequence[Row], *, exact: bool = False, summary: Mapping[str, Any
         back.
     """
     sent, numbers = _by_column(rows, exact=exact)
-    sent["outcome"] = [row.outcome for row in rows]
     nothing = [None] * len(rows)
     columns: dict[str, Any] = {}
     leftovers: dict[str, Mapping[int, Any]] = {}
@@ -220,8 +219,8 @@ def _by_column(rows: Sequence[Row], *, exact: bool) -> tuple[dict[str, list[Any]
 
 def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Sort what was sent by column; a column that none of these orders has is left out."""
-    orders: _Layer = [row.order for row in rows]
-    places, lists, legs = _of_lists(rows)
+    orders, order_lists, outcomes, _ = zip(*rows, strict=True)
+    places, lists, legs = _of_lists(orders, order_lists)
     shapes = _shapes(orders)
     sources: dict[str, list[tuple[_Layer, str, str]]] = {}
     for layer, prefix in (orders, "wire."), (lists, "list."), (legs, "list.orders."):
@@ -233,14 +232,14 @@ def _some_by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
                 column = "origClientOrderId"
             sources.setdefault(column, []).append((layer, name, f"{prefix}{name}"))
     common = _common(orders, shapes)
-    columns: dict[str, list[Any]] = {}
+    columns = {"outcome": list(outcomes)}
     otherwise: dict[str, list[Any]] = {}
     for column, [(own, name, _), *below] in sources.items():
         absent = _ABSENT if below else None
         values = common.get(name) if own is orders else None
         if values is None:
             values = [fields.get(name, absent) for fields in own]
-            values = values if own is orders else _spread(values, places, len(rows), absent)
+            values = values if own is orders else _spread(_equal_texts_once(values), places, len(rows), absent)
         columns[column] = _with_those_below(values, below, places, otherwise) if below else values
     for name, values in otherwise.items():
         columns[_free(name, columns)] = values
@@ -310,13 +309,13 @@ def _spread(values: list[Any], places: Sequence[int], length: int, filling: obje
     return spread
 
 
-def _of_lists(rows: Sequence[Row]) -> tuple[list[int], _Layer, _Layer]:
+def _of_lists(orders: _Layer, order_lists: Iterable[Mapping[str, Any] | None]) -> tuple[list[int], _Layer, _Layer]:
     """Return which orders are in a list, and for each of these the fields of the list and of its entry for the leg."""
     places: list[int] = []
     lists: list[Mapping[str, Any]] = []
     legs: list[Mapping[str, Any]] = []
     order_list, shared, named = None, {}, []
-    for place, (order, sent, _, _) in enumerate(rows):
+    for place, sent in enumerate(order_lists):
         if sent is None:
             continue
         if sent is not order_list:  # the legs of a list follow each other
@@ -327,7 +326,7 @@ def _of_lists(rows: Sequence[Row]) -> tuple[list[int], _Layer, _Layer]:
                 del shared["orders"]
         places.append(place)
         lists.append(shared)
-        number = order.get("orderId")
+        number = orders[place].get("orderId")
         found = [leg for leg in named if leg.get("orderId") == number]
         legs.append(found[0] if len(found) == 1 else {name: leg[name] for leg in found for name in leg})
     return places, lists, legs

@@ -6,9 +6,10 @@ import json
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from figures import by_turns, timed
@@ -18,14 +19,16 @@ from tornado.httputil import HTTPHeaders
 
 from nbext.exchange import LocalExchange
 from nbext.exchange.api.admission import Request
+from nbext.exchange.engine.candles import Candles
 from nbext.exchange.http import server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from figures import Figures, Race
 
 SYMBOL = "BTCUSDT"
+UNLIMITED: dict[str, Any] = {"weight_limit": 10**9, "raw_request_limit": 10**9, "order_limits": (10**9, 10**9)}
 # Resident memory at the sixth hour of a market that quotes 100,000 orders in a day, and at its end.
 DAY = """
 import json
@@ -65,6 +68,13 @@ class Trader(HandSigned):
         return self.ask("DELETE", OPEN_ORDERS, f"symbol={SYMBOL}")
 
 
+def place(exchange: LocalExchange, orders: int) -> None:
+    """Place so many orders that rest, without HTTP."""
+    for number in range(orders):
+        price = f"{40_000 + number / 100:.2f}"
+        exchange.place(SYMBOL, "BUY", "LIMIT", timeInForce="GTC", quantity="0.001", price=price)
+
+
 @pytest.fixture(scope="module")
 def trader() -> Iterator[Trader]:
     """Yield a client of a `LocalExchange` in another process."""
@@ -94,12 +104,10 @@ def test_what_a_cancel_all_costs_beside_http(figures: Figures) -> None:
     """Where the exchange's own time goes: a cancel-all of four is checked, carried out and written, without HTTP."""
     stages: dict[str, list[float]] = {"checked": [], "carried out": [], "written": []}
     whole: list[float] = []
-    many = 10**9
-    with LocalExchange(weight_limit=many, raw_request_limit=many, order_limits=(many, many)) as exchange:
+    with LocalExchange(**UNLIMITED) as exchange:
         app, headers = exchange._app, HTTPHeaders({"X-Mbx-Apikey": exchange.api_key})
         for turn in range(figures.rounds(1600) + 1):
-            for price in range(40_000, 40_004):
-                exchange.place(SYMBOL, "BUY", "LIMIT", timeInForce="GTC", quantity="0.001", price=str(price))
+            place(exchange, 4)
             query = signed(OPEN_ORDERS, f"symbol={SYMBOL}", exchange.secret_key).partition("?")[2]
             request, held = Request(query.encode(), b"", headers), [time.perf_counter()]
             context = app.arrive("DELETE", OPEN_ORDERS, request)
@@ -132,18 +140,44 @@ def test_a_further_order_costs_little(figures: Figures, trader: Trader) -> None:
 
 
 @pytest.mark.parametrize("many", [10_000])
-def test_very_many_orders_cost_no_more_each(figures: Figures, trader: Trader, many: int) -> None:
+def test_very_many_orders_cost_no_more_each(figures: Figures, many: int) -> None:
     """Placing, listing and canceling 10,000 open orders takes ten times as long as 1,000, and not a hundred."""
     few = many // 10
-
-    def each(orders: int) -> list[float]:
-        steps = (partial(trader.place, orders), trader.list, trader.cancel_all)
-        return [timed(step) / orders for step in steps]
-
-    taken = [(each(few), each(many)) for _ in range(1 if figures.short else 2)]
-    for place, step in enumerate(("placed", "listed", "canceled")):
-        ours, floor = [large[place] for _, large in taken], [small[place] for small, _ in taken]
+    with (
+        LocalExchange(max_num_orders=many, **UNLIMITED) as exchange,
+        Trader(exchange.url, exchange.api_key, exchange.secret_key) as trader,
+    ):
+        steps: dict[str, Callable[[int], object]] = {
+            "placed": partial(place, exchange),  # directly: HTTP takes ten times as long as the rest
+            "listed": lambda _: trader.list(),
+            "canceled": lambda _: trader.cancel_all(),
+        }
+        taken: dict[tuple[str, int], list[float]] = {(step, orders): [] for step in steps for orders in (few, many)}
+        for turn in range(figures.rounds(10) + 1):
+            for orders in (few, many):
+                for step, act in steps.items():
+                    each = timed(partial(act, orders)) / orders
+                    if turn:
+                        taken[step, orders].append(each)
+    for step in steps:
+        ours, floor = taken[step, many], taken[step, few]
         figures.time(f"`LocalExchange`, one order {step}, floor one of {few:,}", f"{many:,}", ours, floor, 1.5)
+
+
+@pytest.mark.parametrize(("pace", "every"), [("10 a second", 100_000), ("1 a second", 1_000_000)])
+def test_candles_cost_a_trade_little(figures: Figures, pace: str, every: int) -> None:
+    """Adding a trade to the candles takes at most 2 microseconds, at the end of a second as well."""
+    trades = [(Decimal(60_000 + number % 37), Decimal("0.013")) for number in range(20_000)]
+
+    def add() -> None:
+        candles, now = Candles("", Decimal("0.01"), Decimal(1000)), 1_760_000_000_000_000
+        for price, quantity in trades:
+            now += every
+            candles.add(now, price, quantity, taker_buys=True)
+
+    (ours,) = by_turns(figures.rounds(20), partial(timed, add, time.process_time))
+    each = [seconds / len(trades) for seconds in ours]
+    figures.time("`LocalExchange`, candles of a trade, floor the 2 us they may take", pace, each, [2e-6], 1.0)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -72,8 +72,9 @@ class Candle:
 
     def add(self, later: Candle) -> None:
         """Add what traded afterwards."""
-        self.high = max(self.high, later.high)
-        self.low = min(self.low, later.low)
+        if not self.low <= later.low <= later.high <= self.high:  # rarely so, and max and min take longer
+            self.high = max(self.high, later.high)
+            self.low = min(self.low, later.low)
         self.close = later.close
         self.volume += later.volume
         self.money += later.money
