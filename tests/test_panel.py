@@ -589,12 +589,14 @@ def test_odd_orders_are_shown_all_the_same(serve: Callable[..., PlainServer]) ->
     names = ("clientOrderId", "type", "side", "price", "stopPrice", "origQty", "executedQty", "trailingDelta", "time")
     whole = {"symbol": "BTCUSDT", "orderListId": -1, "status": "NEW", "clientOrderId": "c"}
     orders = [{**whole, "orderId": number, **dict.fromkeys(names, value)} for number, value in enumerate(odd)]
+    orders[0]["status"] = "A_STATUS_TO_COME"
     server = serve(lambda _: answer(json.dumps(orders)))
     with nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64) as client:
         panel = CancelPanel("BTCUSDT", client=client)
         panel.wait()
         assert notes(panel) == ""
         assert "13 open orders" in panel.status["summary"]
+        assert sum(row["live"] for row in panel.rows) == 13  # as many as the question would be about
         shown = [str(value) for row in panel.rows for order in row["orders"] for value in order.values()]
         assert all(text.isprintable() and len(text) < 200 for text in shown)
         json.dumps(Widget.get_manager_state(), ensure_ascii=False, default=str).encode()

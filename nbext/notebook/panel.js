@@ -2,30 +2,16 @@
 // what a click means is decided in Python. Nodes are kept by key, so focus and scroll position survive every update.
 
 const FRESH = 500; // ms in which a control that has just appeared, or moved, ignores clicks
+const PATIENCE = 1500; // ms until a message without an answer means that the kernel is busy or gone
+const ENDED = "The kernel has ended or was restarted, and its panel with it. Run %cancel_panel again.";
+const SILENT = "No answer from the kernel yet. It may be busy; if it was restarted, run %cancel_panel again.";
 const TITLES = {
-  order: "Order",
-  symbol: "Symbol",
-  side: "Side",
-  type: "Type",
-  price: "Price",
-  trigger: "Trigger",
-  quantity: "Quantity",
-  filled: "Filled",
-  distance: "From last",
-  age: "Age",
-  client: "Client id",
+  order: "Order", symbol: "Symbol", side: "Side", type: "Type", price: "Price", trigger: "Trigger",
+  quantity: "Quantity", filled: "Filled", distance: "From last", age: "Age", client: "Client id",
 };
 const NUMBERS = new Set(["price", "trigger", "quantity", "distance", "age"]);
 const GLYPHS = { BUY: "▲", SELL: "▼" };
-const AGES = [
-  ["", "any age"],
-  ["60", "1 min"],
-  ["900", "15 min"],
-  ["3600", "1 h"],
-  ["21600", "6 h"],
-  ["86400", "1 day"],
-  ["604800", "1 week"],
-];
+const AGES = Object.entries({ 60: "1 min", 900: "15 min", 3600: "1 h", 21600: "6 h", 86400: "1 day", 604800: "1 week" });
 let panels = 0;
 
 function make(tag, attributes = {}, ...kids) {
@@ -111,37 +97,20 @@ function render({ model, el, signal }) {
   el.classList.add("nbext-panel");
   el.tabIndex = -1; // a click between controls leaves the focus here, so Esc still reaches the question
   el.dataset.lmSuppressShortcuts = "true";
+  const narrowing = [label("Side", filters.side), label("Type", filters.type)];
+  narrowing.push(label("Client id begins", filters.client), label("Older than", filters.age));
+  const view = [make("label", {}, auto, " auto-refresh ", pace), make("label", {}, ladder, " ladder"), refresh];
+  const heads = ["Sent (local time)", "Request", "Orders", "State"].map((text) => make("th", { scope: "col" }, text));
+  const calls = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), recent);
+  const scroll = make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Recent cancels" }, calls);
   el.append(
     make("div", { class: "badge" }, badge.word, badge.meaning, badge.where),
-    make(
-      "div",
-      { class: "bar" },
-      label("Symbol", symbol),
-      symbols,
-      label("Side", filters.side),
-      label("Type", filters.type),
-      label("Client id begins", filters.client),
-      label("Older than", filters.age),
-      make("span", { class: "view" }, make("label", {}, auto, " auto-refresh ", pace), make("label", {}, ladder, " ladder"), refresh),
-    ),
-    box,
-    foot,
-    notes,
-    picture,
-    make(
-      "details",
-      {},
-      make("summary", {}, "Recent cancels on this exchange"),
-      make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Recent cancels" }, make(
-        "table",
-        {},
-        make("thead", {}, make("tr", {}, ...["Sent (local time)", "Request", "Orders", "State"].map((title) => make("th", { scope: "col" }, title)))),
-        recent,
-      )),
-    ),
+    make("div", { class: "bar" }, label("Symbol", symbol), symbols, ...narrowing, make("span", { class: "view" }, ...view)),
+    box, foot, notes, picture,
+    make("details", {}, make("summary", {}, "Recent cancels on this exchange"), scroll),
   );
   options(filters.side, [["", "any"], ["BUY", "BUY"], ["SELL", "SELL"]]);
-  options(filters.age, AGES);
+  options(filters.age, [["", "any age"], ...AGES]);
 
   // What is kept in between.
   const units = new Map(); // key -> the rows of a unit
@@ -153,6 +122,27 @@ function render({ model, el, signal }) {
   let current = null; // where the one control of the table is that Tab reaches: "all", or a key
   let question = null; // the number of the question that is shown
   let asker = null;
+  let isEnded = false;
+  let isSilent = false;
+  let unanswered = null;
+
+  const post = (message) => {
+    model.send(message);
+    unanswered ??= setTimeout(() => {
+      isSilent = true;
+      changed();
+    }, PATIENCE);
+  };
+  const heard = () => {
+    clearTimeout(unanswered);
+    unanswered = null;
+    isSilent = false;
+    changed();
+  };
+  const ended = () => {
+    isEnded = true;
+    changed();
+  };
 
   const fresh = (node) => performance.now() - (since.get(node) ?? -FRESH) < FRESH;
   const isOff = (node) => node.getAttribute("aria-disabled") === "true" || fresh(node);
@@ -202,16 +192,16 @@ function render({ model, el, signal }) {
     asker = node;
     moved = performance.now(); // the second half of a double click asks nothing
     for (const each of [selected, everything]) since.set(each, moved);
-    model.send({ do: "ask", keys: keys(list), ...of });
+    post({ do: "ask", keys: keys(list), ...of });
   };
   const confirm = () => {
-    if (!isOff(yes)) model.send({ do: "confirm", question, typed: number.value });
+    if (!isOff(yes)) post({ do: "confirm", question, typed: number.value });
   };
 
-  press(refresh, () => model.send({ do: "refresh" }));
+  press(refresh, () => post({ do: "refresh" }));
   press(selected, () => ask(selected, meant()));
   press(everything, () => (isNarrowed() ? ask(everything, live()) : ask(everything, live(), { everything: true })));
-  press(keep, () => model.send({ do: "keep" }));
+  press(keep, () => post({ do: "keep" }));
   press(yes, confirm);
   on(number, "keydown", (event) => {
     if (event.key === "Enter" && !event.repeat) confirm();
@@ -221,7 +211,7 @@ function render({ model, el, signal }) {
     if (event.key !== "Escape" || question === null) return;
     event.preventDefault();
     event.stopPropagation();
-    model.send({ do: "keep" });
+    post({ do: "keep" });
   });
   const turnTo = () => {
     box.style.minHeight = "";
@@ -404,21 +394,26 @@ function render({ model, el, signal }) {
   }
 
   function paintFoot() {
-    const { busy, ready, subject, question: asked, summary, problem } = status();
+    const { busy, ready, subject, question: open, summary, problem } = status();
+    const dead = isEnded ? ENDED : isSilent ? SILENT : "";
+    const asked = dead ? null : open;
     const some = orders(meant());
     write(selected, some ? `Cancel ${count(some)}` : "Cancel selected");
     const every = orders(live());
     const on = model.get("symbol") ? ` on ${subject}` : "";
     write(everything, isNarrowed() ? `Cancel ${every} shown` : on ? `Cancel all ${every || ""}${on}`.replace("  ", " ") : "Cancel all: name a symbol");
-    const off = Boolean(busy) || !ready;
+    const off = Boolean(dead || busy) || !ready;
+    refresh.setAttribute("aria-disabled", isEnded);
+    for (const node of [symbol, auto, ladder]) node.disabled = isEnded;
+    el.classList.toggle("ended", isEnded);
     selected.setAttribute("aria-disabled", off || !some);
     everything.setAttribute("aria-disabled", off || !every || !(on || isNarrowed()));
     for (const cross of body.querySelectorAll("button")) cross.setAttribute("aria-disabled", off);
     if (asked?.number !== question) turn(asked);
-    write(sentence, asked ? asked.sentence : busy || problem || summary);
+    write(sentence, dead || (asked ? asked.sentence : busy || problem || summary));
     write(hint, asked ? [asked.news, asked.detail, asked.type ? "Enter confirms, Esc keeps them." : "Esc keeps them."].filter(Boolean).join(" · ") : "");
     foot.classList.toggle("asking", Boolean(asked));
-    foot.classList.toggle("problem", Boolean(problem) && !asked && !busy);
+    foot.classList.toggle("problem", Boolean(dead || (problem && !asked && !busy)));
   }
 
   /** Put a question in place of the buttons, or the buttons in place of a question. */
@@ -487,9 +482,15 @@ function render({ model, el, signal }) {
   };
   const events = ["symbol", "auto_refresh", "ladder", "rows", "picked", "filters", "status", "recent", "picture"];
   for (const name of events) model.on(`change:${name}`, changed);
+  model.on("msg:custom", heard);
+  model.on("comm_live_update", ended);
   paint();
+  post({ do: "greet" }); // a notebook that keeps the state of widgets shows panels whose kernel ended long ago
   return () => {
+    clearTimeout(unanswered);
     for (const name of events) model.off(`change:${name}`, changed);
+    model.off("msg:custom", heard);
+    model.off("comm_live_update", ended);
   };
 }
 

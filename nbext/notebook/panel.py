@@ -158,11 +158,9 @@ class CancelPanel(AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
-        said = (
-            f"The panel for {messages.subject(self._symbols)} {messages.place(self._client)} lives in a running kernel"
-        )
+        whose = escape(f"{messages.subject(self._symbols)} {messages.place(self._client)}")
         data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
-        data["text/html"] = f"<p>{escape(said)}: run %cancel_panel again.</p>"
+        data["text/html"] = f"<p>The panel for {whose} lives in a running kernel: run %cancel_panel again.</p>"
         return bundle
 
     @property
@@ -304,6 +302,7 @@ class CancelPanel(AnyWidget):
         """Take what was clicked."""
         if not self._is_open:
             return
+        self.send({"do": "hear"})  # without an answer, the script takes the kernel for busy or gone
         what = message.get("do")
         if what == "refresh":
             self._read_again()

@@ -126,7 +126,9 @@ def shown(
     found = {key(unit): (unit, legs) for unit, legs in units(merged.values()).items()}
     places = [each for each in before if each in found]
     places += [each for each in found if each not in set(places)]
-    return [_unit(each, *found[each], prices, placed) for each in places]
+    listed = {id(row) for row in rows}  # these can be canceled, whatever their status is
+    lives = {each: sum(id(row) in listed for row in legs) for each, (_, legs) in found.items()}
+    return [{**_unit(each, *found[each], prices, placed), "live": lives[each]} for each in places]
 
 
 def final(ended: Ended) -> set[tuple[str, int]]:
@@ -144,7 +146,6 @@ def _unit(
         "name": name(unit, legs),
         "list": unit.is_list,
         "about": _about(orders, legs) if unit.is_list else "",
-        "live": sum(not order["outcome"] for order in orders),
         "orders": orders,
     }
 

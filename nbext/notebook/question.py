@@ -77,7 +77,7 @@ class Question:
         return {
             "number": self.number,
             "sentence": f"Cancel {count} on {messages.subject(self.job.symbols)}?{live}",
-            "detail": f"{messages.kinds(self.rows).strip(' ()')}{along}{messages.traded(self.rows)}",
+            "detail": f"{messages.kinds(self.rows).strip(' ()')}{along}{messages.traded(self.rows)}".removeprefix(", "),
             "news": " ".join(filter(None, [note, changes and f"{changes}."])),
             "confirm": f"Cancel {count}",
             "type": str(len(self.rows)) if self.typed else "",

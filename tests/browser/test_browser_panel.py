@@ -445,6 +445,43 @@ def test_the_page_is_reloaded(notebook: Notebook) -> None:
     assert notebook.value(DELETES) == 1
 
 
+RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
+
+
+@both
+def test_a_panel_ends_with_its_kernel(notebook: Notebook, app: str) -> None:
+    """After a restart, its question is gone, it says what to do, and no button does anything."""
+    practice(notebook, app)
+    button(notebook, "Cancel all 13").click()
+    expect(asking(notebook)).to_be_visible()
+    notebook.page.evaluate(RESTART)
+    expect(notebook.panel).to_contain_text("The kernel has ended or was restarted")
+    expect(asking(notebook)).to_have_count(0)
+    for each in (button(notebook, "Cancel all"), button(notebook, "Refresh"), cross(notebook)):
+        expect(each).to_be_disabled()
+    expect(notebook.panel.get_by_label("Symbol")).to_be_disabled()
+    assert_readable(notebook)
+    keep_picture(notebook, f"ended-{app}")
+
+
+def test_a_saved_panel_is_not_taken_for_a_living_one(notebook: Notebook) -> None:
+    """A notebook may keep the state of widgets; opened with another kernel, its panel shows no question as open."""
+    practice(notebook)
+    button(notebook, "Cancel all 13").click()
+    expect(asking(notebook)).to_be_visible()
+    keep_state = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+    notebook.command(keep_state)
+    try:
+        notebook.command("docmanager:save")
+        notebook.close()
+        notebook.open(fresh=True)
+        expect(notebook.panel).to_contain_text("No answer from the kernel yet")
+        expect(asking(notebook)).to_have_count(0)
+        expect(button(notebook, "Cancel all")).to_be_disabled()
+    finally:
+        notebook.command(keep_state)
+
+
 @both
 def test_the_ladder_selects(notebook: Notebook, app: str) -> None:
     """A click on a price selects its orders in the table, another one lets go of them."""
