@@ -44,7 +44,9 @@ def main() -> int:
     rehearsing = commands.add_parser("rehearse", help=_REHEARSE, description=_REHEARSE)
     rehearsing.add_argument("--profile", metavar="P", help="testnet, demo, local, or one of your own; never a live one")
     rehearsing.add_argument("--symbol", metavar="S", help="the symbol to play on (default: one without open orders)")
-    rehearsing.add_argument("--file", metavar="F", default="rehearsal.json", help="where to write what was found")
+    rehearsing.add_argument(
+        "--file", metavar="F", default="rehearsal.json", help="where to write what was found (default: rehearsal.json)"
+    )
     arguments = parser.parse_args()
     if arguments.command == "rehearse":
         return rehearse(arguments.profile, arguments.symbol, arguments.file)

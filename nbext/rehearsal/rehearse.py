@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
 """Where no symbol is named: the first of these that trades, and has no open orders of the account."""
 FILE = "rehearsal.json"
+_PRINT = partial(print, flush=True)
 # What only the practice exchange answers to a path that it does not have (nbext/exchange/RULES.md, unserved-paths).
 _UNSERVED = "/api/v3/rehearsal"
 _SAYS_SO = b"This practice exchange does not serve"
@@ -42,7 +44,7 @@ def rehearse(
     symbol: str | None = None,
     path: str | Path = FILE,
     *,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = _PRINT,
     patience: float = PATIENCE,
 ) -> int:
     """Play everything that nbext promises against a practice exchange, compare, and clean up.
@@ -95,15 +97,19 @@ class _Rehearsal:
     def run(self, symbols: Sequence[str]) -> None:
         """Play, look for differences, and clean up, however that ends."""
         try:
-            self._step(self._play, symbols)
-            if self._hands.info.get("status") == "TRADING":
-                self._step(self._look_for_differences)
+            try:
+                self._step(self._play, symbols)
+                if self._hands.info.get("status") == "TRADING":
+                    self._step(self._look_for_differences)
+            except KeyboardInterrupt:
+                self._say("Interrupted: canceling what was placed. Interrupt again to stop that.")
+                raise
+            finally:
+                if self._hands.has_placed:
+                    self._left = [f"orders whose client id begins with {self._hands.prefix}"]
+                    self._clean_up()
         except KeyboardInterrupt:
             self._problem = "interrupted"
-        finally:
-            if self._hands.has_placed:
-                self._left = [f"orders whose client id begins with {self._hands.prefix}"]
-                self._clean_up()
 
     def _step(self, step: Callable[..., None], *arguments: object) -> None:
         """Take a step; what keeps it from its end does not keep the next from being taken."""

@@ -147,6 +147,26 @@ def test_what_ends_the_program_has_it_clean_up_first(
     assert found(tmp_path / "rehearsal.json")["problem"] == "interrupted"
 
 
+def test_a_second_interrupt_stops_the_cleaning_up_and_says_so(custom: LocalExchange, tmp_path: Path) -> None:
+    """What may be open is named, with how to cancel it, and what was found is written anyway."""
+    custom.reset(dialect=Dialect(uncancelable="left_out"))
+    command = [sys.executable, "-m", "nbext", "rehearse", "--profile", "custom", "--symbol", "BNBUSDT"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if line.startswith("placed OCO"):
+                program.send_signal(signal.SIGINT)
+            if line.startswith("Interrupted"):
+                break
+        while not custom.requests("DELETE"):
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        output = program.stdout.read()
+    assert program.returncode == 2, output
+    assert "Cancel with: %cancel_all BNBUSDT --profile custom --prefix nbext-rehearsal-" in output
+    assert found(tmp_path / "rehearsal.json")["left_open"]
+
+
 def test_what_cannot_be_canceled_is_named(custom: LocalExchange) -> None:
     """By client id and order id."""
     custom.reset(dialect=Dialect(uncancelable="left_out"))
