@@ -40,7 +40,8 @@ def place_of(peer: str) -> str:
 
 def snippet(language: str, named: str) -> str:
     """Return the one block of the README in a language that has a name."""
-    (block,) = (each for each in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if named in each)
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (block,) = (each for each in blocks if re.search(rf"{named}\b", each))
     return str(block)
 
 
@@ -61,7 +62,7 @@ def connecting(peer: str, exchange: LocalExchange, folder: Path) -> Path:
         made = f"ccxt.{config['exchange']['name']}({config['exchange']['ccxt_config']!r} | {keys})"
         path, text = folder / "readme.py", f"import ccxt\n\nclient = {made}\n"
     else:
-        path, text = folder / "readme.py", snippet("python", f"# {peer.replace('_', '-')}\n")
+        path, text = folder / "readme.py", snippet("python", f"# {peer.replace('_', '-')}")
     path.write_text(text)
     return path
 
