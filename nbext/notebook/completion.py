@@ -154,8 +154,7 @@ def _profiles() -> list[str]:
 
 def _symbols_met() -> set[str]:
     """Return the symbols that calls have met, in loops and functions, too."""
-    called = sys.modules.get("nbext.session")
-    met: set[str] = called.symbols_met if called else set()
+    met: set[str] = getattr(sys.modules.get("nbext.session"), "symbols_met", set())
     return {symbol for symbol in met if _SYMBOL.fullmatch(symbol)}
 
 
