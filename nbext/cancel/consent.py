@@ -81,7 +81,8 @@ def obtain(
     while seen.orders or before_cell:
         rows = seen.rows()
         preview = report.frame_of(rows, client, exact=options.exact, call="preview")
-        typed = ask(preview, printable(_question(selection, client, seen, before_cell=before_cell)))
+        with client.kept_connected(len(selection.requests(seen))):
+            typed = ask(preview, printable(_question(selection, client, seen, before_cell=before_cell)))
         if typed is None:
             raise _no_prompt(where, client)
         # A wrong number may be due to orders that have come or gone since; anything else is a refusal.

@@ -18,7 +18,7 @@ from nbext.cancel import consent, report, searches
 from nbext.cancel.call import Call, Voice
 from nbext.cancel.recording import Recorder
 from nbext.cancel.selection import LOOK_SECONDS, Options, Selection
-from nbext.cancel.sending import Attempt, Sending
+from nbext.cancel.sending import WIDTH, Attempt, Sending
 from nbext.errors import NbextError
 from nbext.orders import from_reports, identity
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
@@ -257,6 +257,7 @@ class Job:
         selection = self._selection
         if self._agreed is not None or not (selection.chooses or not selection.symbols):
             return self._agreed
+        self._client.connect_ahead(len(selection.orders or ()) or WIDTH)  # how many it will be, the look tells
         seen = selection.read(self._client, self._say)
         return selection.read_again_if_empty(seen, self._client, self._say, lag=self._options.latency.lag)
 

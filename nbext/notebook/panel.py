@@ -367,15 +367,15 @@ class CancelPanel(AnyWidget):
             number = self._clicks.ask()
             self._question = Question(number, everything, frozenset(chosen), job, rows, typed)
             self._publish(question=self._question.shown(self._client, before, note), notes=[])
-        self._close_later(number)
+            self._answered.set()
+            self._answered = threading.Event()
+            requests = 1 if everything else len(chosen)
+            workers.start(partial(self._watched, self._time_out, number, requests, self._answered))
 
-    def _close_later(self, number: int) -> None:
-        self._answered.set()
-        self._answered = threading.Event()
-        workers.start(partial(self._watched, self._time_out, number, self._answered))
-
-    def _time_out(self, number: int, answered: threading.Event) -> None:
-        if not answered.wait(ANSWER) and self._clicks.question == number:
+    def _time_out(self, number: int, requests: int, answered: threading.Event) -> None:
+        with self._client.kept_connected(requests):
+            is_answered = answered.wait(ANSWER)
+        if not is_answered and self._clicks.question == number:
             self._withdraw("Timed out; nothing was canceled.")
 
     def _withdraw(self, *why: str) -> None:

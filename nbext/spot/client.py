@@ -136,6 +136,7 @@ class SpotClient:
             connect_timeout=connect_timeout,
             answer_timeout=answer_timeout,
         )
+        self.connect_ahead, self.kept_connected = self._wire.open_ahead, self._wire.kept_open
 
     def __repr__(self) -> str:
         key = "no key" if self._api_key is None else f"key ...{self.key_hint}"

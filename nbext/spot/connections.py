@@ -208,7 +208,8 @@ class WatchedConnection(HTTPConnection):
     debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
     number = 0
     _spoiled = False
-    _used = 0.0, 0.0
+    _heard = False
+    _used = -math.inf, -math.inf
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> TimedResponse:  # type: ignore[override]
         """Return an answer that knows its connection."""
@@ -221,17 +222,37 @@ class WatchedConnection(HTTPConnection):
             return False
         if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
             return False
+        return self.idle_for <= call.idle_timeout and (super().is_connected or self._has_tickets_only())
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since it was last used, or opened; infinite if it is closed."""
         # A machine that was suspended shows on its wall clock alone.
         steady, wall = self._used
-        if max(time.monotonic() - steady, time.time() - wall) > call.idle_timeout:
+        return math.inf if self.sock is None else max(time.monotonic() - steady, time.time() - wall)
+
+    def _has_tickets_only(self) -> bool:
+        """Return whether what has arrived is only the end of the handshake: in TLS 1.3 tickets follow it, unasked."""
+        if self._heard or not isinstance(self.sock, ssl.SSLSocket):
             return False
-        return super().is_connected
+        handshakes.begin(self.number)
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
+        finally:
+            handshakes.end(self.number)
+        return False
 
     def ended(self, *, followed: bool) -> None:
         """Note that an answer was read completely."""
         self._spoiled = self._spoiled or followed
         self._used = time.monotonic(), time.time()
         if not call.connecting:
+            self._heard = True
             handshakes.end(self.number)
 
     def close(self) -> None:
@@ -241,7 +262,7 @@ class WatchedConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Open it, within the time for that."""
-        call.connecting, self.number, self._spoiled = True, next(_numbers), False
+        call.connecting, self.number, self._spoiled, self._heard = True, next(_numbers), False, False
         known[self.number] = self
         call.allow(call.connect_timeout)
         try:
@@ -252,6 +273,7 @@ class WatchedConnection(HTTPConnection):
         finally:
             call.connecting = False
         _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
+        self._used = time.monotonic(), time.time()
         call.stage = "request"
 
     def reply(self) -> TimedResponse:
@@ -298,6 +320,8 @@ class WatchedConnection(HTTPConnection):
             _ = call.remaining
             if call.unless is not None and call.unless():
                 raise LateError
+            if not self._heard and isinstance(self, HTTPSConnection):
+                handshakes.begin(self.number)
             call.written, call.connection = True, self.number
         self.sock.settimeout(call.remaining)
         super().send(data)

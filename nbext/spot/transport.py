@@ -14,7 +14,7 @@ import http.client
 import os
 import ssl
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
@@ -28,11 +28,12 @@ from urllib3.util.ssl_ import create_urllib3_context
 from nbext.credentials import Secret
 from nbext.signals import from_a_signal, let_through
 from nbext.spot import connections
+from nbext.spot.ahead import Ahead
 from nbext.spot.causes import BUNDLES, explain, require_bundle, set_up
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import HTTPConnectionPool
@@ -127,36 +128,54 @@ class Wire:
         """Start without connections."""
         self._opening = threading.Lock()
         self._adapter = DeadlineAdapter(pool_maxsize=8)
-        self._pool: HTTPConnectionPool | None = None
+        self._pools: Ahead | None = None
         self._settings: Secret | None = None
         self._proxy = Secret("")
 
     def close(self) -> None:
         """Close the connections; later calls open new ones."""
-        self._pool = None
+        if (pools := self._pools) is not None:
+            self._pools = None
+            pools.close()
         self._adapter.close()
 
     def prepare(self) -> None:
         """Choose proxy and certificates now, and read these; the first request reports what is wrong."""
         with suppress(Exception):
-            pool = self._way()
-            if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
-                context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-                context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
-                pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
+            self._way()
 
-    def _way(self) -> HTTPConnectionPool:
-        """Return the pool for the host; a new one on first use, and after the settings have changed."""
+    def open_ahead(self, count: int) -> None:
+        """Begin to open connections, up to so many, for requests that follow soon."""
+        try:
+            self._way().open(count)
+        except Exception as error:  # noqa: BLE001 - the request that follows reports it
+            let_through(error)
+
+    @contextmanager
+    def kept_open(self, count: int) -> Iterator[None]:
+        """Keep up to so many connections open while something goes on, for requests that follow it."""
+        with ExitStack() as while_open:
+            try:
+                while_open.enter_context(self._way().kept(count))
+            except Exception as error:  # noqa: BLE001 - as above
+                let_through(error)
+            yield
+
+    def _way(self) -> Ahead:
+        """Return the connections to the host; new ones on first use, and after the settings have changed."""
         settings = Secret("\0".join(os.environ.get(name, "") for name in self._watched))
-        pool = self._pool
-        if pool is not None and settings == self._settings:
-            return pool
+        pools = self._pools
+        if pools is not None and settings == self._settings:
+            return pools
         with self._opening:
-            if self._pool is None or settings != self._settings:
+            if self._pools is None or settings != self._settings:
                 self.close()
                 self._settings = settings
-                self._pool = self._open()
-            return self._pool
+                pool = self._open()
+                with suppress(Exception):  # the handshake reports it
+                    _share_context(pool)
+                self._pools = Ahead(pool, self._timeouts)
+            return self._pools
 
     def _open(self) -> HTTPConnectionPool:
         """Choose proxy and certificates as requests does, once for all calls."""
@@ -218,8 +237,11 @@ class Wire:
             sent["Content-Length"] = "0"
         try:
             call.begin(self._timeouts, until, unless)
-            pool = self._way()
+            pools = self._way()
+            pool = pools.pool
             line: Any = pool._get_conn()
+            if line.is_closed:
+                line = pools.take() or line
             if not line.is_closed and not line.proxy_is_forwarding:
                 return self._ask(pool, line, method, target, sent)
             pool._put_conn(line)
@@ -267,6 +289,14 @@ class Wire:
             if not kept:
                 line.close()
             pool._put_conn(line)
+
+
+def _share_context(pool: HTTPConnectionPool) -> None:
+    """Read the certificates once for all connections, rather than for each."""
+    if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
+        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+        context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+        pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
 
 
 def _body(reply: TimedResponse) -> bytes | None:

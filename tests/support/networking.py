@@ -74,6 +74,7 @@ class TLSServer(PlainServer):
         except OSError:
             connection.close()
         else:
+            self._open.append(wrapped)
             super()._serve(wrapped, number)
 
 

@@ -65,6 +65,8 @@ def answer(
 class PlainServer:
     """An HTTP server on loopback that answers what its responder says, byte for byte.
 
+    ``connections`` counts those that were opened, ``at_work`` those that are open.
+
     The responder gets a `Request` and returns the bytes of the answer, or an iterable of pieces to send one by one.
     The connection stays open after ``bytes``, and is closed after an iterable.
     """
@@ -73,6 +75,7 @@ class PlainServer:
         self._respond = respond
         self.requests: list[Request] = []
         self.connections = 0
+        self.at_work = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -97,7 +100,20 @@ class PlainServer:
                 return
             self.connections += 1
             self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
+            self.at_work += 1
+            threading.Thread(target=self._attend, args=(connection, self.connections), daemon=True).start()
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _attend(self, connection: socket.socket, number: int) -> None:
+        try:
+            self._serve(connection, number)
+        finally:
+            self.at_work -= 1
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:

@@ -1,0 +1,162 @@
+"""Connections that are opened before they are needed, as while the user reads a question.
+
+A handshake takes two round trips, and a request on an open connection one. Nothing but handshakes is sent ahead: TCP,
+what a proxy asks for, and TLS. One that fails says nothing: the request that needs a connection finds out why.
+
+Nothing here is locked, since an interrupt could leave it locked: who takes a connection out of the queue owns it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, cast
+from weakref import finalize
+
+from nbext.spot.connections import call, handshakes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    from nbext.spot.connections import WatchedConnection
+
+LONGEST = 60.0
+"""Seconds for which connections are renewed while nobody answers."""
+PATIENCE = 0.5
+"""Seconds that a request waits for a handshake that has begun, rather than begin one of its own."""
+_STEP = 0.01
+
+
+class Ahead:
+    """A pool of connections, and those beside it that wait for their first request.
+
+    Parameters
+    ----------
+    pool : HTTPConnectionPool
+    timeouts : tuple of float
+        Seconds for connecting, for an answer, and for being idle.
+    """
+
+    def __init__(self, pool: HTTPConnectionPool, timeouts: tuple[float, float, float]) -> None:
+        self.pool = pool
+        self._timeouts = timeouts
+        self._ready: SimpleQueue[WatchedConnection] = SimpleQueue()
+        self._coming: deque[object] = deque()
+        self._ended = threading.Event()
+        finalize(self, _drop, self._ready, -1.0)
+
+    def close(self) -> None:
+        """Close what waits, and what is still to come."""
+        self._ended.set()
+        _drop(self._ready, older_than=-1.0)
+
+    def take(self) -> WatchedConnection | None:
+        """Return a connection that is open, or will be in a moment; None if there is none."""
+        until = min(time.monotonic() + PATIENCE, call.until)
+        while True:
+            try:
+                line = self._ready.get(timeout=_STEP) if self._coming else self._ready.get_nowait()
+            except Empty:
+                if not self._coming or time.monotonic() > until:
+                    return None
+                continue
+            if line.is_connected:
+                return line
+            line.close()
+
+    def open(self, count: int) -> None:
+        """Begin to open connections until there are so many; those that stay unused are closed."""
+        if self._begin(count):
+            _start(self._expire)
+
+    @contextmanager
+    def kept(self, count: int) -> Iterator[None]:
+        """Have so many connections while something goes on that may take longer than they last; but not forever."""
+        over = threading.Event()
+        renewed_after = self._timeouts[2] * 0.8
+
+        def keep() -> None:
+            until = time.monotonic() + LONGEST
+            while not (over.wait(renewed_after) or self._ended.is_set() or time.monotonic() > until):
+                _drop(self._ready, older_than=renewed_after / 2)
+                self._begin(count)
+            self._expire()
+
+        self._begin(count)
+        _start(keep)
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _expire(self) -> None:
+        idle = self._timeouts[2]
+        self._ended.wait(idle + 0.1)
+        _drop(self._ready, older_than=idle)
+
+    def _begin(self, count: int) -> int:
+        """Begin to open what is missing; return how many those are."""
+        places = self.pool.pool
+        proxy = self.pool.proxy
+        # TLS within TLS cannot say what is unread, so no such connection is used twice.
+        if places is None or (proxy is not None and proxy.scheme == "https"):
+            return 0
+        inside = [cast("WatchedConnection | None", line) for line in list(places.queue)]
+        fresh = sum(line is not None and line.idle_for < self._timeouts[2] for line in inside)
+        in_use = places.maxsize - len(inside)
+        missing = min(count, places.maxsize) - fresh - in_use - self._ready.qsize() - len(self._coming)
+        for _ in range(missing):
+            self._coming.append(None)
+            if not _start(self._connect):
+                self._coming.pop()
+        return max(0, missing)
+
+    def _connect(self) -> None:
+        try:
+            call.begin(self._timeouts, None, None)
+            pool: Any = self.pool
+            line = pool._new_conn()
+            try:
+                line.timeout = self._timeouts[0]
+                if pool.proxy is None:
+                    line.connect()
+                else:
+                    pool._prepare_proxy(line)
+                handshakes.end(line.number)  # until the first answer, which is awaited when there is a request
+            except BaseException:
+                line.close()
+                raise
+            self._ready.put(line)
+            if self._ended.is_set():
+                self.close()
+        except Exception:  # noqa: BLE001, S110 - whoever needs a connection will find out
+            pass
+        finally:
+            call.under_way = False
+            self._coming.pop()
+
+
+def _start(work: Callable[[], object]) -> bool:
+    """Run something on a thread of its own; return False where none can be started, as in a process that ends."""
+    try:
+        _thread.start_new_thread(work, ())
+    except RuntimeError:
+        return False
+    return True
+
+
+def _drop(ready: SimpleQueue[WatchedConnection], older_than: float) -> None:
+    """Close the connections that have waited for longer."""
+    with suppress(Empty):
+        for _ in range(ready.qsize()):
+            line = ready.get_nowait()
+            if line.idle_for > older_than:
+                line.close()
+            else:
+                ready.put(line)
