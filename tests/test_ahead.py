@@ -20,6 +20,7 @@ from nbext.spot import ahead
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pandas import DataFrame
     from support.server import PlainServer, Request
     from support.spot_clients import Connect
 
@@ -94,11 +95,12 @@ def test_a_cancel_after_a_question_is_one_round_trip(far: FarHost, connect: Conn
     names = [f"S{number}USDT" for number in range(MANY)]
     waited: list[int] = []
 
-    def read_and_type(preview: object, _: str) -> str:
+    def read_and_type(preview: DataFrame, question: str) -> str:
         time.sleep(5 * ROUND_TRIP)
         waited.append(far.counted().connections)
         far.begin()
-        return str(len(preview))  # type: ignore[arg-type]
+        assert f"Type {len(preview)} to cancel" in question
+        return str(len(preview))
 
     job = Job(client, Selection.parse(names))
     job.agree(read_and_type, yes=False, confirm="always")
