@@ -117,6 +117,31 @@ def test_what_was_canceled_stays_until_a_refresh(exchange: LocalExchange, panel:
     assert [row["key"] for row in panel.rows] == [each for each in before if each not in (before[1], before[6])]
 
 
+@pytest.mark.parametrize(("chosen", "price"), [(slice(2, 4), 61757), (slice(0), 58759)])
+def test_what_was_traded_meanwhile_is_told(
+    exchange: LocalExchange, panel: CancelPanel, clock: Clock, chosen: slice, price: int
+) -> None:
+    """An order that was asked about and is filled before the yes has a row and an outcome, as one that was canceled."""
+    ask(panel, *[row["key"] for row in panel.rows][chosen])
+    exchange.set_price("BTCUSDT", price)
+    agree(panel, clock)
+    assert panel.frame is not None
+    filled = panel.frame[panel.frame["outcome"] == "filled"]
+    assert price in set(filled["price"])
+    assert f"; {len(filled)} filled" in notes(panel)
+    shown = [order for row in panel.rows for order in row["orders"] if order["outcome"] == "filled"]
+    assert f"{price:,}" in {order["price"] for order in shown}
+
+
+def test_what_a_list_did_is_still_said_when_it_has_ended(panel: CancelPanel, clock: Clock) -> None:
+    """Its second order is no longer pending then, and came later anyway."""
+    before = {row["key"]: row["about"] for row in panel.rows if row["list"]}
+    ask(panel)
+    agree(panel, clock)
+    assert {row["key"]: row["about"] for row in panel.rows if row["list"]} == before
+    assert "BUY 0.1, then SELL 0.1" in before.values()
+
+
 def test_selected_orders_go_and_lists_go_whole(exchange: LocalExchange, panel: CancelPanel, clock: Clock) -> None:
     """One single order and one list: these requests and no others."""
     before = open_ids(exchange)

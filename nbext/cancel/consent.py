@@ -48,6 +48,7 @@ def obtain(
     *,
     before_cell: bool,
     preview_seconds: float,
+    shown: Sequence[Row] = (),
     say: Callable[[str], None],
 ) -> OpenOrders | None:
     """Show what would be canceled, and ask the user to type the number of orders.
@@ -61,6 +62,8 @@ def obtain(
         nothing is open now.
     preview_seconds : float
         How long a preview is valid; after that the user sees a new one and is asked again.
+    shown : sequence of Row
+        What the user has already been asked about. Of these, too, orders that are no longer open get a row.
 
     Returns
     -------
@@ -78,6 +81,7 @@ def obtain(
     seen = selection.read(client, say)
     if not before_cell:
         seen = selection.read_again_if_empty(seen, client, say, lag=options.latency.lag)
+        seen = _with_all_shown(seen, shown)
     while seen.orders or before_cell:
         rows = seen.rows()
         preview = report.frame_of(rows, client, exact=options.exact, call="preview")

@@ -25,12 +25,13 @@ from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pandas import DataFrame
 
     from nbext.cancel.consent import Ask, Confirm
     from nbext.cancel.reads import OpenOrders
+    from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
 SENDING_SECONDS = 15.0
@@ -140,7 +141,12 @@ class Job:
             self.obtain_consent(ask, before_cell=before_cell)
 
     def obtain_consent(
-        self, ask: Ask | None, *, before_cell: bool = False, preview_seconds: float = consent.PREVIEW_SECONDS
+        self,
+        ask: Ask | None,
+        *,
+        before_cell: bool = False,
+        preview_seconds: float = consent.PREVIEW_SECONDS,
+        shown: Sequence[Row] = (),
     ) -> None:
         """Show what would be canceled, and ask for consent; see `consent.obtain`."""
         self._agreed = consent.obtain(
@@ -150,6 +156,7 @@ class Job:
             ask,
             before_cell=before_cell,
             preview_seconds=preview_seconds,
+            shown=shown,
             say=self._say,
         )
 

@@ -349,6 +349,7 @@ function render({ model, el, signal }) {
 
   function paintTable() {
     const several = new Set(rows().map((unit) => unit.symbol)).size > 1;
+    table.classList.toggle("several", several);
     const names = Object.keys(TITLES).filter((name) => name !== "symbol" || several);
     if (titles !== names.join()) {
       titles = names.join();

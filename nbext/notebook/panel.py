@@ -242,10 +242,9 @@ class CancelPanel(AnyWidget):
         """Show what was read, with one message to the browser."""
         self._open = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
         self._read_at = time.strftime("%H:%M:%S")
-        before = [row["key"] for row in self.rows]
         ended = {which: row for which, row in self._ended.items() if not wanted or which[0] in wanted}
         with self.hold_sync():
-            self.rows = panel_view.shown(self._open, ended, before, prices, seen.placed())
+            self.rows = panel_view.shown(self._open, ended, self.rows, prices, seen.placed())
             self._publish(
                 exchange=panel_view.exchange(self._client),
                 symbols=list(dict.fromkeys([*self.status["symbols"], *map(printable, seen.symbols())])),
@@ -415,7 +414,8 @@ class CancelPanel(AnyWidget):
         self.frame, self.error = None, None
         changed = False
         try:
-            self.frame = cancel.perform(asked.job, ask=lambda preview, _: asked.agree(preview), confirm="always")
+            asked.job.obtain_consent(lambda preview, _: asked.agree(preview), shown=asked.rows)
+            self.frame = asked.job.run()
             self._tell("done", *self._said)
         except ChangedError:
             changed = True
@@ -441,7 +441,7 @@ class CancelPanel(AnyWidget):
     def _show_ended(self) -> None:
         """Show what a cancel ended even where nothing can be read: it is known anyway."""
         with self._state:
-            self.rows = panel_view.shown(self._open, self._ended, [row["key"] for row in self.rows], {}, {})
+            self.rows = panel_view.shown(self._open, self._ended, self.rows, {}, {})
         self._draw()
 
     def _say(self, line: str) -> None:

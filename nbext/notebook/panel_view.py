@@ -101,7 +101,7 @@ def name(unit: Unit, legs: Sequence[Row]) -> str:
 def shown(
     rows: Sequence[Row],
     ended: Ended,
-    before: Sequence[str],
+    before: Sequence[Mapping[str, Any]],
     prices: Mapping[str, Decimal],
     placed: Mapping[int, int],
 ) -> list[dict[str, Any]]:
@@ -113,8 +113,8 @@ def shown(
         What is open, as last read.
     ended : mapping
         Orders that stay in the table although they are no longer open.
-    before : sequence of str
-        The keys of the units, as they stood in the table.
+    before : sequence of Mapping
+        The units as they stood in the table. What a list did stays as it was said before its legs ended.
     prices : mapping
         The last price of each symbol, as far as it is known.
     placed : mapping
@@ -124,11 +124,14 @@ def shown(
     ended_for_good = final(ended)
     merged |= {which: row for which, row in ended.items() if which not in merged or which in ended_for_good}
     found = {key(unit): (unit, legs) for unit, legs in units(merged.values()).items()}
-    places = [each for each in before if each in found]
-    places += [each for each in found if each not in set(places)]
+    stood = {each["key"]: each for each in before if each["key"] in found}
     listed = {id(row) for row in rows}  # these can be canceled, whatever their status is
-    lives = {each: sum(id(row) in listed for row in legs) for each, (_, legs) in found.items()}
-    return [{**_unit(each, *found[each], prices, placed), "live": lives[each]} for each in places]
+    made = []
+    for each in [*stood, *(new for new in found if new not in stood)]:
+        live = sum(id(row) in listed for row in found[each][1])
+        unit = {**_unit(each, *found[each], prices, placed), "live": live}
+        made.append({**unit, "about": stood[each]["about"]} if each in stood and not live else unit)
+    return made
 
 
 def final(ended: Ended) -> set[tuple[str, int]]:
