@@ -35,7 +35,7 @@ def cancel_all(
     type: str | None = None,
     prefix: str | None = None,
     older_than: str | timedelta | None = None,
-    recv_window: str | int | Decimal | None = None,
+    recv_window: str | float | Decimal | None = None,
     exact: bool = False,
     dry_run: bool = False,
     yes: bool = False,
@@ -68,7 +68,7 @@ def cancel_all(
         Only orders whose client order id begins with this.
     older_than : str or timedelta, optional
         Only orders at least this old by the exchange's clock: ``"90s"``, ``"15m"``, ``"2h"``, ``"1d"``.
-    recv_window : str, int or Decimal, optional
+    recv_window : str, int, float or Decimal, optional
         How long the request stays valid, in milliseconds: at most 60000, at most three decimals. The exchange's default
         is 5000.
     exact : bool, default False
@@ -138,7 +138,7 @@ def cancel_orders(
     type: str | None = None,
     prefix: str | None = None,
     older_than: str | timedelta | None = None,
-    recv_window: str | int | Decimal | None = None,
+    recv_window: str | float | Decimal | None = None,
     exact: bool = False,
     dry_run: bool = False,
     yes: bool = False,
@@ -191,7 +191,7 @@ def guard(
     client: SpotClient | None = None,
     profile: str | None = None,
     prefix: str | None = None,
-    recv_window: str | int | Decimal | None = None,
+    recv_window: str | float | Decimal | None = None,
     exact: bool = False,
     yes: bool = False,
     outlive: bool = False,

@@ -14,10 +14,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -116,10 +118,17 @@ def test_the_bytes_received_are_the_bytes_signed(serve: Serve, connect: Connect,
         ("0.001", "0.001"),
         ("5000.0", "5000.0"),
         ("007", "007"),
+        (5.5, "5.5"),
+        (5000.0, "5000.0"),
+        (np.float64(5000.125), "5000.125"),
+        (np.float32(0.1), "0.1"),
+        (np.int64(5000), "5000"),
+        (np.uint16(60000), "60000"),
+        (np.str_("5000"), "5000"),
     ],
 )
 def test_a_recv_window_is_sent_as_it_was_written(
-    serve: Serve, connect: Connect, value: str | int | Decimal, sent: str
+    serve: Serve, connect: Connect, value: str | float | Decimal, sent: str
 ) -> None:
     """What the API allows goes out, digit for digit."""
     server = serve(empty)
@@ -150,7 +159,16 @@ def test_a_recv_window_is_sent_as_it_was_written(
         ("５０００", "'５０００'"),  # noqa: RUF001 - digits of another script
         ("NaN", "'NaN'"),
         (True, "True"),
-        (5.5, "5.5"),
+        (np.True_, "np.True_"),
+        (5.0005, "5.0005"),
+        (60000.5, "60000.5"),
+        (float("nan"), "NaN"),
+        (float("inf"), "Infinity"),
+        (np.float64("-inf"), "-Infinity"),
+        (1e-9, "1E-9"),
+        (Fraction(5000, 3), "Fraction(5000, 3)"),
+        (pd.NA, "<NA>"),
+        (np.array([5000]), "array([5000])"),
         (b"5000", "b'5000'"),
         ([5000], "[5000]"),
         (Decimal("NaN"), "NaN"),
@@ -267,6 +285,9 @@ def test_any_endpoint_can_be_asked(serve: Serve, connect: Connect) -> None:
         "price": 0.1,
         "small": 1e-8,
         "numpy": np.float64(0.1),
+        "single": np.float32(0.1),
+        "np id": np.int64(2**62),
+        "np flag": np.False_,
         "text": "a b&c=d/é",
         "none too": (),
     }
@@ -278,7 +299,8 @@ def test_any_endpoint_can_be_asked(serve: Serve, connect: Connect) -> None:
     assert unsigned.method == "GET"
     assert unsigned.target == (
         "/api/v3/ticker/price?symbols=%5B%22BTCUSDT%22%2C%22%E5%B8%81%22%5D&flag=true&off=false"
-        "&id=9223372036854775807&quantity=0.00000001&large=1000&price=0.1&small=0.00000001&numpy=0.1"
+        "&id=9223372036854775807&quantity=0.00000001&large=1000&price=0.1&small=0.00000001&numpy=0.1&single=0.1"
+        "&np%20id=4611686018427387904&np%20flag=false"
         "&text=a%20b%26c%3Dd%2F%C3%A9&none%20too=%5B%5D"
     )
     assert "X-MBX-APIKEY" not in unsigned.headers

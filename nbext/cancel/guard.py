@@ -23,6 +23,7 @@ from nbext import messages, profiles, session
 from nbext.cancel import watchdog
 from nbext.credentials import sealed
 from nbext.errors import ConfigurationError, NbextError
+from nbext.spot.parameters import parse_flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ class Guard:
     ) -> None:
         self.frame: DataFrame | None = None
         self._job = job
-        self._yes = yes
+        self._yes = parse_flag("yes", yes)
         self._confirm = confirm
         self._ask = ask
         self._outlive = outlive

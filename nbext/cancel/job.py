@@ -22,6 +22,7 @@ from nbext.cancel.sending import WIDTH, Attempt, Sending
 from nbext.errors import NbextError
 from nbext.orders import from_reports, identity
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
+from nbext.spot.parameters import parse_flag
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def perform(
     confirm : {"live", "always", "never"}
         When to ask. A profile with ``always_ask`` always asks.
     """
+    for name, flag in (("dry_run", dry_run), ("yes", yes), ("check", check)):
+        parse_flag(name, flag)
     if dry_run:
         return job.rehearse()
     job.agree(ask, yes=yes, confirm=confirm)

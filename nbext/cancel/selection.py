@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 import time
@@ -14,7 +13,7 @@ from nbext import messages, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
 from nbext.orders import FINAL, Row, identity, in_doubt, list_of
-from nbext.spot.parameters import parse_recv_window, parse_symbols
+from nbext.spot.parameters import parse_flag, parse_recv_window, parse_seconds, parse_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +145,8 @@ class Filter:
             A value is blank, or not one of its kind. Nothing was sent.
         """
         for name, value in (("side", side), ("type", type), ("prefix", prefix), ("older than", older_than)):
+            if name != "older than" and not isinstance(value, str | None):
+                raise ConfigurationError(f"{name} must be text, not {value!r}; nothing was sent. Correct it.")
             if isinstance(value, str) and not value.strip():
                 raise ConfigurationError(f"{name} is blank; nothing was sent. Set it, or leave it out.")
         if side is not None and side.upper() not in _SIDES:
@@ -248,7 +249,7 @@ class Options:
     latency: Latency = Latency()
 
     @classmethod
-    def parse(cls, recv_window: str | int | Decimal | None = None, **others: Any) -> Self:
+    def parse(cls, recv_window: str | float | Decimal | None = None, **others: Any) -> Self:
         """Check what the caller gave.
 
         Raises
@@ -256,12 +257,9 @@ class Options:
         ConfigurationError
             The recv window, or a number of seconds, is invalid. Nothing was sent.
         """
-        options = cls(None if recv_window is None else parse_recv_window(recv_window), **others)
-        for name in ("max_wait", "reconcile"):
-            seconds = getattr(options, name)
-            if not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
-                raise ConfigurationError(f"invalid {name} {seconds!r}; nothing was sent. Use seconds, such as 10.")
-        return options
+        times = {name: parse_seconds(name, others[name]) for name in ("max_wait", "reconcile") if name in others}
+        parsed = {**times, "exact": parse_flag("exact", others.get("exact", False))}
+        return cls(None if recv_window is None else parse_recv_window(recv_window), **{**others, **parsed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +304,7 @@ class Selection:
         ConfigurationError
             It is ambiguous or invalid. Nothing was sent.
         """
-        if all_symbols and symbols:
+        if parse_flag("all", all_symbols) and symbols:
             raise ConfigurationError("symbols and all were both given; nothing was sent. Use one of them.")
         if not all_symbols and not symbols and orders is None:
             raise ConfigurationError("no symbol was named; nothing was sent. Name some, or ask for all.")

@@ -26,7 +26,7 @@ from nbext.errors import (
 )
 from nbext.spot import answers, signing
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
-from nbext.spot.parameters import Value, encode, parse_symbol
+from nbext.spot.parameters import Value, encode, parse_symbol, texts
 from nbext.spot.scrubbing import scrub
 from nbext.spot.transport import Unanswered, Wire
 from nbext.version import __version__
@@ -262,7 +262,7 @@ class SpotClient:
         answer: Answer | None = getattr(self._heard, "answer", None)
         return None if answer is None else answer.connection
 
-    def cancel_open_orders(self, symbol: str, *, recv_window: str | int | Decimal | None = None) -> list[Report]:
+    def cancel_open_orders(self, symbol: str, *, recv_window: str | float | Decimal | None = None) -> list[Report]:
         """Cancel every open order on a symbol, order lists included. Sent exactly once.
 
         ``DELETE /api/v3/openOrders`` (API docs, "Cancel All Open Orders on a Symbol"; weight 1, TRADE).
@@ -271,7 +271,7 @@ class SpotClient:
         ----------
         symbol : str
             As `parse_symbol` takes it.
-        recv_window : str, int or Decimal, optional
+        recv_window : str, int, float or Decimal, optional
             Milliseconds, at most 60000 with at most three decimals, sent as written. The exchange's default is 5000.
 
         Returns
@@ -290,7 +290,7 @@ class SpotClient:
         return self.cancel("/api/v3/openOrders", {"symbol": parse_symbol(symbol)}, recv_window=recv_window)
 
     def cancel(
-        self, path: str, params: Mapping[str, Value], *, recv_window: str | int | Decimal | None = None
+        self, path: str, params: Mapping[str, Value], *, recv_window: str | float | Decimal | None = None
     ) -> list[Report]:
         """Cancel through any endpoint that cancels. Sent exactly once.
 
@@ -300,7 +300,7 @@ class SpotClient:
             ``/api/v3/openOrders``, ``/api/v3/order`` or ``/api/v3/orderList`` (API docs, "Trading endpoints").
         params : mapping
             Wire parameters that name what to cancel.
-        recv_window : str, int or Decimal, optional
+        recv_window : str, int, float or Decimal, optional
             As in `cancel_open_orders`.
 
         Returns
@@ -367,14 +367,15 @@ class SpotClient:
             Never for GET: sent, and the outcome is not known.
         """
         self._heard.answer = None
-        method, query = method.upper(), encode(params or {})
+        asked = texts(params or {})
+        method, query = method.upper(), encode(asked)
         _require_request(method, path, query, signed=signed)
-        where = self._where(method, path, params or {})
+        where = self._where(method, path, asked)
         self._refuse_while_held(where)
-        return self._ask(method, path, query, where, params or {}, signed=signed)
+        return self._ask(method, path, query, where, asked, signed=signed)
 
     @sealed  # its frames hold the signed URL, the headers and what a proxy echoed
-    def _ask(self, method: str, path: str, query: str, where: str, params: Mapping[str, Value], *, signed: bool) -> Any:
+    def _ask(self, method: str, path: str, query: str, where: str, asked: Mapping[str, str], *, signed: bool) -> Any:
         signature, headers = "", None
         if signed:
             if self._signing_key is None or self._api_key is None:
@@ -393,7 +394,7 @@ class SpotClient:
             answer = replace(answer, body=scrub(answer.body, (signature, key)))
         self._heard.answer = answer
         document = answers.parse(answer.body)
-        if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, params, document)):
+        if answer.status == HTTPStatus.OK and (astray := answers.contradicts_request(method, path, asked, document)):
             self.doubted.add(answer.connection)
             self._wire.distrust(answer.connection)
             raise answers.unrelated(method, where, answer.status, f"the answer is about {astray}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from decimal import Decimal
+from numbers import Integral, Rational, Real
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
 
 DEFAULT_RECV_WINDOW = 5000.0
+_MOST_DIGITS = 40
 _LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 
 
@@ -69,12 +70,58 @@ def parse_symbols(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(parse_symbol, parts)))
 
 
-def parse_recv_window(value: str | int | Decimal) -> str:
+def is_flag(value: object) -> bool:
+    """Return whether a value is True or False, or numpy's."""
+    return type(value).__name__ in {"bool", "bool_"}
+
+
+def parse_flag(name: str, value: object) -> bool:
+    """Return True or False, also for 1 or 0. Text is refused: ``"no"`` would count as True.
+
+    Raises
+    ------
+    ConfigurationError
+        It is anything else.
+    """
+    if not (is_flag(value) or (isinstance(value, Integral) and value in {0, 1})):
+        raise ConfigurationError(
+            f"{name} must be True or False, not {str(value)[:40]!r}; nothing was sent. Correct it."
+        )
+    return bool(value)
+
+
+def plain_number(value: object) -> int | Decimal | None:
+    """Return a number of any kind, numpy's included; None for anything else.
+
+    Floats have the fewest digits that mean them, as they are shown.
+    """
+    if isinstance(value, Integral) and not is_flag(value):
+        return int(value)
+    if isinstance(value, Real) and not isinstance(value, Rational):
+        return Decimal(str(value))
+    return value if isinstance(value, Decimal) else None
+
+
+def parse_seconds(name: str, value: object) -> float:
+    """Return a number of seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        It is negative, infinite, or no number.
+    """
+    number = plain_number(value)
+    if number is None or not Decimal(number).is_finite() or number < 0:
+        raise ConfigurationError(f"invalid {name} {str(value)[:40]!r}; nothing was sent. Use seconds, such as 10.")
+    return float(number)
+
+
+def parse_recv_window(value: str | float | Decimal) -> str:
     """Check a recv window and return the text to send, with the digits as written.
 
     Parameters
     ----------
-    value : str, int or Decimal
+    value : str, int, float or Decimal
         Milliseconds: over 0, at most 60000, at most three decimals (API docs, "Timing security").
 
     Raises
@@ -82,7 +129,8 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     ConfigurationError
         It is anything else.
     """
-    given = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    number = plain_number(value)
+    given = value if number is None else Decimal(number)
     text = ""
     if isinstance(given, str):
         text = given
@@ -90,7 +138,7 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
         text = format(given, "f")
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
-        shown = str(given) if isinstance(given, Decimal) else repr(given)
+        shown = repr(value) if number is None else str(given)
         raise ConfigurationError(
             f"invalid recv window {shown[:40]}; nothing was sent. "
             "Use milliseconds over 0, at most 60000 and with at most three decimals, or leave it out."
@@ -98,13 +146,19 @@ def parse_recv_window(value: str | int | Decimal) -> str:
     return text
 
 
-def encode(params: Mapping[str, Value]) -> str:
+def texts(params: Mapping[str, Value]) -> dict[str, str]:
+    """Return the parameters to send, as text; None values are left out."""
+    return {
+        name: parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
+        for name, value in params.items()
+        if value is not None
+    }
+
+
+def encode(params: Mapping[str, str]) -> str:
     """Percent-encode parameters, once: this text is both signed and sent."""
     pairs = []
-    for name, value in params.items():
-        if value is None:
-            continue
-        text = parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
+    for name, text in params.items():
         try:
             pairs.append(f"{quote(name, safe='')}={quote(text, safe='')}")
         except UnicodeEncodeError:  # half of a surrogate pair
@@ -115,12 +169,14 @@ def encode(params: Mapping[str, Value]) -> str:
 
 
 def _wire_text(name: str, value: object) -> str:
-    if isinstance(value, bool):
+    if is_flag(value):
         return "true" if value else "false"
-    if isinstance(value, str | int):
+    if isinstance(value, str):
         return str(value)
-    if isinstance(value, float | Decimal) and math.isfinite(value):
-        return format(Decimal(repr(float(value))) if isinstance(value, float) else value, "f")
+    number = plain_number(value)
+    # Bounded before it is written out, as above.
+    if number is not None and Decimal(number).is_finite() and abs(Decimal(number).adjusted()) < _MOST_DIGITS:
+        return format(Decimal(number), "f")
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     raise ConfigurationError(
