@@ -97,7 +97,7 @@ def cancel_all(
     Raises
     ------
     ConfigurationError
-        An argument, a key or an endpoint is invalid, or consent was not given. Nothing was sent.
+        An argument, a key or an endpoint is invalid, or the user did not agree. Nothing was sent.
     NotSentError
         No connection. No orders were changed.
     RejectedError

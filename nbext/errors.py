@@ -9,7 +9,7 @@
         RateLimitedError     refused for now; try again after ``retry_after`` seconds
       IncompleteError        known, and not everything asked for is canceled
       OutcomeUnknownError    sent, and not everything could be proven
-    Interrupted              a KeyboardInterrupt, not an NbextError: Ctrl-C after something was sent
+    Interrupted              a KeyboardInterrupt, not an NbextError: Ctrl-C during a call
 
 Every message is one line that ends with what to do next. None holds a secret key, a signature or a signed URL.
 """
@@ -137,14 +137,14 @@ class OutcomeUnknownError(_PartialError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user interrupted a call after it had begun to send.
+    """The user interrupted a call. The message says what had been sent.
 
     A `KeyboardInterrupt`, so that it ends even a loop that handles `NbextError`.
 
     Attributes
     ----------
     frame : DataFrame or None
-        What is known of each order so far.
+        What is known of each order so far; None if nothing had been sent.
     failures : dict of str to NbextError
         What was not sent or is not known, by symbol.
     """

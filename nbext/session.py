@@ -1,8 +1,7 @@
 """State that this process keeps between calls, and the one reset for it.
 
 Clients with their connections and measured clocks, journals, the last frame, symbols seen, and where each order was
-shown. Two more are kept where they are used, but reset here: the profile chosen with ``%nbext`` (`nbext.profiles`), and
-rate-limit holds (`nbext.spot.client`).
+shown. The profile chosen with ``%nbext`` is kept in `nbext.profiles`, but reset here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from weakref import WeakKeyDictionary
 from nbext import profiles
 from nbext.credentials import sealed
 from nbext.errors import ConfigurationError
-from nbext.spot import client as spot
 from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
@@ -163,15 +161,8 @@ def shown_at(order: Mapping[str, object]) -> tuple[str, str] | None:
     return _shown_at.get((order["symbol"], order["orderId"], order["origClientOrderId"]))
 
 
-def reset(*, holds: bool = False) -> None:
-    """Close all clients and journals, and forget everything else that is kept.
-
-    Parameters
-    ----------
-    holds : bool, default False
-        Whether to forget rate-limit holds, too. Only for tests, in which another server may get the same port:
-        reloading the extension does not end a ban.
-    """
+def reset() -> None:
+    """Close all clients and journals, and forget everything else that is kept, except that a host wants no requests."""
     global last, unfinished_reported
     while _clients:
         _clients.popitem()[1].close()
@@ -181,5 +172,3 @@ def reset(*, holds: bool = False) -> None:
     symbols_met.clear()
     _shown_at.clear()
     profiles.select(None)
-    if holds:
-        spot.forget_holds()

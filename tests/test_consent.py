@@ -207,7 +207,7 @@ def test_everything_ends_during_the_question(exchange: LocalExchange, client: Sp
 def test_declining_ends_it_whatever_came(exchange: LocalExchange, client: SpotClient, typed: str) -> None:
     """A word is no number: there is no second question, and no second look."""
     typist = Typist(lambda: buy(exchange, "50000"), typed=typed or " ")
-    with pytest.raises(nbext.ConfigurationError, match="nothing was canceled"):
+    with pytest.raises(nbext.ConfigurationError, match="not confirmed; nothing was sent"):
         agree(client, typist)
     assert len(typist.shown) == 1
     assert exchange.requests("DELETE") == []

@@ -273,15 +273,65 @@ def test_the_number_of_orders_is_what_has_to_be_typed(
     assert "4 orders canceled (2 single, 1 OCO list); 7 filled" in shell.out
 
 
-@pytest.mark.parametrize("typed", ["", "y\n", "yes\n", "6\n", "77\n", "\n"])
-def test_anything_else_cancels_nothing(
-    shell: Shell, sample: PlainServer, typing: Callable[[str], None], typed: str
+@pytest.mark.parametrize("typed", ["y\n", "yes\n", "6\n", "77\n", "\n"])
+@pytest.mark.parametrize("line", ["%cancel_all BTCUSDT", "%%cancel_all BTCUSDT\nran = True"])
+def test_anything_else_keeps_everything_and_is_no_error(
+    shell: Shell, sample: PlainServer, typing: Callable[[str], None], typed: str, line: str
 ) -> None:
-    """A wrong number, a word or the end of input is not a yes."""
+    """A wrong number or a word is not a yes: a line, and what is open; the cell below the magic does not run."""
     typing(typed)
+    frame: DataFrame = shell.run(line)
+    assert deletes(sample) == []
+    assert "7 orders kept; nothing was sent [custom, 127.0.0.1:" in shell.out
+    assert ("is not the number of orders" in shell.out) is typed.strip().isdecimal()
+    assert frame["outcome"].tolist() == ["open"] * 7
+    shell.run("import nbext")
+    assert shell.run("nbext.last") is frame
+    assert shell.run("'ran' in globals()") is False
+
+
+def test_the_end_of_input_is_nobody_to_ask(shell: Shell, sample: PlainServer, typing: Callable[[str], None]) -> None:
+    """That is an error: a question without an answer must not pass for one."""
+    typing("")
     shell.fails("%cancel_all BTCUSDT")
     assert deletes(sample) == []
     assert "nothing was canceled" in shell.out
+
+
+def test_a_program_that_goes_on_without_an_error_has_canceled(
+    shell: Shell, sample: PlainServer, typing: Callable[[str], None]
+) -> None:
+    """So the function raises where the magic says a line; and a block is not entered."""
+    shell.run("import nbext")
+    for code in ("nbext.cancel_all('BTCUSDT')", "with nbext.guard('BTCUSDT'): ran = True"):
+        typing("no\n")
+        assert isinstance(shell.fails(code), nbext.ConfigurationError)
+        assert "not confirmed; nothing was sent. Type the number of orders, 7, to cancel." in shell.out
+    assert shell.run("'ran' in globals()") is False
+    assert deletes(sample) == []
+
+
+@pytest.mark.parametrize(
+    "code", ["%cancel_all BTCUSDT", "nbext.cancel_all('BTCUSDT')", "%%cancel_all BTCUSDT\nran = 1"]
+)
+def test_an_interrupt_at_the_question_ends_more_than_the_question(
+    shell: Shell, sample: PlainServer, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Ctrl-C is no answer: the cell ends, in one line, so that a loop asks no next question."""
+
+    class Interrupting(io.StringIO):
+        def readline(self, *_: Any) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Interrupting())
+    shell.run("import nbext")
+    error = shell.fails(code)
+    assert isinstance(error, KeyboardInterrupt)
+    assert "Interrupted: BTCUSDT [custom, 127.0.0.1:" in shell.out
+    assert "interrupted; nothing was sent." in shell.out
+    assert "Traceback" not in shell.out
+    assert shell.run("'ran' in globals()") is False
+    assert deletes(sample) == []
 
 
 def test_confirm_can_be_always_or_never(shell: Shell, sample: PlainServer) -> None:

@@ -18,6 +18,7 @@ import nbext
 from nbext import session
 from nbext.cancel import unfinished
 from nbext.cancel.selection import Latency, orders_of
+from nbext.spot.client import forget_holds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +211,8 @@ def test_a_symbol_that_no_request_can_name_costs_the_others_no_word(tmp_path: Pa
 @given(seed=st.integers(0, 2**40))
 def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Path, seed: int) -> None:
     """A frame, or an error of ours: recorded, kept, and with no order called canceled that nobody said to be."""
-    session.reset(holds=True)
+    session.reset()
+    forget_holds()
     chance = Random(seed)  # noqa: S311 - used by the server's threads, as hypothesis's own may not be
     exchange = Fuzzed(chance)
     server = PlainServer(exchange.respond)

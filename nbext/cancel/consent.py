@@ -26,6 +26,23 @@ Confirm = Literal["live", "always", "never"]
 PREVIEW_SECONDS = 60.0
 
 
+class DeclinedError(ConfigurationError):
+    """The user was asked, and did not agree. Magics say that as a line; a program has to be told.
+
+    Attributes
+    ----------
+    said : str
+        The line.
+    rows : sequence of Row
+        What was open when it was asked about.
+    """
+
+    def __init__(self, message: str, said: str, rows: Sequence[Row]) -> None:
+        super().__init__(message)
+        self.said = said
+        self.rows = rows
+
+
 class Ask(Protocol):
     """Show a preview and return what was typed, or None if there is no prompt."""
 
@@ -73,7 +90,7 @@ def obtain(
     Raises
     ------
     ConfigurationError
-        Consent was not given, or there is no prompt. Nothing was canceled.
+        Consent was not given (`DeclinedError`), or there is no prompt. Nothing was canceled.
     """
     where = f"{selection.subject} {messages.place(client)}"
     if ask is None:
@@ -93,9 +110,7 @@ def obtain(
         looked = selection.read(client, say) if not before_cell and typed.strip().isdecimal() else seen
         changed = _changed(seen, looked)
         if not changed and typed.strip() != str(len(rows)):
-            raise ConfigurationError(
-                f"{where}: not confirmed; nothing was canceled. Type the number of orders, {len(rows)}, to cancel."
-            )
+            raise _declined(selection, client, typed.strip(), rows)
         if before_cell:
             return None
         is_old = time.monotonic() - seen.taken > preview_seconds
@@ -112,6 +127,18 @@ def _no_prompt(where: str, client: SpotClient) -> ConfigurationError:
         way_out = f"Profile {client.profile!r} always asks: cancel where you can be prompted."
     return ConfigurationError(
         f"{where}: confirmation needed, but this session cannot prompt; nothing was canceled. {way_out}"
+    )
+
+
+def _declined(selection: Selection, client: SpotClient, typed: str, rows: Sequence[Row]) -> DeclinedError:
+    place = messages.place(client, is_live=profiles.is_live(client.base_url))
+    kept = f"{messages.count(len(rows), 'order')} kept; nothing was sent"
+    wrong = f"{typed[:20]} is not the number of orders; " if typed.isdecimal() else ""
+    return DeclinedError(
+        f"{selection.subject} {place}: not confirmed; nothing was sent. "
+        f"Type the number of orders, {len(rows)}, to cancel.",
+        f"{selection.subject}: {wrong}{kept} {place}",
+        rows,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +20,18 @@ from nbext.cancel.call import Call, Voice
 from nbext.cancel.recording import Recorder
 from nbext.cancel.selection import LOOK_SECONDS, Options, Selection
 from nbext.cancel.sending import WIDTH, Attempt, Sending
-from nbext.errors import NbextError
+from nbext.errors import Interrupted, NbextError
 from nbext.orders import from_reports, identity
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
 from nbext.spot.parameters import parse_flag
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pandas import DataFrame
 
-    from nbext.cancel.consent import Ask, Confirm
+    from nbext.cancel.consent import Ask, Confirm, DeclinedError
     from nbext.cancel.reads import OpenOrders
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
@@ -126,7 +127,8 @@ class Job:
     def rehearse(self) -> DataFrame:
         """Show what would be canceled. Sends no DELETE."""
         began = time.monotonic()
-        seen = self._selection.read(self._client, self._say)
+        with _nothing_sent(self._selection, self._client):
+            seen = self._selection.read(self._client, self._say)
         rows = seen.rows(dry_run=True)
         where = messages.place(self._client)
         counted = f"{messages.count(len(rows), 'order')}{self._selection.matching} would be canceled"
@@ -152,15 +154,28 @@ class Job:
         shown: Sequence[Row] = (),
     ) -> None:
         """Show what would be canceled, and ask for consent; see `consent.obtain`."""
-        self._agreed = consent.obtain(
-            self._selection,
-            self._options,
+        with _nothing_sent(self._selection, self._client):
+            self._agreed = consent.obtain(
+                self._selection,
+                self._options,
+                self._client,
+                ask,
+                before_cell=before_cell,
+                preview_seconds=preview_seconds,
+                shown=shown,
+                say=self._say,
+            )
+
+    def keep(self, declined: DeclinedError) -> DataFrame:
+        """Say that everything was kept, and return what was open."""
+        self._say(declined.said)
+        return report.keep(
+            declined.rows,
             self._client,
-            ask,
-            before_cell=before_cell,
-            preview_seconds=preview_seconds,
-            shown=shown,
-            say=self._say,
+            call="preview",
+            requested=self.symbols,
+            began=time.monotonic(),
+            exact=self._options.exact,
         )
 
     def run(self, *, check: bool = False) -> DataFrame:
@@ -180,10 +195,11 @@ class Job:
         NbextError
             As `nbext.cancel_all`.
         Interrupted
-            By the user, after something had been sent.
+            By the user. It says what had been sent.
         """
         began = time.monotonic()
-        call = self._record(self._select(), began)  # with the consent that `agree` has obtained
+        with _nothing_sent(self._selection, self._client):
+            call = self._record(self._select(), began)  # with the consent that `agree` has obtained
         try:
             _send(call)
             interrupted = _reconcile(call)
@@ -297,6 +313,16 @@ class Job:
         )
 
 
+@contextmanager
+def _nothing_sent(selection: Selection, client: SpotClient) -> Iterator[None]:
+    """Let an interrupt say that nothing was sent, in one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        said = f"{selection.subject} {messages.place(client)}: interrupted; nothing was sent."
+        raise Interrupted(said, frame=None, failures={}) from None
+
+
 def _send(call: Call) -> None:
     """Send the cancels, and take the outcome of each."""
     call.sending.run()
@@ -359,7 +385,8 @@ def open_orders(
     """
     began = time.monotonic()
     voice = Voice(None if say is None else lambda line: say(printable(line)))
-    seen = selection.read(client, voice)
+    with _nothing_sent(selection, client):
+        seen = selection.read(client, voice)
     rows = seen.rows()
     said = report.with_invitation(selection.nothing, client)
     if rows:

@@ -95,6 +95,7 @@ class NBExt(Magics):
             raise UsageError("%cancel_all: name a symbol, like BTCUSDT, or use --all. Nothing was sent.")
         from nbext import session
         from nbext.cancel import job as cancel
+        from nbext.cancel.consent import DeclinedError
         from nbext.cancel.selection import Filter, Options, Selection
 
         with _shown_frames(), Progress() as progress:
@@ -109,11 +110,14 @@ class NBExt(Magics):
                 say=_say,
                 progress=progress,
             )
-            if cell is not None:
-                return self._after_cell(cell, job, args)
             confirm = cast("Confirm", self.confirm)
             how = {"dry_run": args.dry_run, "yes": args.yes, "check": args.check}
-            return _summed_up(cancel.perform(job, **how, ask=ask, confirm=confirm))
+            try:
+                if cell is not None:
+                    return self._after_cell(cell, job, args)
+                return _summed_up(cancel.perform(job, **how, ask=ask, confirm=confirm))
+            except DeclinedError as declined:
+                return _summed_up(job.keep(declined))
 
     @whole_options
     @magic_arguments()
@@ -246,6 +250,7 @@ class NBExt(Magics):
         args = parse(self.nbext_guard, line)
         from nbext import session
         from nbext.cancel import job as cancel
+        from nbext.cancel.consent import DeclinedError
         from nbext.cancel.guard import keeper
         from nbext.cancel.selection import Filter, Selection, parse_age
 
@@ -264,8 +269,12 @@ class NBExt(Magics):
             where = messages.place(client)
             print(f"Nothing to guard: the exchange ends with this kernel, and its orders with it {where}.")
             return
-        for job in jobs:
-            job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
+        try:
+            for job in jobs:
+                job.agree(ask, yes=args.yes, confirm=cast("Confirm", self.confirm), before_cell=True)
+        except DeclinedError as declined:
+            _say(f"{declined.said}; no guard was set.")
+            return
         for job in jobs:
             keeper.keep(job, after=after, say=_say)
         which = "Open orders" if args.prefix is None else f"Open orders whose client order id starts with {args.prefix}"
@@ -368,14 +377,11 @@ def ask(preview: DataFrame, question: str) -> str | None:
     Returns
     -------
     str or None
-        What was typed; empty after an interrupt. None if this shell cannot prompt: it has no standard input, or that
-        has ended.
+        What was typed. None if this shell cannot prompt: it has no standard input, or that has ended.
     """
     display(_summed_up(preview))
     try:
         return input(question)
-    except KeyboardInterrupt:
-        return ""
     except (EOFError, StdinNotImplementedError, OSError) as error:
         let_through(error)
         return None
