@@ -319,11 +319,11 @@ def test_an_interrupt_at_the_question_ends_more_than_the_question(
 ) -> None:
     """Ctrl-C is no answer: the cell ends, in one line, so that a loop asks no next question."""
 
-    class Interrupting(io.StringIO):
-        def readline(self, *_: Any) -> str:
+    class Interrupted(io.StringIO):
+        def readline(self, *_: Any) -> Any:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys, "stdin", Interrupting())
+    monkeypatch.setattr(sys, "stdin", Interrupted())
     shell.run("import nbext")
     error = shell.fails(code)
     assert isinstance(error, KeyboardInterrupt)

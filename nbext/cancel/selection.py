@@ -257,9 +257,10 @@ class Options:
         ConfigurationError
             The recv window, or a number of seconds, is invalid. Nothing was sent.
         """
-        times = {name: parse_seconds(name, others[name]) for name in ("max_wait", "reconcile") if name in others}
-        parsed = {**times, "exact": parse_flag("exact", others.get("exact", False))}
-        return cls(None if recv_window is None else parse_recv_window(recv_window), **{**others, **parsed})
+        for name in {"max_wait", "reconcile"} & others.keys():
+            others[name] = parse_seconds(name, others[name])
+        others["exact"] = parse_flag("exact", others.get("exact", False))
+        return cls(None if recv_window is None else parse_recv_window(recv_window), **others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import re
 from decimal import Decimal
 from numbers import Integral, Rational, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 from urllib.parse import quote
 
 from nbext.errors import ConfigurationError
@@ -14,7 +14,8 @@ from nbext.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Value = str | int | float | Decimal | bool | list[str] | tuple[str, ...] | None
+# SupportsIndex and SupportsFloat: numpy's numbers and flags, which the parsing below tells from anything else.
+Value = str | int | float | Decimal | bool | SupportsIndex | SupportsFloat | list[str] | tuple[str, ...] | None
 
 DEFAULT_RECV_WINDOW = 5000.0
 _MOST_DIGITS = 40
