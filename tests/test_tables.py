@@ -321,6 +321,21 @@ def test_nothing_open_is_one_line(shell: Any, line: str) -> None:
     assert invitation not in only
 
 
+def test_a_terminal_has_no_empty_output() -> None:
+    """IPython writes ``Out[2]:`` there before it asks what comes next, so a few words follow."""
+    lines = "%load_ext nbext\n%cancel_all BTCUSDT\n%open_orders BTCUSDT\nexit\n"
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    for number in (2, 3):
+        assert f"Out[{number}]: no orders [local]\n" in ran.stdout, ran.stdout
+
+
 def test_kinds_are_told_apart_only_where_there_are_lists(shell: Any) -> None:
     """How many are single says something beside lists, and nothing without."""
     run(shell, "nbext.local().seed_orders()")

@@ -76,6 +76,7 @@ _USUAL_STATUS = {
     "open": {"NEW", "PARTIALLY_FILLED"},
     "would_cancel": {"NEW", "PARTIALLY_FILLED"},
 }
+_SAID = {"would_cancel": "would be canceled"}
 _NO_LIST = "-1"
 _LEAST_SHARE = Decimal("0.01")
 _MADE_UP = 22
@@ -176,7 +177,7 @@ def caption(frame: DataFrame) -> str:
     outcomes = Counter(filter(None, _wire(frame, "outcome")))
     symbols = ", ".join(dict.fromkeys(filter(None, _wire(frame, "symbol"))))
     plural = "" if len(frame) == 1 else "s"
-    counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in outcomes.items()) or "none"
+    counts = ", ".join(f"{number} {_SAID.get(name, name)}" for name, number in outcomes.items()) or "none"
     return f"{symbols}: {len(frame)} order{plural}, {counts}{where}"
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
 
+from nbext.messages import count
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -111,24 +113,29 @@ class _Plain:
     earlier: Callable[[DataFrame, Any, bool], None] | None
 
     def __call__(self, frame: DataFrame, printer: Any, cycle: bool) -> None:
-        from nbext.frames import checks, log, text
-        from nbext.frames.columns import is_ours
+        from nbext.frames import checks, columns, log, text
 
-        if is_ours(frame):
+        if columns.is_ours(frame):
             said = text.as_text(frame, captioned=not _is_summed_up(frame), colored=text.takes_color())
             if not said and len(printer.stack) == 1:
-                raise NotImplementedError  # IPython's word for no output at all, not even a prompt beside it
+                said = _in_brief(columns.caption(frame))
             printer.text(said)
         elif log.is_log(frame):
             printer.text(text.log_as_text(frame))
         elif checks.is_checks(frame):
-            if _is_summed_up(frame) and len(printer.stack) == 1:
-                raise NotImplementedError  # its lines have just been printed
-            printer.text(checks.as_text(frame))
+            is_said = _is_summed_up(frame) and len(printer.stack) == 1  # its lines have just been printed
+            printer.text(_in_brief(count(len(frame), "check")) if is_said else checks.as_text(frame))
         elif self.earlier is not None:
             self.earlier(frame, printer, cycle)
         else:
             printer.text(repr(frame))
+
+
+def _in_brief(words: str) -> str:
+    """Return what stands for a frame about which all has been said: a terminal has written ``Out[3]:`` already."""
+    if _message(get_ipython()):
+        raise NotImplementedError  # IPython's word for no output at all, not even a prompt beside it
+    return words
 
 
 @dataclass(frozen=True, slots=True)
