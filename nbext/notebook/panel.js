@@ -115,8 +115,7 @@ function render({ model, el, signal }) {
   // What is kept in between.
   const units = new Map(); // key -> the rows of a unit
   const since = new WeakMap(); // control -> when it appeared
-  let titles = "";
-  let order = "";
+  let [titles, order, width] = ["", "", 0];
   let moved = -FRESH;
   let anchor = null;
   let current = null; // where the one control of the table is that Tab reaches: "all", or a key
@@ -227,6 +226,7 @@ function render({ model, el, signal }) {
       set("filters", { ...model.get("filters"), [name]: name === "age" ? Number(node.value) : node.value });
     });
   }
+  on(window, "resize", () => changed());
   on(auto, "change", () => set("auto_refresh", auto.checked));
   on(ladder, "change", () => set("ladder", ladder.checked));
   on(all, "change", () => pick(keys(live()), all.checked));
@@ -361,6 +361,8 @@ function render({ model, el, signal }) {
       body.replaceChildren();
       units.clear();
     }
+    if (width !== el.clientWidth) box.style.minHeight = "";
+    width = el.clientWidth;
     const focused = table.contains(document.activeElement) ? document.activeElement : null;
     const seen = new Map(rows().map((unit) => [unit.key, unit]));
     for (const [key, lines] of units) {

@@ -567,6 +567,8 @@ def test_little_room(notebook: Notebook, app: str) -> None:
         assert notebook.panel.locator("tr.told .outcome").first.is_visible()
     finally:
         resize(notebook, 1280, 1000)
+    spare = "box => box.getBoundingClientRect().height - box.firstChild.getBoundingClientRect().height"
+    assert notebook.panel.locator(".orders").evaluate(spare) < 30  # none of the height that narrow rows took
 
 
 def assert_readable(notebook: Notebook) -> None:
