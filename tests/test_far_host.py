@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from support.networking import certificate
 from support.server import answer
 
 import nbext
+from nbext.cancel.reads import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,3 +87,27 @@ def test_a_first_cancel_connects_and_asks(far: FarHost, connect: Connect) -> Non
     far.begin()
     nbext.cancel_all("BTCUSDT", client=client, yes=True)
     assert far.counted().round_trips == 1
+
+
+@pytest.mark.parametrize("symbols", [8, 50])
+def test_a_look_goes_side_by_side(far: FarHost, connect: Connect, symbols: int) -> None:
+    """The first symbol tells whether key and clock are right; the others are then read eight at a time."""
+    client = connect(far.url)
+    names = [f"S{number}USDT" for number in range(symbols)]
+    for connecting in (2, 0):
+        far.begin()
+        nbext.open_orders(*names, client=client)
+        assert far.counted().round_trips <= connecting + 1 + math.ceil((symbols - 1) / WIDTH)
+    assert far.counted().connections == 0
+
+
+@pytest.mark.parametrize("symbols", [1, 8, 50])
+def test_after_a_look_only_the_cancels_cost_round_trips(far: FarHost, connect: Connect, symbols: int) -> None:
+    """Connections for all workers are open when the look has been read: eight cancels cost one round trip."""
+    client = connect(far.url)
+    names = [f"S{number}USDT" for number in range(symbols)]
+    nbext.open_orders(*names, client=client)
+    far.begin()
+    nbext.cancel_all(*names, client=client, yes=True)
+    counted = far.counted()
+    assert (counted.round_trips, counted.connections) == (math.ceil(symbols / WIDTH), 0)

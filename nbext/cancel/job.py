@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from nbext import messages
 from nbext.cancel import consent, report, searches
 from nbext.cancel.call import Call, Voice
+from nbext.cancel.reads import WIDTH
 from nbext.cancel.recording import Recorder
 from nbext.cancel.selection import LOOK_SECONDS, Options, Selection
-from nbext.cancel.sending import WIDTH, Attempt, Sending
+from nbext.cancel.sending import Attempt, Sending
 from nbext.errors import Interrupted, NbextError
 from nbext.orders import from_reports, identity
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS

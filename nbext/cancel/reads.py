@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import queue
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nbext import messages
@@ -14,14 +19,18 @@ from nbext.orders import from_open_orders, identity, list_of, plain, with_keys
 from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
 
+OPEN_ORDERS = "/api/v3/openOrders"
 MAX_WAIT = 10.0
 ATTEMPTS = 5
 """A request is sent at most this many times, each time after an answer that proves a refusal."""
+WIDTH = 8
+"""At most this many requests are in flight."""
+_SLICE = 0.2  # an interrupt just before a wait does not end it, so no wait is longer than this
 _PRICE_WAIT = 2.0
 """Longest total wait for rate limits, in seconds, where only a price is wanted."""
 
@@ -202,7 +211,7 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
     client : SpotClient
     symbols : sequence of str
     say : callable, optional
-        Takes messages.
+        Takes messages, on this thread.
 
     Raises
     ------
@@ -210,9 +219,7 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
         Reading failed. No orders were changed.
     """
     taken = time.monotonic()
-    orders: list[Mapping[str, Any]] = []
-    for params in [{"symbol": symbol} for symbol in symbols] or [{}]:
-        orders += read_list(client, "/api/v3/openOrders", params, say=say)
+    orders = list(chain.from_iterable(_each(client, symbols, say)))
     if not all(isinstance(order.get("symbol"), str) for order in orders):
         raise RejectedError(
             f"{client.host} lists an open order without its symbol, so it cannot be canceled; nothing was sent. "
@@ -221,3 +228,57 @@ def look(client: SpotClient, symbols: Sequence[str], *, say: Callable[[str], Non
         )
     in_a_list = any(list_of(order) is not None for order in orders)
     return OpenOrders(orders, read_list(client, "/api/v3/openOrderList", say=say) if in_a_list else [], taken)
+
+
+def _each(
+    client: SpotClient, symbols: Sequence[str], say: Callable[[str], None] | None
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Read the open orders on each symbol, on all at once if none is named.
+
+    The first one alone, since whatever is wrong with the key, the clock or the limits is wrong for all; then side by
+    side, on threads that are left behind if this one is interrupted: reads change nothing.
+    """
+    wanted = [{"symbol": symbol} for symbol in symbols] or [{}]
+    if len(wanted) > 1:
+        client.connect_ahead(len(wanted))  # for the cancels that may follow, too
+    yield read_list(client, OPEN_ORDERS, wanted[0], say=say)
+    waiting = deque(enumerate(wanted[1:]))
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    news: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+    limits = client.limits
+
+    def work() -> None:
+        with client.within(limits):
+            while True:
+                try:
+                    place, params = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    found[place] = read_list(client, OPEN_ORDERS, params, say=news.put)
+                except Exception as error:  # noqa: BLE001 - raised by the thread that waits
+                    news.put(error)
+                    return
+                news.put(None)
+
+    try:
+        _on_threads(work, min(WIDTH, len(waiting)))
+        while len(found) < len(wanted) - 1:
+            with suppress(queue.Empty):
+                told = news.get(timeout=_SLICE)
+                if isinstance(told, Exception):
+                    raise told
+                if told is not None and say is not None:
+                    say(told)
+    finally:
+        waiting.clear()
+    yield from map(found.__getitem__, sorted(found))
+
+
+def _on_threads(work: Callable[[], None], count: int) -> None:
+    """Do work on so many threads; here, if none can be started, as in a process that ends."""
+    for _ in range(count):
+        try:
+            _thread.start_new_thread(work, ())
+        except RuntimeError:
+            work()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbext import messages
-from nbext.cancel.reads import ATTEMPTS
+from nbext.cancel.reads import ATTEMPTS, WIDTH
 from nbext.errors import (
     ConfigurationError,
     NbextError,
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from nbext.cancel.selection import CancelRequest, Options
     from nbext.spot.client import SpotClient
-
-WIDTH = 8
-"""At most this many requests are in flight."""
 
 # An interrupt just before a wait does not end it, so no wait is longer than this, in seconds.
 _SLICE = 0.2

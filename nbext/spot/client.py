@@ -34,6 +34,7 @@ from nbext.version import __version__
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from decimal import Decimal
 
     from nbext.spot.answers import Report
@@ -218,8 +219,7 @@ class SpotClient:
         """Return the exchange's time in milliseconds, as far as its clock has been measured."""
         return time.time_ns() // 1_000_000 + round(self.clock_offset or 0)
 
-    @contextmanager
-    def until(self, moment: float) -> Iterator[None]:
+    def until(self, moment: float) -> AbstractContextManager[None]:
         """End each request of this thread at a given moment, name lookup to last byte included.
 
         Parameters
@@ -227,15 +227,9 @@ class SpotClient:
         moment : float
             On the monotonic clock (`time.monotonic`). In nested blocks, the earlier one counts.
         """
-        before: float | None = getattr(self._heard, "until", None)
-        self._heard.until = moment if before is None else min(before, moment)
-        try:
-            yield
-        finally:
-            self._heard.until = before
+        return self.within({"until": min(moment, self.limits["until"] or math.inf)})
 
-    @contextmanager
-    def unless(self, called_off: Callable[[], bool]) -> Iterator[None]:
+    def unless(self, called_off: Callable[[], bool]) -> AbstractContextManager[None]:
         """Send no request of this thread that has been called off before it is written.
 
         Parameters
@@ -243,18 +237,27 @@ class SpotClient:
         called_off : callable
             Called just before a request is written.
         """
-        before, self._heard.unless = getattr(self._heard, "unless", None), called_off
+        return self.within({"unless": called_off})
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What bounds the requests of this thread; `within` has another thread keep it."""
+        return {name: getattr(self._heard, name, None) for name in ("until", "unless")}
+
+    @contextmanager
+    def within(self, limits: Mapping[str, Any]) -> Iterator[None]:
+        """Keep limits on this thread."""
+        before = self.limits
+        vars(self._heard).update(limits)
         try:
             yield
         finally:
-            self._heard.unless = before
+            vars(self._heard).update(before)
 
     def heard(self) -> tuple[int | None, bytes | None]:
         """Status and body of the last answer on this thread, with secrets hidden; None if there was none."""
         answer: Answer | None = getattr(self._heard, "answer", None)
-        if answer is None:
-            return None, None
-        return answer.status, answer.body
+        return (None, None) if answer is None else (answer.status, answer.body)
 
     @property
     def heard_on(self) -> int | None:
@@ -444,8 +447,7 @@ class SpotClient:
 
     def _send(self, method: str, target: str, where: str, headers: Mapping[str, str] | None) -> Answer:
         try:
-            limits = {name: getattr(self._heard, name, None) for name in ("until", "unless")}
-            answer = self._wire.send(method, target, headers, **limits)
+            answer = self._wire.send(method, target, headers, **self.limits)
         except Unanswered as lost:
             if lost.written:
                 raise answers.unanswered(method, where, lost.reason) from None

@@ -25,7 +25,7 @@ from support.far_host import FarHost
 from support.kernels import Kernel, soon
 from support.networking import certificate
 
-from nbext.cancel.sending import WIDTH
+from nbext.cancel.reads import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

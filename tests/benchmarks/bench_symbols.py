@@ -10,7 +10,7 @@ from figures import by_turns, timed
 from serving import list_more, serving
 
 import nbext
-from nbext.cancel.sending import WIDTH
+from nbext.cancel.reads import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
