@@ -102,6 +102,14 @@ def list_of(order: Mapping[str, Any]) -> int | None:
     return list_id if type(list_id) is int and list_id >= 0 else None
 
 
+def list_key(order: Mapping[str, Any]) -> tuple[object, int] | None:
+    """Return the symbol and id of the list that an order or a list entry is about; None for a single order.
+
+    The id alone is enough by the documentation, but a mistake would cancel the orders of another symbol.
+    """
+    return None if (list_id := list_of(order)) is None else (order.get("symbol"), list_id)
+
+
 def unit_of(row: Row) -> Unit:
     """Return what is canceled together with this order."""
     symbol, number, list_id = str(row.order.get("symbol")), row.order.get("orderId"), list_of(row.order)
@@ -204,19 +212,24 @@ def from_open_orders(
     dry_run : bool
         Whether the outcome of what is open is ``would_cancel`` rather than ``open``.
     """
-    by_id = {list_id: entry for entry in order_lists if isinstance(list_id := entry.get("orderListId"), int)}
+    by_key = {key: entry for entry in order_lists if (key := list_key(entry)) is not None}
     rows = []
     for order in orders:
         state = "open" if is_open(order) else outcome(order)
         state = "would_cancel" if dry_run and state == "open" else state
-        list_id = order.get("orderListId", -1)
-        rows.append(Row(as_reported(order), by_id.get(list_id) if isinstance(list_id, int) else None, state))
+        key = list_key(order)
+        rows.append(Row(as_reported(order), None if key is None else by_key.get(key), state))
     return rows
 
 
 def is_open(order: Mapping[str, Any]) -> bool:
     """Return whether an order has one of the statuses of open orders."""
     return isinstance(status := order.get("status"), str) and status in OPEN_STATUSES
+
+
+def may_show_the_cancel(order: Mapping[str, Any]) -> bool:
+    """Return whether the client order id that a query shows may be that of the cancel that has ended the order."""
+    return isinstance(status := order.get("status"), str) and status in _MAY_SHOW_THE_CANCEL
 
 
 def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -240,8 +253,7 @@ def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = Non
     shown = order.get("clientOrderId")
     if shown is None:
         return named
-    status = order.get("status")
-    if not isinstance(status, str) or status not in _MAY_SHOW_THE_CANCEL:
+    if not may_show_the_cancel(order):
         return {**named, "origClientOrderId": shown}
     own = None if before is None else before.get("origClientOrderId")
     if own is None:

@@ -209,7 +209,7 @@ def test_the_age_of_a_leg_is_that_of_its_list() -> None:
         {"symbol": "A", "orderListId": 0, "orderId": 1, "time": 5_000},
         {"symbol": "A", "orderListId": 0, "orderId": 2, "time": 90_000},
     ]
-    seen = OpenOrders(legs, [{"orderListId": 0, "transactionTime": 4_000}])
-    assert seen.placed() == {0: 4_000}
+    seen = OpenOrders(legs, [{"symbol": "A", "orderListId": 0, "transactionTime": 4_000}])
+    assert seen.placed() == {("A", 0): 4_000}
     assert not Filter(older_than=timedelta(minutes=1)).matches(legs[1], 100_000)
-    assert Filter(older_than=timedelta(minutes=1)).matches(legs[1], 100_000, seen.placed()[0])
+    assert Filter(older_than=timedelta(minutes=1)).matches(legs[1], 100_000, seen.placed()["A", 0])

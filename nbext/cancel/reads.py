@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext import messages
 from nbext.errors import NbextError, RateLimitedError, RejectedError
-from nbext.orders import from_open_orders, identity, list_of, plain, with_keys
+from nbext.orders import from_open_orders, identity, list_key, list_of, plain, with_keys
 from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
 
 if TYPE_CHECKING:
@@ -177,27 +177,27 @@ class OpenOrders:
 
     def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> OpenOrders:
         """Return the wanted orders and the other orders of their lists: a list is canceled as a whole."""
-        live = {list_of(entry) for entry in self.order_lists} - {None}
+        live = {list_key(entry) for entry in self.order_lists} - {None}
         chosen = {id(order) for order in self.orders if wanted(order)}
-        lists = {list_of(order) for order in self.orders if id(order) in chosen} & live
+        lists = {list_key(order) for order in self.orders if id(order) in chosen} & live
         kept: list[Mapping[str, Any]] = []
         passed_over: list[Mapping[str, Any]] = []
         for order in self.orders:
-            (kept if id(order) in chosen or list_of(order) in lists else passed_over).append(order)
+            (kept if id(order) in chosen or list_key(order) in lists else passed_over).append(order)
         beyond = frozenset(identity(order) for order in kept if id(order) not in chosen)
         return OpenOrders(kept, self.order_lists, self.taken, beyond, passed_over)
 
-    def placed(self) -> dict[int, int]:
+    def placed(self) -> dict[tuple[object, int], int]:
         """Return when each list was placed, at the latest: the legs of a list are placed together.
 
         An order that waited for another may show the time of its release instead of its placing; the docs do not say
         which. Neither is earlier than the first time that its list shows.
         """
-        times: dict[int, int] = {}
+        times: dict[tuple[object, int], int] = {}
         for entry in (*self.orders, *self.order_lists):
             for name in ("time", "transactionTime"):
-                if (list_id := list_of(entry)) is not None and type(told := entry.get(name)) is int and told > 0:
-                    times[list_id] = min(told, times.get(list_id, told))
+                if (key := list_key(entry)) is not None and type(told := entry.get(name)) is int and told > 0:
+                    times[key] = min(told, times.get(key, told))
         return times
 
 

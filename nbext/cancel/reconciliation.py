@@ -38,6 +38,7 @@ from nbext.orders import (
     in_doubt,
     is_open,
     lasting,
+    may_show_the_cancel,
     outcome,
     plain,
 )
@@ -398,8 +399,8 @@ class Reconciliation:
     def _note(self, order: Mapping[str, Any], began: float, *, proves_open: bool = False) -> None:
         """Note what a read that began then shows of an order, unless what is known is newer."""
         known = self._known[order.get("orderId")]
-        if any(order.get(name, fixed) != fixed for name in _FIXED if (fixed := known.order.get(name)) is not None):
-            return  # an exchange that began anew, as testnets do, gives ids again
+        if self._is_another(order, known.order):
+            return
         state = outcome(order)
         if state not in FINAL and known.state in FINAL:
             return
@@ -418,6 +419,26 @@ class Reconciliation:
         elif proves_open and is_open(order) and began >= self._proven_after:
             known.state = "open"
             known.as_of = time.time() - (time.monotonic() - began) - self._lag
+
+    def _is_another(self, order: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+        """Return whether an order has the id of another: an exchange that begins anew, as testnets do, gives ids again.
+
+        An order that was seen open had been placed before the cancel was sent. The legs of a list may show the time of
+        their release in place of that of their placing. An order that no cancel has ended shows its own id, which only
+        an amendment changes, and that lowers the quantity.
+        """
+        if any(order.get(name, known) != known for name in _FIXED if (known := before.get(name)) is not None):
+            return True
+        placed, own, shown = order.get("time"), before.get("origClientOrderId"), order.get("clientOrderId")
+        if order.get("orderListId", -1) == -1 and self._seen is not None and type(placed) is int:
+            known = before.get("time")
+            latest = known if type(known) is int else self._really
+            if placed > latest + _CLOCKS:
+                return True
+        if own is None or shown is None or shown == own or may_show_the_cancel(order):
+            return False
+        quantity, known = decimal(order.get("origQty")), decimal(before.get("origQty"))
+        return quantity is None or known is None or quantity >= known > 0
 
     def _ended_long_ago(self, order: Mapping[str, Any], began: float) -> bool:
         """Return whether an order had ended, by its own account, when the quantities that a read shows were true."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from nbext import messages, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.orders import FINAL, Row, identity, in_doubt, list_of
+from nbext.orders import FINAL, Row, identity, in_doubt, list_key
 from nbext.spot.parameters import parse_flag, parse_recv_window, parse_seconds, parse_symbols
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
     RejectedError
         An order was listed without them. Nothing was sent.
     """
-    live = {list_id: entry for entry in chosen.order_lists if (list_id := list_of(entry)) is not None}
-    lists: dict[tuple[str, int], list[Row]] = {}
+    live = {key: entry for entry in chosen.order_lists if (key := list_key(entry)) is not None}
+    lists: dict[tuple[object, int], list[Row]] = {}
     requests = []
     for row in chosen.rows():
         order = row.order
@@ -99,11 +99,11 @@ def one_by_one(chosen: OpenOrders) -> list[CancelRequest]:
                 "the exchange lists an open order without its symbol, its id or its client order id, so it cannot be "
                 "canceled alone; nothing was sent. Leave the filter out to cancel all orders on its symbol."
             )
-        symbol, list_id = order["symbol"], list_of(order)
-        if list_id is not None and list_id in live:
-            legs = lists.setdefault((symbol, list_id), [])
+        symbol, key = order["symbol"], list_key(order)
+        if key is not None and key in live:
+            legs = lists.setdefault(key, [])
             if not legs:
-                named = {"orderListId": list_id, "listClientOrderId": live[list_id].get("listClientOrderId")}
+                named = {"orderListId": key[1], "listClientOrderId": live[key].get("listClientOrderId")}
                 requests.append(CancelRequest(symbol, "/api/v3/orderList", {"symbol": symbol, **named}, legs))
             legs.append(row)
         else:
@@ -336,7 +336,7 @@ class Selection:
         """The filter, as a phrase to follow a number of orders."""
         return f" matching {self.filter}" if self.filter else ""
 
-    def means(self, order: Mapping[str, Any], now: float, placed: Mapping[int, int]) -> bool:
+    def means(self, order: Mapping[str, Any], now: float, placed: Mapping[tuple[object, int], int]) -> bool:
         """Return whether an open order, as a query shows it, is meant.
 
         Parameters
@@ -350,8 +350,8 @@ class Selection:
             named = order.get("symbol"), order.get("orderId"), order.get("clientOrderId")
             if not all(isinstance(part, (str, int)) for part in named) or named not in self.orders:
                 return False
-        list_id = list_of(order)
-        return self.filter.matches(order, now, None if list_id is None else placed.get(list_id))
+        key = list_key(order)
+        return self.filter.matches(order, now, None if key is None else placed.get(key))
 
     def read(self, client: SpotClient, say: Callable[[str], None]) -> OpenOrders:
         """Read what is open and meant."""

@@ -11,7 +11,7 @@ from nbext.cancel import report
 from nbext.cancel.reads import last_prices
 from nbext.frames import columns, ladder, ladder_view
 from nbext.messages import grouped
-from nbext.orders import FINAL, OUTCOMES, Row, Unit, decimal, identity, list_of, units
+from nbext.orders import FINAL, OUTCOMES, Row, Unit, decimal, identity, list_key, units
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def shown(
     ended: Ended,
     before: Sequence[Mapping[str, Any]],
     prices: Mapping[str, Decimal],
-    placed: Mapping[int, int],
+    placed: Mapping[tuple[object, int], int],
 ) -> list[dict[str, Any]]:
     """Return what the table shows: a unit after the other, in the places they had before, new ones at the end.
 
@@ -140,7 +140,7 @@ def final(ended: Ended) -> set[tuple[str, int]]:
 
 
 def _unit(
-    named: str, unit: Unit, legs: Sequence[Row], prices: Mapping[str, Decimal], placed: Mapping[int, int]
+    named: str, unit: Unit, legs: Sequence[Row], prices: Mapping[str, Decimal], placed: Mapping[tuple[object, int], int]
 ) -> dict[str, Any]:
     orders = [_order(row, prices.get(unit.symbol), placed) for row in legs]
     return {
@@ -163,15 +163,15 @@ def _about(orders: Sequence[Mapping[str, Any]], legs: Sequence[Row]) -> str:
     return ", then ".join(" or ".join(dict.fromkeys(part)) for part in (now, later) if part)
 
 
-def _order(row: Row, last: Decimal | None, placed: Mapping[int, int]) -> dict[str, Any]:
+def _order(row: Row, last: Decimal | None, placed: Mapping[tuple[object, int], int]) -> dict[str, Any]:
     """Return an order in the words of the table."""
     order = row.order
     price, trigger, quantity, executed = (
         decimal(order.get(field)) for field in ("price", "stopPrice", "origQty", "executedQty")
     )
-    list_id, time = list_of(order), order.get("time")
-    if list_id is not None:  # the legs of a list are placed together
-        time = placed.get(list_id, time)
+    key, time = list_key(order), order.get("time")
+    if key is not None:  # the legs of a list are placed together
+        time = placed.get(key, time)
     waits = order.get("isWorking") is False  # not on the book yet, so it stands at its trigger, as in the ladder
     at = (trigger or price) if waits else (price or trigger)
     triggers = [_text(order, "stopPrice")] if trigger or trigger is None else []
