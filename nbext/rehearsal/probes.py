@@ -65,8 +65,7 @@ class Probes:
                 yield from stage.taken()
             for scene, rules in _LATER.items():
                 if not (stage.may_trade and stage.may_read):
-                    stage.skip(f"the key may not {'read' if stage.may_trade else 'trade'}", *rules)
-                    continue
+                    break
                 try:
                     scene(stage)
                 except ODD:
@@ -80,7 +79,7 @@ class Probes:
                 if rule in stage.odd:
                     yield stage.odd[rule]
                 else:
-                    self.not_asked[rule] = stage.reasons.get(rule, "no answer shows it")
+                    self.not_asked[rule] = stage.reasons.get(rule, stage.why_in_general)
         finally:
             if self._hands.has_placed and stage.may_read:
                 stuck = "uncancelable" in stage.differing

@@ -71,7 +71,9 @@ def one_leg(stage: Stage) -> None:
     if not in_list or all(map(shown.has_ended, report["orderReports"])):
         stage.judge("leg-cancel-reply", answer, lambda: "list" if in_list else shown.number_of(report) and "leg")
     if in_list:
-        _judge_list(stage, answer, plain(report))
+        row = plain(report)
+        _judge_list(stage, answer, row)
+        stage.judge("order-reports", answer, lambda: "first_leg" if shown.unreported(row) else None)
 
 
 def _judge_list(stage: Stage, answer: Answer, row: Mapping[str, Any]) -> None:
@@ -116,8 +118,8 @@ def everything(stage: Stage) -> None:
     canceled = stage.send("DELETE", OPEN_ORDERS)
     stage.changed()
     at_once = stage.send("GET", OPEN_ORDERS)
+    still_open = stage.still_open()
     stage.settle()
-    still_open = set(stage.rows(OPEN_ORDERS))
     records = stage.rows(ALL_ORDERS, orderId=min(each.number for each in placed))
     if canceled.code is None:
         _judge_rows(stage, canceled, placed, still_open, records)
@@ -125,6 +127,8 @@ def everything(stage: Stage) -> None:
             _judge_memory(stage, at_once)
     else:
         _judge_refusal(stage, canceled, placed, still_open, records)
+        stage.settle()
+        records = stage.rows(ALL_ORDERS, orderId=min(each.number for each in placed))
     _judge_pending(stage, waiting, records)
     _query_list(stage)
 
@@ -212,6 +216,11 @@ def _judge_refusal(
     elif still_open:
         stage.judge("uncancelable", answer, lambda: "call_refused")
     stage.skip(f"the cancel-all was refused ({answer.code})", *ALL_RULES)
+    for number in sorted({each.list_number for each in placed if each.number in still_open and each.list_number >= 0}):
+        one = stage.send("DELETE", LIST, orderListId=number)
+        stage.changed()
+        if one.code is None:
+            _judge_list(stage, one, plain(one.body))
 
 
 def _judge_pending(stage: Stage, waiting: set[int], records: Mapping[int, Mapping[str, Any]]) -> None:
@@ -227,7 +236,7 @@ def _judge_memory(stage: Stage, at_once: Answer) -> None:
     """Judge what a read of open orders showed right after all of them were canceled."""
     if not stage.lags["database"].seconds:
         stage.skip("all orders do not lag behind open ones", "empty-memory")
-    elif not stage.lags["memory"].seconds:
+    elif not (stage.lags["memory"].seconds or "replicas" in stage.differing):
         stage.judge("empty-memory", at_once, lambda: "database" if shown.rows_of(at_once) else "empty")
 
 

@@ -43,7 +43,6 @@ _ARCHIVED = -2026
 _MORE_THAN_A_DAY = -1127
 _HOUR = 3_600_000
 _MOST_ROWS = 1_000
-_FEW = 4  # reads in a row that do not find an order
 _PAUSE = 0.02
 _CLOCKS_AGREE = 0.2  # seconds
 
@@ -64,8 +63,8 @@ def singles(stage: Stage) -> None:
     row = next((each for each in shown.rows_of(answer) if int(each["orderId"]) in numbers), None)
     if row is not None:
         _judge_form(stage, answer, row)
-    for order in placed:
-        _query_open(stage, order)
+    for order, other in (placed, placed[::-1]):
+        _query_open(stage, order, other)
     stage.judge("forgetting", stage.hands.answers[-1], lambda: 0)
     _cancel(stage, placed)
 
@@ -86,24 +85,26 @@ def _judge_form(stage: Stage, answer: Answer, row: Mapping[str, Any]) -> None:
     stage.judge("extra-fields", answer, lambda: shown.extra_fields(row), settles=False)
 
 
-def _query_open(stage: Stage, order: Placed) -> None:
-    """Query an open order by its id. It may be called archived, or not be found for a while."""
+def _query_open(stage: Stage, order: Placed, other: Placed) -> None:
+    """Query an open order by its id. It may be called archived, or be forgotten: not found while another one is."""
     asked_at = time.monotonic()
-    missed = 0
-    while True:
-        answer = stage.send("GET", ORDER, orderId=order.number)
-        if answer.code != NO_SUCH_ORDER:
-            break
-        missed += 1
+    forgotten = behind = 0
+    while (answer := stage.send("GET", ORDER, orderId=order.number)).code == NO_SUCH_ORDER:
+        listed = stage.rows(OPEN_ORDERS)
+        forgotten += other.number in listed and order.number not in listed
+        behind += other.number not in listed
         if time.monotonic() - asked_at > stage.patience:
             break
-        time.sleep(_PAUSE if missed >= _FEW else 0)
-    if missed >= _FEW:
-        forgotten = time.monotonic() - asked_at
-        stage.judge("forgetting", answer, lambda: forgotten)
-    elif answer.code == _ARCHIVED:
+        time.sleep(_PAUSE)
+    seconds = time.monotonic() - asked_at
+    if forgotten > behind:
+        stage.judge("forgetting", answer, lambda: seconds)
+    elif forgotten or behind:  # reads had shown both orders before
+        stage.went_back = True
+        stage.lag = max(stage.lag, time.monotonic() - stage.changed_at)
+    if answer.code == _ARCHIVED:
         stage.judge("archive-from", answer, lambda: "live")
-    else:
+    elif answer.code is None:
         stage.judge("archive-from", answer, lambda: "ending" if shown.number_of(answer.body) else None, settles=False)
 
 
@@ -170,8 +171,9 @@ def _after(stage: Stage, ended: list[tuple[Placed, str]]) -> None:
 def _judge_lags(stage: Stage) -> None:
     memory, database = stage.lags["memory"], stage.lags["database"]
     answer = stage.hands.answers[-1]
-    if memory.went_back or database.went_back:
-        stage.judge("replicas", answer, lambda: max(memory.seconds, database.seconds))
+    stage.went_back = stage.went_back or memory.went_back or database.went_back
+    if stage.went_back:
+        stage.judge("replicas", answer, lambda: stage.lag)
         stage.skip("reads come from copies of different age", "lag-memory", "lag-database", "empty-memory")
         return
     stage.judge("replicas", answer, lambda: 0)

@@ -53,6 +53,8 @@ class Stage:
         Seconds that reads have been behind.
     is_behind : bool
         Whether reads were still behind when the patience ended.
+    went_back : bool
+        Whether a read did not show what an earlier one did.
     lags : dict of str to Watched
         By ``memory`` and ``database``.
     nothing_open : tuple
@@ -74,7 +76,7 @@ class Stage:
         self.may_trade = self.may_read = False
         self.is_alone = False
         self.unknown: Answer | None = None
-        self.lag, self.is_behind = 0.0, False
+        self.lag, self.is_behind, self.went_back = 0.0, False, False
         self.lags: dict[str, Watched] = {}
         self.nothing_open: tuple[int, str] | None = None
         self.list_times: dict[int, int] = {}
@@ -116,6 +118,13 @@ class Stage:
         """Note why rules are not asked for."""
         for rule in rules:
             self.reasons.setdefault(rule, reason)
+
+    @property
+    def why_in_general(self) -> str:
+        """Why a rule could not be asked for, if nothing else was noted."""
+        if not self.may_trade:
+            return "the key may not trade"
+        return "no answer shows it" if self.may_read else "the key may not read"
 
     def taken(self) -> list[Difference]:
         """Return what was found since the last time."""
@@ -159,8 +168,19 @@ class Stage:
 
     def settle(self) -> None:
         """Wait until reads show the last change, as far as their lag is known."""
-        wanted = min(self.lag * 1.2, self.patience)
-        time.sleep(max(0.0, self._changed_at + wanted - time.monotonic()))
+        time.sleep(max(0.0, self.settled_at - time.monotonic()))
+
+    @property
+    def settled_at(self) -> float:
+        """When reads show the last change, on the monotonic clock."""
+        # Where reads differ, the one that was furthest behind may not have been seen.
+        return self._changed_at + min(self.lag * (2.5 if self.went_back else 1.2), self.patience)
+
+    def still_open(self) -> set[int]:
+        """Return which orders of this rehearsal stay open, whatever reads show for a while."""
+        while (listed := set(self.rows(OPEN_ORDERS))) and time.monotonic() < self.settled_at:
+            time.sleep(min(self.lag / 4, 1.0))
+        return listed
 
     def rows(self, path: str, **parameters: Any) -> dict[int, Mapping[str, Any]]:
         """Read a list of orders; return this rehearsal's, by id, in the sequence of the answer."""
