@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from nbext.rehearsal.findings import Answer
     from nbext.rehearsal.probes_stage import Stage
 
+REFUSALS_RULES = (
+    "lower-case-symbol",
+    "unknown-order-text",
+    "unknown-list-text",
+    "unknown-code",
+    "neither-id-code",
+    "refusal-status",
+    "unknown-list-code",
+    "list-from-id",
+)
 FIRST_IDS_RULES = ("order-ids", "weight-refund", "list-ids", "list-expiry-reason")
 _FOREIGN_KEY = "A" * 64
 _HOUR = 3_600_000
@@ -28,7 +38,7 @@ def keys(stage: Stage) -> None:
     stage.unknown = unknown = stage.send("DELETE", ORDER, origClientOrderId=f"{stage.hands.prefix}none")
     look = stage.send("GET", OPEN_ORDERS)
     stage.may_trade, stage.may_read = (each.code not in KEY_CODES for each in (unknown, look))
-    stage.is_alone = look.status == HTTPStatus.OK and look.body == []
+    stage.is_empty = look.status == HTTPStatus.OK and look.body == []
     if not stage.may_trade:
         stage.skip("the key may not trade", "key-reads")
     elif not stage.may_read:
@@ -76,7 +86,7 @@ def _from_id(answer: Answer) -> str:
 
 def nothing_open(stage: Stage) -> None:
     """Cancel everything where nothing is open."""
-    if not (stage.may_trade and stage.is_alone):
+    if not (stage.may_trade and stage.is_empty):
         stage.skip("orders are open on the symbol", "nothing-open", "nothing-open-text")
         return
     answer = stage.send("DELETE", OPEN_ORDERS)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ORDER, OPEN_ORDERS, ALL_ORDERS = "/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders"
 LIST, ALL_LISTS = "/api/v3/orderList", "/api/v3/allOrderList"
+_SOME_SECONDS = 5.0
 NOT_UNDERSTOOD = "not understood"
 
 
@@ -47,8 +48,8 @@ class Stage:
         What the key may do.
     unknown : Answer or None
         To the cancel of an unknown order.
-    is_alone : bool
-        Whether no order of anyone else was open on the symbol at the start.
+    is_empty, is_alone : bool
+        Whether no order was open on the symbol at the start, and none of anyone else later on.
     lag : float
         Seconds that reads have been behind.
     is_behind : bool
@@ -74,7 +75,7 @@ class Stage:
         self.odd: dict[str, Difference] = {}
         self.reasons: dict[str, str] = {}
         self.may_trade = self.may_read = False
-        self.is_alone = False
+        self.is_empty = self.is_alone = False
         self.unknown: Answer | None = None
         self.lag, self.is_behind, self.went_back = 0.0, False, False
         self.lags: dict[str, Watched] = {}
@@ -160,6 +161,12 @@ class Stage:
     def changed(self) -> None:
         """Note that an order has just changed."""
         self._changed_at = time.monotonic()
+
+    def look_again(self) -> None:
+        """Cancel what the rehearsal has left open, and see whether others have open orders on the symbol."""
+        if self.rows(OPEN_ORDERS):
+            self.hands.clean_up(_SOME_SECONDS)
+        self.is_alone = not self.hands.foreign()
 
     @property
     def changed_at(self) -> float:

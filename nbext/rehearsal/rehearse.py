@@ -123,6 +123,7 @@ class _Rehearsal:
     def _play(self, symbols: Sequence[str]) -> None:
         hands, client = self._hands, self._hands.client
         self._choose(symbols)
+        self._note(self._probes.first())
         self._say(f"rehearsing on {hands.symbol}, {client.profile} ({client.host}), as {hands.prefix}…")
         for told in play(hands):
             self._say(str(told))
@@ -154,7 +155,10 @@ class _Rehearsal:
 
     def _look_for_differences(self) -> None:
         self._say("looking for differences from RULES.md")
-        for difference in self._probes.differences():
+        self._note(self._probes.differences())
+
+    def _note(self, differences: Iterator[Difference]) -> None:
+        for difference in differences:
             self._say(f"different: {difference.rule}")
             self._differences.append(difference)
 
