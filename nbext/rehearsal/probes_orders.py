@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext.orders import plain
 from nbext.rehearsal import probes_answers as shown
-from nbext.rehearsal.probes_reads import watch
+from nbext.rehearsal.probes_reads import FEW, MANY, watch
 from nbext.rehearsal.probes_stage import ALL_ORDERS, OPEN_ORDERS, ORDER
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def singles(stage: Stage) -> None:
 
 
 def _watch(stage: Stage, source: str, shows: Any) -> None:
-    watched = stage.lags[source] = watch(shows, stage.changed_at, stage.patience)
+    first = MANY if stage.lag else FEW
+    watched = stage.lags[source] = watch(shows, stage.changed_at, stage.patience, first)
     stage.lag = max(stage.lag, watched.seconds)
     stage.is_behind = stage.is_behind or not watched.is_over
 
