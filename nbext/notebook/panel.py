@@ -470,7 +470,7 @@ class CancelPanel(AnyWidget):
 
     def _cell_begins(self, _: object) -> None:
         self._clicks.cell_begins()
-        self._withdraw("You ran a cell, so the confirmation was reset. Nothing was canceled.")
+        self._withdraw("You ran a cell, so the confirmation was reset; the panel canceled nothing.")
 
     def _cell_ends(self, _: object) -> None:
         self._clicks.cell_ends()

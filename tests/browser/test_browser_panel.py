@@ -159,7 +159,9 @@ def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
 
 
 def assert_nothing_covered(notebook: Notebook) -> None:
-    """Beside JupyterLab's sidebar, too, the last column covers no other."""
+    """Beside JupyterLab's sidebar, too, the last column covers no other, and all rows end where it does."""
+    ends = "rows => new Set(rows.map(row => Math.round(row.lastChild.getBoundingClientRect().right))).size"
+    assert notebook.panel.locator(".orders tr:visible").evaluate_all(ends) == 1
     assert notebook.panel.locator(".orders").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
@@ -541,6 +543,15 @@ def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
     notebook.screenshot(f"panel-ladder-{theme}", notebook.panel)
 
 
+def test_several_symbols(notebook: Notebook) -> None:
+    """Beside the sidebar their column takes the place of the client ids, and nothing is cut off or out of line."""
+    notebook.run(LOAD, SEED, "%cancel_panel")
+    expect(notebook.panel).to_contain_text("18 open orders", timeout=30_000)
+    expect(notebook.panel.locator("thead .symbol")).to_be_visible()
+    assert_nothing_covered(notebook)
+    notebook.screenshot("panel-symbols", notebook.panel)
+
+
 @both
 def test_little_room(notebook: Notebook, app: str) -> None:
     """At 420 px, side, price and trigger stand in the first line of an order; rows stay rows for all readers."""
@@ -598,7 +609,7 @@ RUN_AXE = """() => axe.run('.jp-NotebookPanel:not(.lm-mod-hidden) .nbext-panel',
 
 @both
 def test_axe_finds_nothing_serious(notebook: Notebook, app: str) -> None:
-    """Idle, asking, done, with the ladder and the recent cancels open."""
+    """Idle, asking, done, with the ladder and the recent cancels open, and with little room."""
     if not AXE_SCRIPT:
         pytest.skip("NBEXT_AXE does not name axe-core's axe.min.js; .ci/run fetches it")
     script = Path(AXE_SCRIPT).read_text("utf-8")
@@ -620,6 +631,11 @@ def test_axe_finds_nothing_serious(notebook: Notebook, app: str) -> None:
     notebook.panel.get_by_role("checkbox", name="ladder").check()
     expect(notebook.panel.locator("tr[data-order-ids]").first).to_be_visible()
     check("done")
+    try:
+        resize(notebook, 420)
+        check("narrow")
+    finally:
+        resize(notebook, 1280, 1000)
 
 
 @both
