@@ -418,7 +418,7 @@ def test_without_connection_no_button_does_anything(notebook: Notebook, app: str
 
 @both
 def test_no_such_symbol(notebook: Notebook, app: str) -> None:
-    """The exchange's word stands there, and nothing can be canceled."""
+    """The exchange's word stands there, and nothing can be canceled; another symbol, or all of them, can be shown."""
     practice(notebook, app)
     notebook.panel.get_by_label("Symbol").fill("NOSUCH")
     notebook.panel.get_by_label("Symbol").press("Enter")
@@ -428,6 +428,12 @@ def test_no_such_symbol(notebook: Notebook, app: str) -> None:
     notebook.panel.get_by_label("Symbol").press("Enter")
     expect(notebook.panel).to_contain_text("5 open orders on ETHUSDT")
     expect(button(notebook, "Cancel all 5 on ETHUSDT")).to_be_enabled()
+    notebook.panel.get_by_label("Symbol").fill("")
+    notebook.panel.get_by_label("Symbol").press("Enter")
+    expect(notebook.panel).to_contain_text("18 open orders on all symbols")
+    expect(notebook.panel.locator("thead .symbol")).to_be_visible()
+    assert_nothing_covered(notebook)  # beside a sidebar, symbols take the place of the client ids
+    keep_picture(notebook, f"symbols-{app}")
 
 
 def test_the_page_is_reloaded(notebook: Notebook) -> None:
@@ -450,10 +456,9 @@ def test_the_page_is_reloaded(notebook: Notebook) -> None:
 RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
 
 
-@both
-def test_a_panel_ends_with_its_kernel(notebook: Notebook, app: str) -> None:
+def test_a_panel_ends_with_its_kernel(notebook: Notebook) -> None:
     """After a restart, its question is gone, it says what to do, and no button does anything."""
-    practice(notebook, app)
+    practice(notebook)
     button(notebook, "Cancel all 13").click()
     expect(asking(notebook)).to_be_visible()
     notebook.page.evaluate(RESTART)
@@ -463,7 +468,7 @@ def test_a_panel_ends_with_its_kernel(notebook: Notebook, app: str) -> None:
         expect(each).to_be_disabled()
     expect(notebook.panel.get_by_label("Symbol")).to_be_disabled()
     assert_readable(notebook)
-    keep_picture(notebook, f"ended-{app}")
+    keep_picture(notebook, "ended")
 
 
 def test_a_saved_panel_is_not_taken_for_a_living_one(notebook: Notebook) -> None:
@@ -543,19 +548,9 @@ def test_in_both_themes_at_any_size(notebook: Notebook, theme: str) -> None:
     notebook.screenshot(f"panel-ladder-{theme}", notebook.panel)
 
 
-def test_several_symbols(notebook: Notebook) -> None:
-    """Beside the sidebar their column takes the place of the client ids, and nothing is cut off or out of line."""
-    notebook.run(LOAD, SEED, "%cancel_panel")
-    expect(notebook.panel).to_contain_text("18 open orders", timeout=30_000)
-    expect(notebook.panel.locator("thead .symbol")).to_be_visible()
-    assert_nothing_covered(notebook)
-    notebook.screenshot("panel-symbols", notebook.panel)
-
-
-@both
-def test_little_room(notebook: Notebook, app: str) -> None:
+def test_little_room(notebook: Notebook) -> None:
     """At 420 px, side, price and trigger stand in the first line of an order; rows stay rows for all readers."""
-    practice(notebook, app)
+    practice(notebook)
     try:
         resize(notebook, 420)
         assert_nothing_covered(notebook)
