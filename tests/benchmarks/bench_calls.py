@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from figures import PEERS
+from figures import NEAR_PEERS, PEERS
 from floors import API_KEY, OPEN_ORDERS, SECRET_KEY, HandSigned, signed, table
 
 import nbext
@@ -45,7 +45,7 @@ def test_a_warm_client_takes_at_most_twice_the_floor(race: Race, canned: Server,
 
 
 @pytest.mark.parametrize("orders", SIZES[1:])
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", NEAR_PEERS)
 def test_a_warm_peer(figures: Figures, canned: Server, peer: str, orders: int) -> None:
     """The same job through somebody else's client, unmodified, in its own environment."""
     rounds = figures.rounds(300)

@@ -122,11 +122,10 @@ def contending(client: str, scene: Scene) -> Iterator[Contender]:
 def test_a_client_far_from_its_exchange(figures: Figures, scene: Scene, client: str) -> None:
     """A fresh process to its first answer; then cancels on more and more symbols, each time after a look at them."""
     ours = client == "nbext"
-    sizes = SYMBOLS[: 2 if figures.short else 3]
-    rounds = 5 if not figures.short else 2 if ours else 1
+    sizes = SYMBOLS[: 4 if ours else 2 if figures.short else 3]  # others go on as they begin
     with contending(client, scene) as contender:
         contender.do("first", NAMES[0])  # compiles
-    for _ in range(rounds):
+    for _ in range(1 if figures.short else 5):
         scene.place(NAMES[:1])
         scene.host.begin()
         began = time.monotonic()
@@ -144,7 +143,7 @@ def test_a_client_far_from_its_exchange(figures: Figures, scene: Scene, client: 
                 began, ended, error = contender.do("cancel", *names)
                 assert error is None, error
                 least = math.ceil(size / WIDTH)
-                bars = (least, least + 0.5) if ours and size == 1 else None
+                bars = (least, least + 0.5) if ours else None
                 figures.far(LOOKED.format(size), client, scene.host, ended - began, bars)
             if not ours:
                 scene.place(NAMES[:1])
@@ -187,7 +186,7 @@ def test_a_notebook_far_from_its_exchange(figures: Figures, scene: Scene, monkey
     monkeypatch.setenv("NBEXT_BASE_URL", scene.host.url)
     monkeypatch.setenv("BINANCE_API_KEY", scene.exchange.api_key)
     monkeypatch.setenv("BINANCE_API_SECRET", scene.exchange.secret_key)
-    for _ in range(2 if figures.short else 5):
+    for _ in range(1 if figures.short else 5):
         with closing(Kernel()) as kernel:
             kernel.run("%load_ext nbext")
             wait_until_ready(kernel)
@@ -198,7 +197,8 @@ def test_a_notebook_far_from_its_exchange(figures: Figures, scene: Scene, monkey
             for names in NAMES[:1], NAMES[:WIDTH]:
                 scene.place(names)
                 took = cell.run(f"%cancel_all {' '.join(names)}", str(len(names)))
-                bars = (2, 2.5) if len(names) == 1 else None  # a last look, and the cancel
+                least = 2 + (len(names) > 1)  # a last look, which reads the first symbol alone, and the cancels
+                bars = least, least + 0.5
                 figures.far(f"after a question, {len(names)} symbols", "nbext", scene.host, took, bars)
             scene.place(NAMES[:1])
             scene.lose_the_next_answer()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from figures import PEERS, by_turns
+from figures import NEAR_PEERS, PEERS, by_turns
 
 if TYPE_CHECKING:
     from figures import Figures
@@ -101,7 +101,7 @@ def test_the_first_cancel_is_one_request_and_leaves_before_pandas_comes(
     figures.time("from Enter to the first DELETE, floor a bare `requests` script", "4", ours, floor)
 
 
-@pytest.mark.parametrize("client", ["nbext", *PEERS])
+@pytest.mark.parametrize("client", ["nbext", *NEAR_PEERS])
 def test_a_fresh_process_has_its_first_answer_soon(figures: Figures, canned: Server, client: str) -> None:
     """From the start of Python to the first answer `SpotClient` takes at most 1.2 times as long as bare requests."""
 
