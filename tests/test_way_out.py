@@ -309,6 +309,11 @@ def ring(*_):
 
 signal.signal(signal.SIGALRM, ring)
 
+def in_finalizer(frame):  # what is raised there, Python shows and drops, whoever has raised it
+    while frame is not None and not frame.f_code.co_filename.endswith("weakref.py"):
+        frame = frame.f_back
+    return frame is not None
+
 def trace(frame, event, argument):
     global lines, where
     if frame.f_code.co_filename not in ours:
@@ -317,7 +322,7 @@ def trace(frame, event, argument):
         lines += 1
         if how == "alarm":  # at each line once for each caller: how many lines a call takes depends on its threads
             step = frame.f_code.co_filename, frame.f_lineno, frame.f_back.f_code, frame.f_back.f_lineno
-            if step not in rung:
+            if step not in rung and not in_finalizer(frame):
                 rung.add(step)
                 where = f"{step[0]}:{step[1]}"
                 sys.settrace(None)

@@ -66,6 +66,8 @@ _A_DAY = 86_400_000 - 1
 _PREVIEW = 90_000
 # The engine's clock may be off by some seconds against the one that `GET /api/v3/time` tells of.
 _CLOCKS = 5_000
+# A request is taken from a clock that is behind by its recv window, 60 s at most.
+_BEHIND = 60_000 + _CLOCKS
 _EXECUTED = ("executedQty", "cummulativeQuoteQty")
 
 
@@ -432,8 +434,7 @@ class Reconciliation:
         placed, own, shown = order.get("time"), before.get("origClientOrderId"), order.get("clientOrderId")
         if order.get("orderListId", -1) == -1 and self._seen is not None and type(placed) is int:
             known = before.get("time")
-            latest = known if type(known) is int else self._really
-            if placed > latest + _CLOCKS:
+            if placed > (known + _CLOCKS if type(known) is int else self._really + _BEHIND):
                 return True
         if own is None or shown is None or shown == own or may_show_the_cancel(order):
             return False
