@@ -38,9 +38,13 @@ def main() -> int:
     int
         0 if everything succeeded, otherwise 1; of a rehearsal that could not be played, 2.
     """
-    parser = argparse.ArgumentParser("python -m nbext", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m nbext",
+        description="Without a command: the main job in a real IPython shell, on the built-in practice exchange.",
+    )
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("doctor", help=_DOCTOR).add_argument("--profile", metavar="P", help="the profile to check")
+    checking = commands.add_parser("doctor", help=_DOCTOR, description=_DOCTOR)
+    checking.add_argument("--profile", metavar="P", help="the profile to check (default: the one in use)")
     rehearsing = commands.add_parser("rehearse", help=_REHEARSE, description=_REHEARSE)
     rehearsing.add_argument("--profile", metavar="P", help="testnet, demo, local, or one of your own; never a live one")
     rehearsing.add_argument("--symbol", metavar="S", help="the symbol to play on (default: one without open orders)")
