@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COLORS = {"BUY": "#148d2f", "SELL": "#e23640"}
 _OTHER, _BLUE = "#797a7a", "#1f78df"
 _CELL = "padding:1px 5px;font-weight:normal"
+_NUMBER = f"{_CELL};white-space:nowrap"
 _NARROW, _WIDE = 1, 40
 """The widths of columns, in percent: of numbers, which take what they need, and of bars, which share the rest."""
 _TRACKS = 8
@@ -134,8 +135,8 @@ def _table(symbol: Symbol, heads: Iterable[tuple[str, str, int]], rows: Iterable
     )
     name = escape(symbol.name)
     return (
-        f'<table class="t" width="100%" style="width:100%" data-symbol="{name}"><caption align="left" '
-        f'style="text-align:left"><b>{name}</b></caption><thead><tr>{head}</tr></thead><tbody>\n'
+        f'<table class="t" width="100%" style="width:100%;table-layout:auto" data-symbol="{name}">'
+        f'<caption align="left" style="text-align:left"><b>{name}</b></caption><thead><tr>{head}</tr></thead><tbody>\n'
         + "\n".join(rows)
         + "\n</tbody></table>"
     )
@@ -211,7 +212,7 @@ def _price(rung: Rung, before: str, selectable: bool) -> str:
             f'<button type="button" data-lm-suppress-shortcuts="true" aria-label="Select at {said}: {escape(words)}">'
             f"{said}</button>"
         )
-    return f'<th scope="row" align="right" style="{_CELL};text-align:right">{said}</th>'
+    return f'<th scope="row" align="right" style="{_NUMBER};text-align:right">{said}</th>'
 
 
 def _distance(symbol: Symbol, rung: Rung) -> str:
@@ -220,7 +221,8 @@ def _distance(symbol: Symbol, rung: Rung) -> str:
 
 def _td(inner: str, align: str, kind: str = "") -> str:
     named = f' class="{kind}"' if kind else ""
-    return f'<td{named} align="{align}" style="{_CELL};text-align:{align}">{inner}</td>'
+    style = _CELL if "wide" in kind else _NUMBER
+    return f'<td{named} align="{align}" style="{style};text-align:{align}">{inner}</td>'
 
 
 def _ids(rung: Rung) -> str:

@@ -32,6 +32,9 @@ nbext.ladder(nbext.open_orders("BTCUSDT"))""",
 )
 
 
+CUT = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+
+
 def expect(locator: Locator) -> Any:
     """Wait until a locator is as expected."""
     from playwright.sync_api import expect as wait
@@ -82,14 +85,13 @@ def test_ladders_follow_the_theme(notebook: Notebook, theme: Callable[[str], Non
 
 def assert_nothing_is_cut_off(notebook: Notebook, few: Locator, many: Locator) -> None:
     """Where there is little room, labels take more lines, and prices stay whole."""
-    cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
     dots = "cells => cells.filter(cell => getComputedStyle(cell).textOverflow === 'ellipsis').length"
     try:
         for width in (1280, 828):
             notebook.page.set_viewport_size({"width": width, "height": 1000})
             notebook.page.wait_for_timeout(300)
             for ladder in (few, many):
-                assert ladder.locator("th, td").evaluate_all(cut) == []
+                assert ladder.locator("th, td").evaluate_all(CUT) == []
                 assert ladder.locator("td").evaluate_all(dots) == 0
         for words in ("TAKE_PROFIT_LIMIT then 64695.0", "5 %", "[OTO 7919]"):
             assert words in few.inner_text().replace("\N{NO-BREAK SPACE}", " ")
@@ -113,5 +115,9 @@ def test_a_ladder_that_is_not_trusted(notebook: Notebook) -> None:
     boxes = [bar.bounding_box() for bar in few.locator(".bar").all()]
     assert all(box and box["height"] >= 10 for box in boxes)
     assert max(box["width"] for box in boxes if box) > 10 * min(box["width"] for box in boxes if box)
+    for ladder in (few, notebook.visible.locator(".nbext-ladder").nth(1)):
+        assert ladder.locator("th, td").evaluate_all(CUT) == []
+        heights = "rows => rows.map(row => row.getBoundingClientRect().height)"
+        assert max(ladder.locator("tbody tr").evaluate_all(heights)) < 50  # labels may take a second line
     notebook.screenshot("ladder-untrusted", few)
     notebook.screenshot("ladder-150-untrusted", notebook.visible.locator(".nbext-ladder").nth(1))
