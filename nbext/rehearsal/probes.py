@@ -7,12 +7,13 @@ them, and one cancel-all. The usual values are in `probes_rules`; nothing here k
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nbext.rehearsal import probes_cancels as cancels
 from nbext.rehearsal import probes_orders as orders
 from nbext.rehearsal import probes_refusals as refusals
-from nbext.rehearsal.findings import Difference
+from nbext.rehearsal.findings import Difference, Unplayable
 from nbext.rehearsal.probes_answers import ODD
 from nbext.rehearsal.probes_rules import MEANINGS
 from nbext.rehearsal.probes_stage import NOT_UNDERSTOOD, Stage, words
@@ -82,7 +83,9 @@ class Probes:
         finally:
             if self._hands.has_placed and self._stage is not None and self._stage.may_read:
                 stuck = "uncancelable" in self._stage.differing
-                self._hands.clean_up(1.0 if stuck else math.ceil(self._patience))
+                # The rehearsal cleans up again, and says what is left.
+                with suppress(Unplayable, *ODD):
+                    self._hands.clean_up(1.0 if stuck else math.ceil(self._patience))
 
     def _rest(self, stage: Stage) -> Iterator[Difference]:
         if stage.may_trade and stage.may_read:

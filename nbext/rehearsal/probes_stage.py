@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbext.orders import plain
-from nbext.rehearsal.findings import Difference
+from nbext.rehearsal.findings import Difference, Unplayable
 from nbext.rehearsal.probes_answers import ODD, rows_of
 from nbext.rehearsal.probes_rules import MEANINGS
 
@@ -164,9 +164,10 @@ class Stage:
 
     def look_again(self) -> None:
         """Cancel what the rehearsal has left open, and see whether others have open orders on the symbol."""
-        if self.rows(OPEN_ORDERS):
-            self.hands.clean_up(_SOME_SECONDS)
-        self.is_alone = not self.hands.foreign()
+        with suppress(Unplayable, *ODD):
+            if self.rows(OPEN_ORDERS):
+                self.hands.clean_up(_SOME_SECONDS)
+            self.is_alone = not self.hands.foreign()
 
     @property
     def changed_at(self) -> float:
