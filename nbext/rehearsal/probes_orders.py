@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from nbext.rehearsal.findings import Answer
     from nbext.rehearsal.hands import Placed
+    from nbext.rehearsal.probes_reads import Watched
+    from nbext.rehearsal.probes_rules import Value
     from nbext.rehearsal.probes_stage import Stage
 
 RULES = (
@@ -99,7 +101,8 @@ def _query_open(stage: Stage, order: Placed, other: Placed) -> None:
         time.sleep(_PAUSE)
     seconds = time.monotonic() - asked_at
     if forgotten > behind:
-        stage.judge("forgetting", answer, lambda: seconds)
+        is_over = answer.code != NO_SUCH_ORDER
+        stage.judge("forgetting", answer, lambda: seconds if is_over else f"more than {seconds:.1f}")
     elif forgotten or behind:  # reads had shown both orders before
         stage.went_back = True
         stage.lag = max(stage.lag, time.monotonic() - stage.changed_at)
@@ -178,8 +181,13 @@ def _judge_lags(stage: Stage) -> None:
         stage.skip("reads come from copies of different age", "lag-memory", "lag-database", "empty-memory")
         return
     stage.judge("replicas", answer, lambda: 0)
-    stage.judge("lag-memory", answer, lambda: memory.seconds)
-    stage.judge("lag-database", answer, lambda: database.seconds)
+    stage.judge("lag-memory", answer, lambda: _seconds(memory))
+    stage.judge("lag-database", answer, lambda: _seconds(database))
+
+
+def _seconds(watched: Watched) -> Value:
+    """Return how far reads were behind, or at least how far."""
+    return watched.seconds if watched.is_over else f"more than {watched.seconds:.1f}"
 
 
 def _sort(numbers: list[int]) -> str:

@@ -101,6 +101,15 @@ def test_each_value_is_named_and_nothing_else(name: str, value: str | float) -> 
         assert each.raw
 
 
+@pytest.mark.parametrize("name", ["lag_memory", "lag_database", "forgetting"])
+def test_reads_that_stay_behind(name: str) -> None:
+    """The rule is named, and what cannot be told then is not asked for."""
+    choice: dict[str, Any] = {name: 1_800}
+    with LocalExchange(dialect=Dialect(**choice)) as exchange, laid_on(exchange) as hands:
+        found = list(Probes(hands, patience=0.5).differences())
+    assert [(each.rule, each.found[:9]) for each in found] == [(FIELDS[name].metadata["rule"], "more than")]
+
+
 def test_every_rule_has_a_probe_or_a_reason() -> None:
     """The probes know the rules, values and defaults of the practice exchange, and RULES.md explains them."""
     text = (Path(nbext.exchange.__file__).parent / "RULES.md").read_text(encoding="utf-8")

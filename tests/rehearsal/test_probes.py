@@ -10,8 +10,9 @@ from nbext.credentials import Credential, Secret
 from nbext.exchange import Dialect, LocalExchange
 from nbext.profiles import Endpoint
 from nbext.rehearsal.hands import Hands
-from nbext.rehearsal.probes import NOT_UNDERSTOOD, Probes
+from nbext.rehearsal.probes import Probes
 from nbext.rehearsal.probes_rules import MEANINGS
+from nbext.rehearsal.probes_stage import NOT_UNDERSTOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
