@@ -16,7 +16,7 @@ from nbext.errors import NbextError, RejectedError
 from nbext.orders import is_open, outcome, plain
 from nbext.rehearsal.findings import Answer, Unplayable
 from nbext.rehearsal.sizes import Sizes, text
-from nbext.spot.answers import identifier
+from nbext.spot.answers import OUTCOME_UNKNOWN, identifier
 from nbext.spot.client import SpotClient
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ _TYPES = {
 }
 _LONGEST_WAIT = 125.0
 _LONGEST_LAG = 60.0  # reads that lag by 36 s have been reported
+_MAY_ARRIVE = 16.0  # the usual recv window, and what the exchange takes at most (API docs, "General API Information")
 _SHARE = 2  # of each limit, one part in so many is used at most
 
 
@@ -134,7 +135,8 @@ class Hands:
         self._free: dict[str, Decimal] = {}
         self._limits: list[Mapping[str, Any]] = []
         self._numbers = 0
-        self._unsure: list[str] = []  # client ids of orders that may have been placed
+        # Client ids of orders that may have been placed, and until when that may still happen.
+        self._unsure: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -361,12 +363,14 @@ class Hands:
         base = f"{self.prefix}{self._numbers}"
         ids: dict[str, Any] = {name: f"{base}-{letter}" for name, letter in zip(names, "abcd", strict=False)}
         ids |= {name: changes[name] for name in ids if name in changes}
-        own = [each for each in ids.values() if each is not None]
-        self._unsure += own
+        own = [each for name, each in ids.items() if each is not None and name != "listClientOrderId"]
+        self._unsure |= dict.fromkeys(own, time.monotonic() + _MAY_ARRIVE)
         answer = self.send("POST", path, symbol=self.symbol, **{**parameters, **ids, **changes})
         body = plain(answer.body) if isinstance(answer.body, dict) else {}
         if answer.code is not None or answer.status == HTTPStatus.NOT_FOUND:
             self.not_played[kind] = f"refused: {answer.code} {body.get('msg', '')}".strip()
+            if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.code not in OUTCOME_UNKNOWN:
+                self._unsure = {each: until for each, until in self._unsure.items() if each not in own}
             return []
         number_of_list = identifier(body.get("orderListId", -1))
         of_list = -1 if number_of_list is None else number_of_list, ids.get("listClientOrderId") or ""
@@ -378,7 +382,7 @@ class Hands:
                 continue
             placed.append(Placed(kind, number, str(order.get("clientOrderId")), *of_list))
             if own:
-                self._unsure.remove(order["clientOrderId"])
+                del self._unsure[order["clientOrderId"]]
         self.placed |= {each.number: each for each in placed}
         return placed
 
@@ -422,9 +426,10 @@ class Hands:
                 row = self._query(asked)
                 if row is None or is_open(row) or outcome(row) == "unknown":
                     yield row or {"orderId": each.number, "clientOrderId": each.own_id, "orderListId": each.list_number}
-        for own_id in list(self._unsure):  # placements without an answer
-            if (row := self._query({"origClientOrderId": own_id})) is not None and is_open(row):
-                yield row
+        for own_id, until in self._unsure.items():  # placements without an answer
+            row = self._query({"origClientOrderId": own_id})
+            if is_open(row or {}) or (row is None and time.monotonic() < until):
+                yield row or {"clientOrderId": own_id}
 
     def _ended(self) -> set[int]:
         """Return the orders that a query showed in a final state."""
@@ -446,6 +451,8 @@ class Hands:
 
     def _end(self, row: Mapping[str, Any]) -> None:
         """Cancel one order of this rehearsal, or its list."""
+        if "orderId" not in row:
+            return  # it has not been seen
         placed = self.placed.get(row["orderId"])
         if placed is not None and placed.list_number >= 0:
             answer = self.send("DELETE", "/api/v3/orderList", symbol=self.symbol, orderListId=placed.list_number)

@@ -62,6 +62,7 @@ class Told(NamedTuple):
 
 def play(hands: Hands) -> Iterator[Told]:
     """Play everything, one call after the other; the caller may look at the exchange in between."""
+    hands.look_around()
     alone = not hands.foreign()
     if not alone:
         hands.not_played["plain cancel-all"] = f"others have open orders on {hands.symbol}; a prefix was used instead"

@@ -75,8 +75,8 @@ CLOCK_IS_OFF = -1021
 TOO_MANY = 429
 NOTHING_OPEN = -2011, "Unknown order sent."
 """Code and text with which the live service says that nothing was open."""
-# The codes after which an order may have been changed anyway (API docs, "Error codes").
-_OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
+OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007, -1008, -1161})
+"""The codes after which an order may have been changed anyway (API docs, "Error codes")."""
 _RATE_LIMITED = frozenset({-1003, -1015})
 RATE_LIMIT_STATUSES = frozenset({418, 429})
 # 408 is a proxy's timeout, 409 a cancel-replace carried out by half: neither is a refusal.
@@ -301,7 +301,7 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
         status < HTTPStatus.MULTIPLE_CHOICES
         or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         or status in _AMBIGUOUS_STATUSES
-        or code in _OUTCOME_UNKNOWN
+        or code in OUTCOME_UNKNOWN
         or (code is None and not _refuses(status, answer.body, document))
     ):
         raise unanswered(method, where, f"the exchange answered {said}")

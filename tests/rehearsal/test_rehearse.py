@@ -57,12 +57,20 @@ def test_every_claim_holds_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_orders_of_others_stay(custom: LocalExchange, tmp_path: Path) -> None:
-    """Where the symbol has some, a prefix stands in for the plain cancel-all, and that is said."""
+    """Where the symbol has some, a prefix stands in for the plain cancel-all, and that is said.
+
+    Those of an earlier rehearsal, which was killed, are pointed out, with how to cancel them.
+    """
+    with Hands(profiles.resolve("custom"), "BTCUSDT") as hands:
+        hands.look_around()
+        hands.place("OCO")
     before = custom.open_orders()
-    assert rehearse("custom", "BTCUSDT", tmp_path / "found.json", say=lambda _: None) == 0
+    lines: list[str] = []
+    assert rehearse("custom", "BTCUSDT", tmp_path / "found.json", say=lines.append) == 0
     assert custom.open_orders() == before
     assert list(found(tmp_path / "found.json")["not_played"]) == ["plain cancel-all"]
     assert custom.requests("DELETE", "openOrders", "BTCUSDT") == []
+    assert "%cancel_all BTCUSDT --profile custom --prefix nbext-rehearsal-" in lines[0]
 
 
 def test_a_symbol_without_orders_of_others_is_chosen(custom: LocalExchange, tmp_path: Path) -> None:
@@ -123,24 +131,27 @@ def test_an_own_profile_of_a_practice_exchange_is_played(exchange: LocalExchange
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["while it places", "while it cancels"])
+@pytest.mark.parametrize("moment", ["while it places", "before an order arrives", "while it cancels"])
 def test_what_ends_the_program_has_it_clean_up_first(
     custom: LocalExchange, tmp_path: Path, number: signal.Signals, moment: str
 ) -> None:
     """Ctrl-C or a request to end: what was placed is canceled, and what was found so far is written."""
     before = custom.open_orders()
-    method, path = (
-        ("POST", "/api/v3/orderList/oto") if moment == "while it places" else ("DELETE", "/api/v3/openOrders")
-    )
-    custom.faults.on(method, path).answer_late(seconds=1)
+    method, path = ("DELETE", "/api/v3/openOrders") if "cancels" in moment else ("POST", "/api/v3/orderList/oto")
     command = [sys.executable, "-m", "nbext", "rehearse", "--profile", "custom", "--symbol", "BNBUSDT"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
-        until = time.monotonic() + 30
-        while not custom.requests(method, path) and time.monotonic() < until:
+        assert program.stdout is not None
+        next(line for line in program.stdout if line.startswith("rehearsing"))
+        slow = custom.faults.on(method, path)
+        if moment == "before an order arrives":
+            slow.execute_late(seconds=1)
+        else:
+            slow.answer_late(seconds=1)
+        placed = len(custom.requests(method, path))
+        while len(custom.requests(method, path)) == placed:
             time.sleep(0.01)
-        assert len(custom.requests("POST")) >= 5
         program.send_signal(number)
-        output = program.communicate(timeout=60)[0]
+        output = program.stdout.read()
     assert program.returncode == 2, output
     assert "cleaned up: no order of this rehearsal is open" in output
     assert custom.open_orders() == before
@@ -154,11 +165,12 @@ def test_a_second_interrupt_stops_the_cleaning_up_and_says_so(custom: LocalExcha
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         for line in program.stdout:
-            if line.startswith("placed OCO"):
+            if line.startswith("placed iceberg"):
                 program.send_signal(signal.SIGINT)
             if line.startswith("Interrupted"):
                 break
-        while not custom.requests("DELETE"):
+        sent = len(custom.requests("DELETE"))
+        while len(custom.requests("DELETE")) == sent:
             time.sleep(0.01)
         program.send_signal(signal.SIGINT)
         output = program.stdout.read()
@@ -238,18 +250,6 @@ def test_what_is_written_has_no_secret_in_any_answer(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
 
 
-def test_orders_of_an_earlier_rehearsal_are_pointed_out(custom: LocalExchange, tmp_path: Path) -> None:
-    """One that was killed, so that it could not clean up: with how to cancel them."""
-    with Hands(profiles.resolve("custom"), "BNBUSDT") as hands:
-        hands.look_around()
-        hands.place("OCO")
-    before = custom.open_orders()
-    lines: list[str] = []
-    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lines.append) == 0
-    assert "%cancel_all BNBUSDT --profile custom --prefix nbext-rehearsal-" in lines[0]
-    assert custom.open_orders() == before
-
-
 def test_half_of_a_limit_is_not_passed() -> None:
     """Where half of the orders of ten seconds are placed, it waits for the next ten."""
     with LocalExchange(order_limits=(6, 1000)) as exchange:
@@ -269,6 +269,13 @@ def test_a_file_that_cannot_be_written_is_said(custom: LocalExchange, tmp_path: 
     lines: list[str] = []
     assert rehearse("custom", None, tmp_path / "nowhere" / "found.json", say=lines.append) == 2
     assert "could not be written" in lines[-1]
+
+
+def test_what_a_refused_cancel_leaves_open_hides_no_difference(custom: LocalExchange, tmp_path: Path) -> None:
+    """The rule is named though each cancel-all of the play is carried out by half."""
+    custom.reset(dialect=Dialect(partial_refusal="after_some"))
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lambda _: None) == 0
+    assert [each["rule"] for each in found(tmp_path / "found.json")["differences"]] == ["partial-refusal"]
 
 
 def test_differences_are_written_and_are_no_failures(custom: LocalExchange, tmp_path: Path) -> None:
