@@ -130,10 +130,17 @@ def test_an_own_profile_of_a_practice_exchange_is_played(exchange: LocalExchange
     assert len(exchange.requests()) == count
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["while it places", "before an order arrives", "while it cancels"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("while it places", signal.SIGTERM),
+        ("before an order arrives", signal.SIGINT),
+        ("while it cancels", signal.SIGINT),
+        ("while it cancels", signal.SIGTERM),
+    ],
+)
 def test_what_ends_the_program_has_it_clean_up_first(
-    custom: LocalExchange, tmp_path: Path, number: signal.Signals, moment: str
+    custom: LocalExchange, tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
     """Ctrl-C or a request to end: what was placed is canceled, and what was found so far is written."""
     before = custom.open_orders()
@@ -144,7 +151,7 @@ def test_what_ends_the_program_has_it_clean_up_first(
         next(line for line in program.stdout if line.startswith("rehearsing"))
         slow = custom.faults.on(method, path)
         if moment == "before an order arrives":
-            slow.execute_late(seconds=1)
+            slow.execute_late(seconds=4)
         else:
             slow.answer_late(seconds=1)
         placed = len(custom.requests(method, path))
@@ -154,6 +161,10 @@ def test_what_ends_the_program_has_it_clean_up_first(
         output = program.stdout.read()
     assert program.returncode == 2, output
     assert "cleaned up: no order of this rehearsal is open" in output
+    until = time.monotonic() + 10
+    while not custom.requests(method, path)[-1]["executed"] and time.monotonic() < until:
+        time.sleep(0.1)
+    assert custom.requests(method, path)[-1]["executed"]
     assert custom.open_orders() == before
     assert found(tmp_path / "rehearsal.json")["problem"] == "interrupted"
 
