@@ -101,7 +101,7 @@ def require_the_way_out(server: PlainServer, caught: BaseException) -> None:
     if sent < len(SYMBOLS):
         assert frame.attrs["nbext"]["complete"] is False
     if not isinstance(caught, KeyboardInterrupt):
-        assert f"{sent} orders canceled" in " ".join(caught.__notes__)
+        assert f"{sent} order{'' if sent == 1 else 's'} canceled" in " ".join(caught.__notes__)
 
 
 @pytest.mark.parametrize("error", [ValueError, BrokenPipeError, MemoryError, SystemExit, GeneratorExit])
