@@ -10,32 +10,17 @@ from support.jobs import make_job
 
 import nbext
 from nbext.cancel.selection import orders_of
-from nbext.exchange import LocalExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pandas import DataFrame
 
     from nbext.cancel import job as cancel
+    from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
 
 ALONG = "only because a list is canceled as a whole"
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect to it."""
-    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
 
 
 def buy(exchange: LocalExchange, price: str) -> int:

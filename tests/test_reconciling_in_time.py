@@ -11,20 +11,12 @@ from support.server import PlainServer, Request, answer
 
 import nbext
 from nbext.cancel.selection import Latency, orders_of
-from nbext.exchange import LocalExchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from IPython.utils.capture import capture_output
 
 import nbext
 from nbext import profiles
-from nbext.exchange import LocalExchange
 from nbext.frames import columns
 from nbext.frames.html import as_html
 from nbext.frames.text import as_text
@@ -26,22 +25,8 @@ from nbext.frames.text import as_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
-
-
-@pytest.fixture
-def exchange() -> Iterator[LocalExchange]:
-    """Start an exchange with orders on it."""
-    with LocalExchange() as exchange:
-        exchange.seed_orders()
-        yield exchange
-
-
-@pytest.fixture
-def client(exchange: LocalExchange) -> Iterator[SpotClient]:
-    """Connect to it."""
-    with nbext.connect(base_url=exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
-        yield client
 
 
 @pytest.fixture

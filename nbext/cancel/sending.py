@@ -351,6 +351,6 @@ def send(client: SpotClient, request: CancelRequest, recv_window: str | None) ->
     NbextError
         As `SpotClient.request`.
     """
-    if request.path == "/api/v3/openOrders":
+    if request.path == CANCEL_ALL:
         return client.cancel_open_orders(request.symbol, recv_window=recv_window)
     return client.cancel(request.path, request.params, recv_window=recv_window)
