@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbext import messages
 from nbext.cancel.reads import ATTEMPTS, WIDTH
+from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import (
     ConfigurationError,
     NbextError,
