@@ -283,7 +283,8 @@ def _of_one_record(claim: str, row: Mapping[str, Any], found: Mapping[str, Any])
 
 def _of_the_rest(told: Told, numbers: set[int], records: _Records) -> Iterator[_Found]:
     """Compare what has no row with the records: after a cancel, and after what was refused."""
-    known = {number: records.order[number].get("status") for number in told.meant & records.order.keys()}
+    shown = {**(records.open_orders or {}), **records.order}
+    known = {number: shown[number].get("status") for number in told.meant & shown.keys()}
     if told.frame is not None and not isinstance(told.error, RejectedError):
         without = {number for number, status in known.items() if status == "CANCELED"} - numbers
         told_of = told.frame.attrs["nbext"].get("legs_without_report", 0)

@@ -417,7 +417,7 @@ class Hands:
 
     def _left(self) -> Iterator[dict[str, Any]]:
         """Find the orders of this rehearsal that are not known to have ended."""
-        ended = self._ended()
+        ended = self.ended()
         listed = {row["orderId"]: row for row in self.open_rows() if self._is_mine(row) and row["orderId"] not in ended}
         yield from listed.values()
         for each in self.placed.values():
@@ -431,7 +431,7 @@ class Hands:
             if is_open(row or {}) or (row is None and time.monotonic() < until):
                 yield row or {"clientOrderId": own_id}
 
-    def _ended(self) -> set[int]:
+    def ended(self) -> set[int]:
         """Return the orders that a query showed in a final state."""
         rows = [
             row

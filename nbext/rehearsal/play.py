@@ -96,7 +96,7 @@ def play(hands: Hands) -> Iterator[Told]:
             frame = api.open_orders(symbol, **which)
             chosen = frame[frame["orderId"].isin([each.number for each in orders[:legs]])]
             yield _told(hands, way, _numbers(orders), True, partial(api.cancel_orders, chosen, yes=True, **which))
-    meant = {row["orderId"] for row in hands.open_rows()} & hands.placed.keys()
+    meant = _still_open(hands)
     yield _told(
         hands,
         "short recv window",
@@ -104,10 +104,15 @@ def play(hands: Hands) -> Iterator[Told]:
         True,
         lambda: api.cancel_all(symbol, yes=True, recv_window="0.001", **everything),
     )
-    meant = {row["orderId"] for row in hands.open_rows()} & hands.placed.keys()
+    meant = _still_open(hands)
     hands.client.clock_offset = (hands.client.clock_offset or 0.0) - _CLOCK_MS
     yield _told(hands, "clock off", meant, True, lambda: api.cancel_all(symbol, yes=True, **everything))
     hands.client.measure_clock_offset()
+
+
+def _still_open(hands: Hands) -> set[int]:
+    """Return the orders that are listed as open and were not seen to end: a read may be older than an earlier one."""
+    return ({row["orderId"] for row in hands.open_rows()} & hands.placed.keys()) - hands.ended()
 
 
 def _numbers(placed: list[Placed]) -> set[int]:

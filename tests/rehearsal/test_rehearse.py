@@ -289,6 +289,14 @@ def test_what_a_refused_cancel_leaves_open_hides_no_difference(custom: LocalExch
     assert [each["rule"] for each in found(tmp_path / "found.json")["differences"]] == ["partial-refusal"]
 
 
+@pytest.mark.parametrize("dialect", [Dialect(archive_from="live"), Dialect(replicas=0.4)])
+def test_reads_that_show_less_or_older_break_no_claim(custom: LocalExchange, tmp_path: Path, dialect: Dialect) -> None:
+    """Where queries call open orders archived, and where copies of the records are behind."""
+    custom.reset(dialect=dialect)
+    assert rehearse("custom", "BNBUSDT", tmp_path / "found.json", say=lambda _: None, patience=5.0) == 0
+    assert all(claim["held"] for claim in found(tmp_path / "found.json")["claims"])
+
+
 def test_differences_are_written_and_are_no_failures(custom: LocalExchange, tmp_path: Path) -> None:
     """By rule, with what is usual, what was found, and the answer that shows it."""
     custom.reset(dialect=Dialect(nothing_open="empty", decimals="trimmed"))
