@@ -199,7 +199,7 @@ def reports_of(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
 
 def sequence(numbers: Sequence[int], descending: str) -> str | None:
     """Return in which sequence order ids are; `descending` is the word for one of them."""
-    if len(set(numbers)) < 2:  # noqa: PLR2004 - one is in every sequence
+    if len(set(numbers)) <= 1:  # one is in every sequence
         return None
     if list(numbers) == sorted(numbers):
         return "ascending"
@@ -232,7 +232,7 @@ def cancel_ids(rows: Sequence[Row], placed: Mapping[int, Placed]) -> str | None:
         )
     if any(len(ids) > 1 for ids in by_row.values()):
         return "each_report"
-    if len(by_row) < 2:  # noqa: PLR2004 - one shows nothing
+    if len(by_row) <= 1:  # one shows nothing
         return None
     return "one" if len(set.union(*by_row.values())) == 1 else "each_row"
 

@@ -28,6 +28,7 @@ REFUSALS_RULES = (
 FIRST_IDS_RULES = ("order-ids", "weight-refund", "list-ids", "list-expiry-reason")
 _FOREIGN_KEY = "A" * 64
 _HOUR = 3_600_000
+_NOT_TOGETHER = -1128  # "Combination of optional parameters invalid."
 _INFO = "/api/v3/exchangeInfo"
 
 
@@ -81,7 +82,7 @@ def _from_id(answer: Answer) -> str:
         shown.rows_of(answer)
         return "from_id_ignored"
     code, text = shown.refusal(answer)
-    return "refused" if code == -1128 else f"refused: {code} {text}"  # noqa: PLR2004 - errors.md, "11xx"
+    return "refused" if code == _NOT_TOGETHER else f"refused: {code} {text}"
 
 
 def nothing_open(stage: Stage) -> None:

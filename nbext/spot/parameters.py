@@ -19,6 +19,7 @@ Value = str | int | float | Decimal | bool | SupportsIndex | SupportsFloat | lis
 
 DEFAULT_RECV_WINDOW = 5000.0
 _MOST_DIGITS = 40
+_FINEST = -3  # thousandths
 _LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 
 
@@ -136,7 +137,7 @@ def parse_recv_window(value: str | float | Decimal) -> str:
     if isinstance(given, str):
         text = given
     # Bounded before it is written out: Decimal("1E+999999999") would be a gigabyte of zeros.
-    elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= -3:  # noqa: PLR2004 - thousandths
+    elif isinstance(given, Decimal) and given.is_finite() and -1 <= given <= _LONGEST and given.adjusted() >= _FINEST:
         text = format(given, "f")
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) or not 0 < Decimal(text) <= _LONGEST:
         shown = repr(value) if number is None else str(given)
