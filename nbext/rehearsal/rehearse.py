@@ -19,6 +19,7 @@ from nbext.rehearsal.findings import Unplayable
 from nbext.rehearsal.hands import PREFIX, Hands
 from nbext.rehearsal.play import play
 from nbext.rehearsal.probes import Probes
+from nbext.rehearsal.probes_rules import NOT_SEEN
 from nbext.spot.client import SpotClient
 from nbext.untrusted import printable
 
@@ -191,7 +192,7 @@ class _Rehearsal:
             claims=claims,
             not_played=hands.not_played,
             differences=self._differences,
-            not_asked=self._probes.not_asked,
+            not_asked={**NOT_SEEN, **self._probes.not_asked},
             left_open=self._left,
         )
         say("")

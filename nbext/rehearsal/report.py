@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbext.rehearsal.probes_rules import NOT_SEEN_VALUES
 from nbext.spot.scrubbing import HIDDEN, scrub
 from nbext.untrusted import printable
 from nbext.version import __version__
@@ -69,6 +70,7 @@ def document(
         "not_played": dict(not_played),
         "differences": [each._asdict() for each in differences],
         "rules_not_asked": dict(sorted(not_asked.items())),
+        "values_not_seen": {f"{rule}: {value}": why for (rule, value), why in NOT_SEEN_VALUES.items()},
         "left_open": list(left_open),
     }
 
@@ -116,7 +118,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     not_asked = len(document["rules_not_asked"])
     yield f"{count or 'No'} difference{'' if count == 1 else 's'} from RULES.md{':' if count else '.'}"
     if not_asked:
-        yield f"{not_asked} of its rules could not be asked for here; the file says why."
+        yield f"{not_asked} of its rules cannot be seen here; the file says why."
     for each in document["differences"]:
         yield f"  {each['rule']}"
         yield from textwrap.wrap(f"usual: {each['usual']}", _WIDTH, initial_indent="    ", subsequent_indent=_INDENT)

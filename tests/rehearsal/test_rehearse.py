@@ -19,6 +19,7 @@ from nbext.profiles import Endpoint
 from nbext.rehearsal import report
 from nbext.rehearsal.findings import Difference
 from nbext.rehearsal.hands import KINDS, Hands
+from nbext.rehearsal.probes_rules import NOT_SEEN, NOT_SEEN_VALUES
 from nbext.rehearsal.rehearse import rehearse
 from nbext.rehearsal.report import Scrubber
 from nbext.spot.client import SpotClient
@@ -51,6 +52,11 @@ def test_every_claim_holds_and_nothing_is_left(tmp_path: Path) -> None:
     assert nbext.local().open_orders() == []
     placed = {request["path"] for request in nbext.local().requests("POST")}
     assert placed == {"/api/v3/order", *(f"/api/v3/orderList/{kind.lower()}" for kind in KINDS if kind[0] == "O")}
+    unseen = document["rules_not_asked"]
+    assert unseen.keys() == NOT_SEEN.keys() | {"empty-memory"}
+    assert all(unseen.values())
+    assert len(document["values_not_seen"]) == len(NOT_SEEN_VALUES)
+    assert any(line.startswith(f"{len(unseen)} ") for line in lines)
     ways = [line.partition(":")[0] for line in lines]
     for way in ("cancel all", "nothing open", "wrong symbol", "filters", "a frame", "a list", "a leg", "clock off"):
         assert way in ways
