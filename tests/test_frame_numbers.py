@@ -153,5 +153,5 @@ def test_a_list_id_of_zero_is_a_list_and_minus_one_is_none() -> None:
     assert table["orderListId"].tolist() == [0, -1, pd.NA]
     assert table["contingencyType"].fillna("").tolist() == ["OCO", "", ""]
     opened = [{"symbol": "BTCUSDT", "orderId": 1, "orderListId": 0, "status": "NEW"}]
-    found = frames.frame(orders.from_open_orders(opened, [{"orderListId": 0, "contingencyType": "OCO"}]))
+    found = frames.frame(orders.from_open_orders(opened, [{**opened[0], "contingencyType": "OCO"}]))
     assert found["contingencyType"].tolist() == ["OCO"]

@@ -87,7 +87,8 @@ def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -
         if request.path == "/api/v3/order":
             order = {"symbol": symbol, "orderId": int(request.params["orderId"]), "status": "FILLED"}
             told = fixture_body("query_order")
-            return answer({name: value for name, value in told.items() if name not in {"side", "type"}} | order)
+            of_another = {"side", "type", "clientOrderId", "time"}  # what the sample's own order has of these
+            return answer({name: value for name, value in told.items() if name not in of_another} | order)
         if request.path == "/api/v3/allOrders":
             return answer([])
         body = json.dumps(fixture_body(bodies[request.method, request.path]))
