@@ -658,3 +658,22 @@ def test_the_same_rules_hold_over_tls(connect: Connect, tmp_path: Path, monkeypa
         assert server.connections == 1
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
         never_sent(connect(server.url.replace("localhost", "127.0.0.1")), "could not be verified")
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "advice"),
+    [
+        (-2011, "This account may not place or cancel orders.", "Ask the exchange's support"),
+        (-2010, "This action is disabled on this account.", "Ask the exchange's support"),
+        (-2011, "Market is closed.", "The symbol may not be trading now"),
+    ],
+)
+def test_refusals_that_share_a_code_have_advice_of_their_own(
+    serve: Serve, connect: Connect, code: int, text: str, advice: str
+) -> None:
+    """There is nothing to fix in a request that the engine refuses because of the account or the symbol."""
+    server = serve(lambda _: answer({"code": code, "msg": text}, status=400))
+    with pytest.raises(RejectedError, match=advice) as refused:
+        connect(server.url).cancel_open_orders("BTCUSDT")
+    assert "Fix the request" not in str(refused.value)
+    assert "no orders were changed" not in str(refused.value)

@@ -94,6 +94,12 @@ _ADVICE = {
     -2015: f"Check that the API key is for this host, may trade, and allows this IP address{DOCTOR}.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
+# Refusals by the engine share a few codes; their texts tell them apart (API docs, "Messages for -1010 ... -2011").
+_ADVICE_BY_TEXT = {
+    "This account may not place or cancel orders.": "Ask the exchange's support: the account is disabled for trading.",
+    "This action is disabled on this account.": "Ask the exchange's support: the account is restricted.",
+    "Market is closed.": _ADVICE[-1013],
+}
 _ADVICE_BY_STATUS = {
     403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
     404: "Check the base URL: this host does not serve the endpoint.",
@@ -348,7 +354,8 @@ def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
         return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
     at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
     otherwise = "Fix the request and try again." if at_fault else "Try again in a moment."
-    return said, _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
+    by_text = _ADVICE_BY_TEXT.get(code_and_msg(parse(answer.body))[1])
+    return said, by_text or _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
 
 
 def are_cancel_reports(document: object) -> bool:
