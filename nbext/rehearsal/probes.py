@@ -106,9 +106,3 @@ class Probes:
                 for rule in rules:
                     stage.odd.setdefault(rule, Difference(rule, words(rule), NOT_UNDERSTOOD, raw))
             yield from stage.taken()
-
-
-def differences(hands: Hands, symbol: str) -> Iterator[Difference]:
-    """Yield each difference as it is found; see `Probes`."""
-    hands.symbol = symbol
-    return Probes(hands).differences()
