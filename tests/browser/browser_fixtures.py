@@ -1,4 +1,4 @@
-"""One server and one browser for the whole run; each test has a notebook, a kernel and a page of its own."""
+"""One server and one browser for each worker of the run; each test has a notebook, a kernel and a page of its own."""
 
 from __future__ import annotations
 
