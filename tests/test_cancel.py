@@ -210,6 +210,9 @@ def test_a_frame_of_elsewhere_is_refused(exchange: LocalExchange, client: SpotCl
         (theirs.iloc[0], "has orders of custom"),
         (unheard, "not every row of this frame names an order that nbext showed"),
         (missing, "not every row"),
+        (frame.reindex(range(len(frame) + 1)), "not every row"),
+        (frame.assign(orderId=pd.array([pd.NA, *frame["orderId"][1:]], "Int64")), "not every row"),
+        (frame.merge(pd.DataFrame({"symbol": ["ETHUSDT"]}), how="outer"), "not every row"),
         (
             frame.assign(orderId=frame["orderId"].astype(str))[["symbol", "orderId", "origClientOrderId"]],
             "not every row",

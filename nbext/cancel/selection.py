@@ -425,7 +425,9 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
     made = getattr(frame, "attrs", {}).get("nbext")
     if isinstance(made, dict) and getattr(frame, "ndim", 0) > 1 and build.is_frame(cast("DataFrame", frame)):
         places = {(str(made.get("profile")), str(made.get("host")))}
-    if None in places:
+    live = [order for order in orders if order.pop("outcome") not in FINAL]
+    # Attrs outlive what makes rows of nothing, such as reindex or an outer merge.
+    if None in places or not all(map(identity, live)):
         raise ConfigurationError(
             "not every row of this frame names an order that nbext showed in this kernel; nothing was sent. "
             "Pass rows of %open_orders with their symbol, orderId and origClientOrderId."
@@ -437,7 +439,6 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
             f"this frame has orders of {where}, and the call goes to {here[0]} ({here[1]}); nothing was sent. "
             "Use the profile of the frame, and pass orders of one exchange at a time."
         )
-    live = [order for order in orders if order.pop("outcome") not in FINAL]
     return list({(order["symbol"], order["orderId"]): order for order in live}.values())
 
 
