@@ -666,6 +666,14 @@ def test_the_same_rules_hold_over_tls(connect: Connect, tmp_path: Path, monkeypa
         (-2011, "This account may not place or cancel orders.", "Ask the exchange's support"),
         (-2010, "This action is disabled on this account.", "Ask the exchange's support"),
         (-2011, "Market is closed.", "The symbol may not be trading now"),
+        (-1010, "Market is closed.", "The symbol may not be trading now"),
+        (-2011, "This symbol is not permitted for this account.", "support: the account may not trade this symbol"),
+        (-1013, "This symbol is restricted for this account.", "support: the account may not trade this symbol"),
+        (-2010, "Rest API trading is not enabled.", "This host takes no orders"),
+        (-1016, "This service is no longer available.", "see its announcements"),
+        (-1020, "This operation is not supported.", "see its announcements"),
+        (-3022, "You account's trading is banned.", "ask its support"),
+        (-2099, "Something that no document has.", "ask its support"),
     ],
 )
 def test_refusals_that_share_a_code_have_advice_of_their_own(
@@ -676,4 +684,25 @@ def test_refusals_that_share_a_code_have_advice_of_their_own(
     with pytest.raises(RejectedError, match=advice) as refused:
         connect(server.url).cancel_open_orders("BTCUSDT")
     assert "Fix the request" not in str(refused.value)
-    assert "no orders were changed" not in str(refused.value)
+    by_engine = code in {-1010, -1013} or -2999 <= code <= -2000
+    assert ("no orders were changed" not in str(refused.value)) is by_engine
+    assert str(refused.value).count("%open_orders") == by_engine
+
+
+@pytest.mark.parametrize(
+    ("method", "refusal", "advice"),
+    [
+        ("POST", (-1013, "Filter failure: LOT_SIZE"), "Fix the request"),
+        ("POST", (-1111, "Parameter 'quantity' has too much precision."), "Fix the request"),
+        ("GET", (-2013, "Order does not exist."), "Check the symbol and the ids"),
+        ("GET", (-2039, "Client order ID is not correct for this order ID."), "Check the symbol and the ids"),
+    ],
+)
+def test_a_refusal_of_any_request_says_what_is_wrong_with_it(
+    serve: Serve, connect: Connect, method: str, refusal: tuple[int, str], advice: str
+) -> None:
+    """The advice is about the request that was made, which may be none that nbext makes itself."""
+    code, text = refusal
+    server = serve(lambda _: answer({"code": code, "msg": text}, status=400))
+    with pytest.raises(RejectedError, match=advice):
+        connect(server.url).request(method, "/api/v3/order", {"symbol": "BTCUSDT"})

@@ -67,6 +67,8 @@ LONGEST_WAIT = 3 * 86400.0
 
 _REPORTED = frozenset({"orderId", "orderListId", "orderReports", "clientOrderId", "transactTime", "cancelResult"})
 _ENGINE_CODES = range(-2999, -2000 + 1)
+_REQUEST_CODES = range(-1299, -1100 + 1)  # API docs, "Error codes": "11xx - Request issues"
+_OF_FILTERS = -1013
 # The API itself returns these, before the engine has seen anything (API docs, "Error codes").
 KEY_CODES = frozenset({-1022, -2008, -2014, -2015, -2017})
 """These refuse the key or its signature, and retrying does not help."""
@@ -82,23 +84,32 @@ RATE_LIMIT_STATUSES = frozenset({418, 429})
 # 408 is a proxy's timeout, 409 a cancel-replace carried out by half: neither is a refusal.
 _AMBIGUOUS_STATUSES = frozenset({408, 409})
 
+_NO_LONGER = "The exchange does not offer this here, or not now: see its announcements."
+_CLOSED = "The symbol may not be trading now."
 _ADVICE = {
     -1002: "Allow the key to trade, or use another.",
-    -1013: "The symbol may not be trading now; %open_orders shows what is open.",
+    -1016: _NO_LONGER,
+    -1020: _NO_LONGER,
     -1021: f"This machine's clock is off, or the request was slow: set the clock, or raise the recv window{DOCTOR}.",
     -1022: f"The secret key does not match this API key: check both{DOCTOR}.",
     -1100: "Check the spelling of the symbol.",
     -1121: "Unknown symbol: check its spelling and the profile.",
+    -2013: "Check the symbol and the ids.",
+    -2039: "Check the symbol and the ids.",
     -2008: f"Unknown API key: deleted, from another host (testnet, demo, live), or mixed up with the secret{DOCTOR}.",
     -2014: "Check the API key: its format is invalid.",
     -2015: f"Check that the API key is for this host, may trade, and allows this IP address{DOCTOR}.",
     -2017: "The exchange has locked this account's API keys: unlock them on its website, or make a new one.",
 }
 # Refusals by the engine share a few codes; their texts tell them apart (API docs, "Messages for -1010 ... -2011").
+_NOT_FOR_THIS_ACCOUNT = "Ask the exchange's support: the account may not trade this symbol."
 _ADVICE_BY_TEXT = {
     "This account may not place or cancel orders.": "Ask the exchange's support: the account is disabled for trading.",
     "This action is disabled on this account.": "Ask the exchange's support: the account is restricted.",
-    "Market is closed.": _ADVICE[-1013],
+    "This symbol is not permitted for this account.": _NOT_FOR_THIS_ACCOUNT,
+    "This symbol is restricted for this account.": _NOT_FOR_THIS_ACCOUNT,
+    "Rest API trading is not enabled.": "This host takes no orders: check the base URL.",
+    "Market is closed.": _CLOSED,
 }
 _ADVICE_BY_STATUS = {
     403: "A firewall in front of the exchange refused; wait some minutes, then try again.",
@@ -352,8 +363,11 @@ def _advice(answer: Answer, code: int | None, said: str) -> tuple[str, str]:
         return f"HTTP {status}, redirects are never followed", "Check the base URL."
     if code is None and status == HTTPStatus.FORBIDDEN and _COUNTRY.search(answer.body or b""):
         return f"HTTP {status}, because of the country", _ADVICE_BY_STATUS[HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS]
-    at_fault = status < HTTPStatus.INTERNAL_SERVER_ERROR
-    otherwise = "Fix the request and try again." if at_fault else "Try again in a moment."
+    otherwise = "Try again in a moment."
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        # Only these are about the form of a request; other codes may be about the account, the key or the symbol.
+        of_form = code is None or code == _OF_FILTERS or code in _REQUEST_CODES
+        otherwise = "Fix the request and try again." if of_form else "If the reason does not help, ask its support."
     by_text = _ADVICE_BY_TEXT.get(code_and_msg(parse(answer.body))[1])
     return said, by_text or _ADVICE.get(code or 0) or _ADVICE_BY_STATUS.get(status) or otherwise
 
