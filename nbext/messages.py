@@ -9,7 +9,7 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
-from nbext.orders import decimal, list_of
+from nbext.orders import decimal, list_of, price_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +84,8 @@ def notional(rows: Sequence[Row]) -> str:
     """
     sums: dict[str, Decimal] = {}
     for row in rows:
-        price, quantity, executed = (decimal(row.order.get(name)) for name in ("price", "origQty", "executedQty"))
+        price = price_of(row.order)
+        quantity, executed = (decimal(row.order.get(name)) for name in ("origQty", "executedQty"))
         if row.order_list is None and price and quantity:
             symbol = str(row.order.get("symbol"))
             sums[symbol] = sums.get(symbol, Decimal(0)) + price * (quantity - (executed or 0))

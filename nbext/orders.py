@@ -138,6 +138,20 @@ def decimal(value: object) -> Decimal | None:
     return number if number is not None and number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None
 
 
+def price_of(order: Mapping[str, Any]) -> Decimal | None:
+    """Return the limit price at which an order stands; zero or None if it has none.
+
+    That of a pegged order is ``peggedPrice``, once it has been taken from the book; ``price`` is what the order was
+    placed with, mostly zero (API docs, "Pegged orders").
+    """
+    return decimal(order.get("peggedPrice")) or decimal(order.get("price"))
+
+
+def is_pegged(order: Mapping[str, Any]) -> bool:
+    """Return whether an order takes its price from the book."""
+    return isinstance(kind := order.get("pegPriceType"), str) and bool(kind)
+
+
 def from_reports(reports: Iterable[Mapping[str, Any]], seen: Sequence[Row] = ()) -> list[Row]:
     """Return rows for the answer to a cancel, order lists expanded, each order once.
 

@@ -275,9 +275,15 @@ def _lists(frame: DataFrame, _: str = "list") -> list[str]:
 
 
 def _types(frame: DataFrame, _: str) -> list[str]:
-    """Return the order types, with a mark for icebergs: ``LIMIT iceberg``."""
-    both = zip(_wire(frame, "type"), _wire(frame, "icebergQty"), strict=True)
-    return [f"{kind} iceberg" if visible else kind for kind, visible in both]
+    """Return the order types, with marks: ``LIMIT iceberg``, ``LIMIT_MAKER pegged``."""
+    columns = zip(*(_wire(frame, name) for name in ("type", "icebergQty", "pegPriceType")), strict=True)
+    return [f"{kind}{' iceberg' if visible else ''}{' pegged' if peg else ''}" for kind, visible, peg in columns]
+
+
+def _prices(frame: DataFrame, name: str) -> list[str]:
+    """Return the prices at which the orders stand: of pegged ones, that which was taken from the book."""
+    both = zip(_wire(frame, "peggedPrice"), _wire(frame, name), strict=True)
+    return [pegged if pegged.strip("0.") else price for pegged, price in both]
 
 
 def _triggers(frame: DataFrame, _: str) -> list[str]:
@@ -348,6 +354,7 @@ def _age(seconds: float) -> str:
 _CELLS: dict[str, Callable[[DataFrame, str], list[str]]] = {
     "list": _lists,
     "type": _types,
+    "price": _prices,
     "trigger": _triggers,
     "filled": _filled,
     "status": _statuses,

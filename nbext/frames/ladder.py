@@ -112,7 +112,7 @@ class Mark:
     @classmethod
     def of(cls, order: Mapping[Any, Any], last: Decimal | None) -> Mark:
         """Return the mark of an order of a frame."""
-        price, stop = _number(order["price"]), _number(order["stopPrice"])
+        price, stop = _number(order.get("peggedPrice")) or _number(order["price"]), _number(order["stopPrice"])
         delta = _number(order.get("trailingDelta"))
         side, kind = _text(order["side"]), _text(order["type"])
         pending = _text(order["status"]) == "PENDING_NEW"
@@ -131,7 +131,7 @@ class Mark:
         words = [side, amount(_number(order["origQty"]) or Decimal(0))]
         traded = _number(order["executedQty"]) or Decimal(0)
         words += [f"({amount(traded)} traded)"] if traded else []
-        words += [kind]
+        words += [kind, "pegged" if _text(order.get("pegPriceType")) else ""]
         words += [f"trailing {amount(delta / 100).removesuffix('.0')} %"] if delta and waits else []
         words += [f"from {amount(stop)}"] if delta and stop and waits and not trails else []
         words += [f"then {amount(price)}"] if price and waits and at != price else []

@@ -11,7 +11,7 @@ from nbext.cancel import report
 from nbext.cancel.reads import last_prices
 from nbext.frames import columns, ladder, ladder_view
 from nbext.messages import grouped
-from nbext.orders import FINAL, OUTCOMES, Row, Unit, decimal, identity, list_key, units
+from nbext.orders import FINAL, OUTCOMES, Row, Unit, decimal, identity, is_pegged, list_key, price_of, units
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -166,9 +166,8 @@ def _about(orders: Sequence[Mapping[str, Any]], legs: Sequence[Row]) -> str:
 def _order(row: Row, last: Decimal | None, placed: Mapping[tuple[object, int], int]) -> dict[str, Any]:
     """Return an order in the words of the table."""
     order = row.order
-    price, trigger, quantity, executed = (
-        decimal(order.get(field)) for field in ("price", "stopPrice", "origQty", "executedQty")
-    )
+    price = price_of(order)
+    trigger, quantity, executed = (decimal(order.get(field)) for field in ("stopPrice", "origQty", "executedQty"))
     key, time = list_key(order), order.get("time")
     if key is not None:  # the legs of a list are placed together
         time = placed.get(key, time)
@@ -182,7 +181,7 @@ def _order(row: Row, last: Decimal | None, placed: Mapping[tuple[object, int], i
         "order": _text(order, "orderId"),
         "side": _text(order, "side"),
         "type": _text(order, "type"),
-        "price": "market" if price == 0 else _text(order, "price"),
+        "price": _price(order, price),
         "trigger": ", ".join(filter(None, triggers)),
         "quantity": _text(order, "origQty") + (f", iceberg {grouped(visible)}" if visible else ""),
         "filled": int(executed / quantity * 100) if executed and quantity else 0,
@@ -194,6 +193,12 @@ def _order(row: Row, last: Decimal | None, placed: Mapping[tuple[object, int], i
         "outcome": "" if row.outcome == "open" else row.outcome,
         "glyph": columns.GLYPHS.get(row.outcome, ""),
     }
+
+
+def _price(order: Mapping[str, Any], price: Decimal | None) -> str:
+    if is_pegged(order):
+        return f"{grouped(price)}, pegged" if price else "pegged"
+    return "market" if price == 0 else _text(order, "price")
 
 
 def told(frame: DataFrame, known: Mapping[tuple[str, int], Row]) -> Ended:
