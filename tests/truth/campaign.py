@@ -446,11 +446,13 @@ class Campaign:
         this = self._prepare(plan)
         least = 2 if plan.way == "fork" else 1
         symbols = chance.sample(SYMBOLS, chance.randint(least, 3))
+        this.told.began = time.time()
         pid, path = self._start(this, self._journal, symbols)
         if plan.way not in {"fork", "magic"}:
             self._interrupt(this, pid, chance)
         self._hear()
-        this.returned = time.monotonic()
+        # Where an interrupt has kept the child from saying when it began and ended, it was between these.
+        this.returned, this.told.returned = time.monotonic(), time.time()
         this.proxy.wait_until_idle()
         calls = _result(path)
         if calls is None:
@@ -481,7 +483,14 @@ class Campaign:
         """Judge what one of two processes was told, that canceled with one client at a time."""
         half = replace(this, told=told, symbols=symbols, way="all", unrecorded=[])
         case = self._case(half, self._journal)
-        case.talks = [talk for talk in case.talks if talk.params.get("symbol", symbols[0]) in symbols]
+        theirs = {talk.connection for talk in case.talks if talk.params.get("symbol", symbols[0]) not in symbols}
+        own = {talk.connection for talk in case.talks if talk.params.get("symbol") in symbols}
+        case.talks = [
+            talk
+            for talk in case.talks
+            if talk.params.get("symbol") in symbols
+            or ("symbol" not in talk.params and (talk.connection in own or talk.connection not in theirs))
+        ]
         while case.talks and case.talks[0].method != "DELETE":  # what was read before is none of the call's
             case.talks.pop(0)
         case.numbers = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .told import Told
 
 ALL, ONE, LIST = "/api/v3/openOrders", "/api/v3/order", "/api/v3/orderList"
-OPEN_LISTS, TIME = "/api/v3/openOrderList", "/api/v3/time"
+OPEN_LISTS, TIME, HISTORY = "/api/v3/openOrderList", "/api/v3/time", "/api/v3/allOrders"
 
 COLUMNS = (
     *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
@@ -43,6 +43,8 @@ LIST_WORDS = {"listStatusType": ("EXEC_STARTED", "ALL_DONE"), "listOrderStatus":
 # A call that was ended from outside may not have heard what was passed to it.
 CUT_SHORT = frozenset({"Interrupted", "KeyboardInterrupt", "killed", "Alarm", "Callback"})
 LONGEST = 25.0
+MOMENT = 0.1
+"""What a call may take between two steps, on a machine that does nothing else."""
 
 
 @dataclass
@@ -147,6 +149,27 @@ class Case:
         """Seconds that the machine may have taken from any step of this call."""
         return self.late(min((talk.at for talk in self.talks), default=self.returned) - 1.0, self.returned)
 
+    @property
+    def reads(self) -> list[Talk]:
+        """What was read to find out what became of orders, whatever came of it."""
+        last = max((number for number, talk in enumerate(self.talks) if talk.method == "DELETE"), default=None)
+        if last is not None:
+            return [talk for talk in self.talks[last + 1 :] if talk.method == "GET"]
+        first = next((number for number, talk in enumerate(self.talks) if talk.path in {ONE, HISTORY}), len(self.talks))
+        return self.talks[first:]
+
+    def is_late(self, talk: Talk) -> bool:
+        """Return whether a read was answered when the time for reading was up, or about to be.
+
+        A call promises to read for so long and no longer (``reconcile``), so it gives up a read that is under way then.
+        Its time began before its first read was heard of here, and an answer is on its way for a while.
+        """
+        reads = self.reads
+        if talk.done_at is None or talk not in reads:
+            return False
+        ends = reads[0].at + self.reconcile
+        return talk.at < ends and talk.done_at > ends - MOMENT - self.hold_up
+
     def heard(self, talk: Talk) -> Any:
         """Return an answer that the call must have heard, and had reason to believe; else None."""
         if talk.done_at is None or talk.done_at - talk.at > self.answer_seconds / 4 or talk.done_at > self.returned:
@@ -154,7 +177,7 @@ class Case:
         held_up = self.late(talk.at - self.answer_seconds, talk.done_at + self.answer_seconds)
         if talk.done_at - talk.at + 3 * held_up > self.answer_seconds / 2:  # the call may have given it up
             return None
-        if talk.mangled or talk.status != 200 or self.told.error in CUT_SHORT or self.doubtful:
+        if talk.mangled or talk.status != 200 or self.told.error in CUT_SHORT or self.doubtful or self.is_late(talk):
             return None
         return talk.document()
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from .case import Case
 
 
+PASSING = frozenset({"transactTime", "executedQty", "cummulativeQuoteQty"})
+"""What an answer tells of the moment of the answer, besides the status."""
+
+
 def frame_has_its_form(case: Case) -> Iterator[str]:
     """Require the columns, in their order and dtypes, and a plain index, whatever the frame holds."""
     told = case.told
@@ -236,8 +240,13 @@ def _known(truth: Truth, name: str) -> object:
 
 
 def nothing_told_is_missing(case: Case) -> Iterator[str]:
-    """Require in each cell what the exchange has told the call of that order, if it has told it."""
+    """Require in each cell what the exchange has told the call of that order, if it has told it.
+
+    A cancel may report an order as open, which ends later, in whatever way. What such a report dates and counts is
+    then older than the row, which is about the end: there it would be untrue (`cells_are_true`).
+    """
     told_of: dict[Id, set[str]] = {}
+    while_open: dict[Id, set[str]] = {}
     first = min((number for number, talk in enumerate(case.talks) if talk.method == "DELETE"), default=len(case.talks))
     for number, talk in enumerate(case.talks):
         for order, shown, order_list in reports(case.heard(talk)):
@@ -246,7 +255,9 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
             if talk.method == "DELETE":
                 truth = case.truth(order)  # some replies give an order's own id once more, or nothing but that
                 own = truth is not None and shown.get("clientOrderId") == truth.lasting["origClientOrderId"]
-                names |= present - ({"clientOrderId"} if own else set())
+                passing = set() if shown["status"] in OUTCOMES else present & PASSING
+                while_open.setdefault(order, set()).update(passing)
+                names |= present - passing - ({"clientOrderId"} if own else set())
                 names |= set(order_list or ()) & set(COLUMNS)
                 continue
             if not case.lossless:  # amounts that a read shows may be torn, and want to be confirmed (`judge_time`)
@@ -259,7 +270,8 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
         if row["outcome"] in {"unknown", "archived"}:
             continue
         of_cancel = {"clientOrderId", "transactTime", "transactionTime"} if row["outcome"] == "open" else set()
-        for name in told_of.get(identity(row), set()) & set(COLUMNS) - of_cancel:
+        told = told_of.get(identity(row), set()) | (while_open.get(identity(row), set()) if of_cancel else set())
+        for name in told & set(COLUMNS) - of_cancel:
             if row.get(name) is None and row.get(f"wire.{name}") is None:
                 yield f"{identity(row)} ({row['outcome']}) lacks {name}, which was told"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .case import CUT_SHORT, FINAL, ONE, TIME, identity, reports
+from .case import CUT_SHORT, FINAL, MOMENT, TIME, identity, reports
 from .record import OUTCOMES
 
 if TYPE_CHECKING:
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from .proxy import Talk
     from .record import Id, Truth
 
-HISTORY = "/api/v3/allOrders"
 CLOCK_DOUBT = 1.0
 """For so much longer a cancel may be good where the exchange's clock was not read (API docs, "Timing security")."""
-MOMENT = 0.1
-"""What a call may take between two steps, on a machine that does nothing else."""
 PAUSE = 0.08
 """Reads between which less time passes are of one round: a call asks for order after order, and then pauses."""
 # Where reads contradict themselves, or show states that nobody knows, there is nothing that they must have told.
@@ -36,7 +33,12 @@ def amounts_are_confirmed(case: Case) -> Iterator[str]:
     An answer to a cancel tells them for good. Of reads it takes two, the second of them begun an allowance for lag
     after the first has shown the end.
     """
-    reported = {order for talk in case.deletes for order, _, _ in reports(case.heard(talk))}
+    reported = {
+        order
+        for talk in case.deletes
+        for order, told, _ in reports(case.heard(talk))
+        if told["status"] in OUTCOMES  # one that was reported open may have traded since
+    }
     for row in case.rows:
         order = identity(row)
         if row["outcome"] not in FINAL - {"archived"} or order in reported or case.truth(order) is None:
@@ -60,7 +62,7 @@ def nothing_is_needlessly_unknown(case: Case) -> Iterator[str]:
         truth = case.truth(identity(row))
         if row["outcome"] != "unknown" or truth is None:
             continue
-        began = _reads(case)[0].at if _reads(case) else 0.0
+        began = case.reads[0].at if case.reads else 0.0
         left = _left(case, began, _provable(case, truth))
         if left > 0:
             yield f"{identity(row)} is said to be unknown, and {left:.2f} s were left to find it {truth.outcome}"
@@ -72,23 +74,23 @@ def _provable(case: Case, truth: Truth) -> float:
     """Return the monotonic time from which on a read proves an order's state."""
     if truth.outcome in FINAL:
         return case.talks[0].at + truth.last.at / 1000 - case.talks[0].wall + case.lag
-    last = max((talk.at for talk in case.deletes), default=_reads(case)[0].at if _reads(case) else 0.0)
-    doubt = 0.0 if any(talk.path == TIME for talk in case.talks) else CLOCK_DOUBT
+    last = max((talk.at for talk in case.deletes), default=case.reads[0].at if case.reads else 0.0)
+    doubt = 0.0 if _has_read_the_clock(case) else CLOCK_DOUBT
     return last + case.cancel_lasts + case.lag_allowed + doubt
 
 
-def _reads(case: Case) -> list[Talk]:
-    """Return what was read to find out what became of orders, whatever came of it."""
-    last = max((number for number, talk in enumerate(case.talks) if talk.method == "DELETE"), default=None)
-    if last is not None:
-        return [talk for talk in case.talks[last + 1 :] if talk.method == "GET"]
-    first = next((number for number, talk in enumerate(case.talks) if talk.path in {ONE, HISTORY}), len(case.talks))
-    return case.talks[first:]
+def _has_read_the_clock(case: Case) -> bool:
+    """Return whether the call itself has read the exchange's clock, and not another process at the same time.
+
+    Requests for the time name no symbol, so their connection has to tell whose they are.
+    """
+    own = {talk.connection for talk in case.talks if "symbol" in talk.params}
+    return any(talk.path == TIME and talk.connection in own for talk in case.talks)
 
 
 def _first_shown(case: Case, order: Id) -> tuple[float, set[str]]:
     """Return when a read had first shown that an order had ended, and which amounts it told."""
-    for talk in _reads(case):
+    for talk in case.reads:
         for each, shown, _ in reports(case.heard(talk)):
             if each == order and shown["status"] in OUTCOMES and talk.done_at is not None:
                 amounts = {name: shown.get(name) for name in ("executedQty", "cummulativeQuoteQty")}
@@ -98,7 +100,7 @@ def _first_shown(case: Case, order: Id) -> tuple[float, set[str]]:
 
 def _left(case: Case, since: float, ready: float) -> float:
     """Return the seconds left for a read that was to begin at `ready`; none if a read after `since` failed."""
-    reads = _reads(case)
+    reads = case.reads
     limited = any(talk.line in {418, 429} for talk in case.talks)
     if not reads or case.beyond or limited or case.told.error in CUT_SHORT:
         return 0.0

@@ -99,8 +99,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
     # What happens at the exchange is told by its clock, as far as the call has measured that, and at whichever moment.
     doubt = 50 + 2000 * case.hold_up + 1000 * _fastest(case)
     early, late = 1000 * min(case.skews) - doubt, 1000 * max(case.skews) + doubt
-    # A call that an interrupt ended before the harness could say when has no times.
-    is_timed = case.told.error != "killed" and case.told.returned > 0
+    is_timed = case.told.error != "killed"
     if (entry["profile"], entry["host"], entry["method"]) != (case.profile, case.host, "DELETE"):
         yield f"it is {entry['method']} to {entry['profile']} {entry['host']}"
     if case.told.attrs and case.told.attrs.get("call_id") != entry["call_id"]:
@@ -135,7 +134,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
         if case.told.error in {"", "ConfigurationError"}:
             yield f"all is known, and {entry['params']} has no conclusion"
         return
-    if case.told.error != "killed" and not began <= entry["concluded_at"] <= returned + 500:
+    if is_timed and not began <= entry["concluded_at"] <= returned + 500:
         yield f"it was concluded at {entry['concluded_at']}, and the call ended at {returned:.0f}"
     yield from _conclusion(case, entry, talks)
 

@@ -54,6 +54,8 @@ class Talk:
     """Whether what was passed on is not what the exchange has answered."""
     skew: float = 0.0
     """By how many seconds the exchange's clock was ahead when it arrived."""
+    connection: int = 0
+    """The client's port: what comes on one connection comes from one process."""
 
     def document(self) -> Any:
         """Read the answer; None where there was none to read."""
@@ -151,11 +153,12 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            port = client.getpeername()[1]
             while request := self._read_request(client):
                 with self._lock:
                     self._busy += 1
                 try:
-                    if not self._handle(client, request):
+                    if not self._handle(client, request, port):
                         return
                 finally:
                     with self._lock:
@@ -171,11 +174,12 @@ class Proxy:
             request += piece
         return request
 
-    def _handle(self, client: socket.socket, request: bytes) -> bool:
+    def _handle(self, client: socket.socket, request: bytes, port: int) -> bool:
         """Deal with one request; say whether the connection is still good."""
         method, target, _ = request.split(b"\r\n", 1)[0].decode().split(" ")
         parts = urlsplit(target)
-        talk = Talk(method, parts.path, dict(parse_qsl(parts.query)), time.monotonic(), skew=self.skew())
+        talk = Talk(method, parts.path, dict(parse_qsl(parts.query)), time.monotonic())
+        talk.skew, talk.connection = self.skew(), port
         self.talks.append(talk)
         mishap = self._take(method)
         if method == "DELETE":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from decimal import Decimal
 from functools import partial
@@ -183,3 +184,21 @@ def test_a_request_that_never_left_has_no_such_moment_in_the_journal(
         make_job(["BTCUSDT"], client=client).run()
     session.reset()
     assert [entry["left_at"] for entry in read_journal(tmp_path / "journal.sqlite3")] == [None, None]
+
+
+def test_what_was_told_of_an_order_that_was_still_open_is_not_told_of_its_end(call: Case) -> None:
+    """A cancel may report an order as open; once that has ended, the moment of the report is not that of the end."""
+
+    def told(case: Case, status: str) -> None:
+        report = next(each for each in json.loads(case.deletes[0].body or b"") if "orderReports" not in each)
+        row = next(row for row in case.rows if row["orderId"] == report["orderId"])
+        row["transactTime"] = None
+        body = (case.deletes[0].body or b"").decode()
+        was = json.dumps(report, separators=(",", ":"))
+        assert was in body
+        now = json.dumps({**report, "status": status}, separators=(",", ":"))
+        case.deletes[0].body = body.replace(was, now).encode()
+
+    for status, objections in (("CANCELED", 1), ("NEW", 0), ("PARTIALLY_FILLED", 0)):
+        lies = changed(call, partial(told, status=status))
+        assert sum("lacks transactTime, which was told" in lie for lie in lies) == objections

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from nbext.exchange import LocalExchange
 
 from . import judge
 from . import record as truth
-from .case import Case, identity
+from .case import TIME, Case, identity
 from .proxy import Proxy
 from .told import Told, rows_of
 
@@ -168,3 +169,39 @@ def test_needlessly_unknown_is_objected_to(call: Case) -> None:
         lies, apart = changed(call, is_unknown, excuse)
         assert not any("left to find it" in lie for lie in lies)
         assert apart == 1
+
+
+def test_a_read_that_was_answered_at_the_end_of_the_time_proves_nothing(call: Case) -> None:
+    """A call may give up a read when its time is up, and not before."""
+
+    def ended_later(case: Case, seconds: float) -> None:
+        number = next(n for n, talk in enumerate(case.talks) if b"CANCELED" in (talk.body or b""))
+        del case.talks[number + 1 :]
+        case.reconcile = (case.talks[-1].done_at or 0.0) - case.reads[0].at + seconds
+
+    for seconds, objections in ((0.02, 0), (0.5, 1)):
+        lies, _ = changed(call, is_unknown, partial(ended_later, seconds=seconds))
+        assert sum("a read had shown" in lie for lie in lies) == objections
+
+
+def test_a_clock_that_another_process_has_read_is_not_read(call: Case) -> None:
+    """A request for the time names no symbol: its connection tells whose it is."""
+
+    def is_open(case: Case) -> None:
+        del case.record[identity(case.rows[0])].steps[1:]
+        for talk in case.talks:
+            talk.body = (talk.body or b"").replace(b"CANCELED", b"NEW")
+
+    def took_for_long(case: Case) -> None:
+        case.reconcile = 1.6  # of which 0.7 s and a lag of 0.2 s pass before a read proves that an order is open
+
+    def is_of_another(case: Case) -> None:
+        for talk in case.talks:
+            talk.connection = 1 if talk.path == TIME else 2
+
+    assert any(talk.path == TIME for talk in call.talks)
+    lies, apart = changed(call, is_unknown, is_open, took_for_long)
+    assert sum("left to find it open" in lie for lie in lies) == 1
+    lies, apart = changed(call, is_unknown, is_open, took_for_long, is_of_another)
+    assert not any("left to find it" in lie for lie in lies)
+    assert apart == 1
