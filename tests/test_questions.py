@@ -97,6 +97,23 @@ def test_reconciling_gets_over_a_clock_that_jumps(exchange: LocalExchange, clien
     assert set(call.run()["outcome"]) == {"canceled"}
 
 
+@pytest.mark.parametrize("how", ["without a look, by lists", "one order, by queries"])
+def test_each_read_of_reconciling_gets_over_a_clock_that_jumps(
+    exchange: LocalExchange, client: SpotClient, how: str
+) -> None:
+    """The clock jumps after the first read; the second one, which confirms what was executed, is made all the same."""
+    if is_one := how.startswith("one"):
+        exchange.reset()
+        exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
+    call = Quick(client, seen=is_one)
+    exchange.faults.lose_answer("DELETE", PATH)
+    exchange.faults.on("GET", "/api/v3/order" if is_one else "/api/v3/allOrders").jump(seconds=30)
+    frame = call.run()
+    assert len(frame) > 0
+    assert set(frame["outcome"]) == {"canceled"}
+    assert frame["executedQty"].notna().all()
+
+
 # Nothing open.
 
 
