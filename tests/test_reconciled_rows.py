@@ -359,7 +359,7 @@ def test_nothing_found_after_a_lost_answer_is_not_nothing(exchange: LocalExchang
 def test_a_full_page_within_one_millisecond_loses_no_order(
     exchange: LocalExchange, client: SpotClient, span: str, seen: bool
 ) -> None:
-    """1,100 orders canceled at once, more than any page of ``allOrders`` holds."""
+    """1,100 orders canceled at once, more than any page of ``allOrders`` holds, are read in pages."""
     exchange.reset(dialect=Dialect(start_only_span=span))
     for _ in range(1100):
         exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.001", price="50000")
@@ -369,6 +369,7 @@ def test_a_full_page_within_one_millisecond_loses_no_order(
     assert len(frame) == 1100
     assert set(frame["outcome"]) == {"canceled"}
     require_truth(exchange, frame)
+    assert len(exchange.requests("GET", "/api/v3/order")) <= 25  # not one by one: each costs 4, a page of 1,000 20
 
 
 @pytest.mark.parametrize("sort", ["order_id", "update_time"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.reconciling import PATH, Quick, require_truth
+from support.reconciling import PATH, Quick, executed, require_truth
 from support.server import PlainServer, Request, answer
 
 import nbext
@@ -47,6 +48,38 @@ def test_open_is_proven_where_time_is_left(exchange: LocalExchange, client: Spot
         Quick(client, seen=True, reconcile=2.0, latency=Latency(engine=0.9, lag=0.2)).run()
     assert incomplete.value.frame is not None
     assert set(incomplete.value.frame["outcome"]) == {"open"}
+
+
+def test_a_stamp_that_is_ahead_keeps_a_cancel_good_for_longer(exchange: LocalExchange) -> None:
+    """This clock is 0.8 s ahead, which is let in: the cancel may be carried out 0.8 s longer, so `open` waits for it."""
+    exchange.reset()
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
+    exchange.faults.skew = -0.8
+    with nbext.SpotClient(
+        exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key, answer_timeout=0.4
+    ) as client:
+        call = Quick(client, seen=True, recv_window=600, latency=Latency(engine=0.1, lag=0.1))
+        exchange.faults.execute_late("DELETE", PATH, seconds=1.2)
+        frame = call.run()
+    assert executed(exchange) == [True]
+    assert frame["outcome"].tolist() == ["canceled"]
+
+
+def test_what_is_open_was_so_before_the_read_began(exchange: LocalExchange) -> None:
+    """The time that is told with `open` lies before the read that showed it, by the allowance for lag."""
+    exchange.reset()
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
+    slow, lag = 1.5, 1.5
+    with nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        call = Quick(client, seen=True, reconcile=10.0, latency=Latency(engine=0.1, lag=lag))
+        exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
+        for path in (PATH, "/api/v3/order"):
+            exchange.faults.answer_late("GET", path, seconds=slow, times=None)
+        with pytest.raises(nbext.IncompleteError) as incomplete:
+            call.run()
+    latest = time.time() - slow - lag
+    told = {re.findall(r"still open as of ([0-9:]{8})", line)[0] for line in (str(incomplete.value), call.said[-1])}
+    assert told <= {time.strftime("%H:%M:%S", time.localtime(latest - earlier)) for earlier in range(60)}
 
 
 def test_reading_ends_with_the_time(exchange: LocalExchange, client: SpotClient) -> None:
