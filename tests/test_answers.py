@@ -186,6 +186,59 @@ def test_an_answer_out_of_step_makes_the_others_on_its_connection_doubtful(
     assert not any("nothing was open" in line for line in said)
 
 
+def test_a_read_that_is_out_of_step_makes_an_earlier_empty_answer_doubtful(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was open, it said; then a read shows that the connection had mixed up its answers."""
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":  # to the first that nothing was open, and to the second nothing that tells
+            return answer([]) if request.params["symbol"] == "BTCUSDT" else answer({"code": -1007, "msg": ""}, 504)
+        if request.path == "/api/v3/time":
+            return answer({"serverTime": 1700000000000})
+        return answer([queried("BTCUSDT")])  # to whatever is asked about ETHUSDT
+
+    monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)
+    said: list[str] = []
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        make_job(["BTCUSDT", "ETHUSDT"], client=connect(serve(respond)), reconcile=0.5, say=said.append).run()
+    assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
+    assert "what was open on ETHUSDT is not known" in said[-1]
+
+
+def test_an_order_that_is_listed_without_its_id_is_not_said_to_be_open(serve: Serve) -> None:
+    """The cancel's answer is lost, and no read can be about that order: what it was before is not repeated."""
+    nameless = {name: value for name, value in queried("BTCUSDT").items() if name != "orderId"}
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer({"code": -1007, "msg": ""}, 504)
+        return answer({"serverTime": 1700000000000} if request.path == "/api/v3/time" else [nameless])
+
+    job = make_job(["BTCUSDT"], client=connect(serve(respond)), reconcile=0.5)
+    job.obtain_consent(lambda preview, _: str(len(preview)))
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        job.run()
+    assert unknown.value.frame is not None
+    assert unknown.value.frame["outcome"].tolist() == ["unknown"]
+    assert unknown.value.frame["status"].isna().all()
+
+
+def test_an_order_that_ended_is_no_failure_however_its_cancel_was_refused(serve: Serve) -> None:
+    """-1102 is how ids are refused that do not belong together any more; the read shows how the order ended."""
+    shown = queried("BTCUSDT") | {"side": "BUY", "origQty": "1", "executedQty": "1"}
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer({"code": -1102, "msg": "Param 'origClientOrderId' was not sent."}, 400)
+        if request.path == ONE:
+            return answer(shown | {"status": "FILLED"})
+        return answer({"serverTime": 1700000000000} if request.path == "/api/v3/time" else [shown])
+
+    frame = make_job(["BTCUSDT"], client=connect(serve(respond)), side="BUY", reconcile=1.0).run()
+    assert frame[["orderId", "outcome"]].to_numpy().tolist() == [[1, "filled"]]
+
+
 def test_a_report_that_names_what_was_asked_for_proves_itself(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays as it is where another answer on its connection was out of step."""
 

@@ -198,11 +198,12 @@ def test_a_look_is_about_what_was_asked(serve: Callable[..., PlainServer]) -> No
         assert len(one_by_one(seen)) == 2
         with pytest.raises(nbext.RejectedError, match="without its symbol"):
             look(client, [])
-    with (
-        connect(serve(listing(ORDER | {"symbol": "ETHUSDT"}))) as client,
-        pytest.raises(nbext.RejectedError, match="another symbol"),
-    ):
-        look(client, ["BTCUSDT"])
+    for other in ("ETHUSDT", None):
+        with (
+            connect(serve(listing(ORDER | {"symbol": other}))) as client,
+            pytest.raises(nbext.RejectedError, match="another symbol"),
+        ):
+            look(client, ["BTCUSDT"])
 
 
 @pytest.mark.parametrize("name", ["status", "orderId", "orderListId", "clientOrderId"])

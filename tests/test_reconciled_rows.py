@@ -68,6 +68,9 @@ def test_a_reconciled_row_has_the_orders_own_id_and_the_cancels(
         number: own[number] for number in frame["orderId"]
     }
     assert frame["clientOrderId"].notna().all() == (shows == "cancel_id")
+    assert frame["contingencyType"].notna().any()
+    for name in ("listStatusType", "listOrderStatus", "transactionTime"):  # of a list, these were the look's
+        assert frame[name].isna().all()
 
 
 @pytest.mark.parametrize("shows", ["cancel_id", "own_id"])
@@ -348,6 +351,18 @@ def test_nothing_found_after_a_lost_answer_is_not_nothing(exchange: LocalExchang
     assert unknown.value.frame is not None
     assert len(unknown.value.frame) == 0
     assert unknown.value.frame.attrs["nbext"]["complete"] is False
+
+
+def test_what_ended_otherwise_is_not_taken_for_the_cancels(exchange: LocalExchange, client: SpotClient) -> None:
+    """Without a look before, an order that was filled at the same moment gets no row: no cancel fills orders."""
+    exchange.reset()
+    last = exchange.last_price("BTCUSDT")
+    left = place(exchange)
+    place(exchange, str(round(last * 99 / 100)))
+    exchange.set_price("BTCUSDT", round(last * 98 / 100))
+    exchange.faults.lose_answer("DELETE", PATH)
+    frame = Quick(client).run()
+    assert frame[["orderId", "outcome"]].to_numpy().tolist() == [[left["orderId"], "canceled"]]
 
 
 # Many orders.
