@@ -51,7 +51,7 @@ def test_open_is_proven_where_time_is_left(exchange: LocalExchange, client: Spot
 
 
 def test_a_stamp_that_is_ahead_keeps_a_cancel_good_for_longer(exchange: LocalExchange) -> None:
-    """This clock is 0.8 s ahead, which is let in: the cancel may be carried out 0.8 s longer, so `open` waits for it."""
+    """From a clock that is 0.8 s ahead, a cancel is let in, and may be carried out 0.8 s longer: `open` waits."""
     exchange.reset()
     exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
     exchange.faults.skew = -0.8
