@@ -109,7 +109,13 @@ class Campaign:
 
     def _open_exchange(self) -> LocalExchange:
         return self._stack.enter_context(
-            LocalExchange(weight_limit=10**9, raw_request_limit=10**9, order_limits=(10**6, 10**7), max_num_orders=2000)
+            LocalExchange(
+                weight_limit=10**9,
+                raw_request_limit=10**9,
+                order_limits=(10**6, 10**7),
+                max_num_orders=2000,
+                keeps_past=True,  # an amended order was another before
+            )
         )
 
     def _start_children(self) -> subprocess.Popen[str]:
@@ -296,7 +302,7 @@ class Campaign:
         """Make somebody else who trades, cancels and places orders on the same symbols meanwhile."""
         chance, exchange = this.plan.chance("others"), this.exchange
         count = chance.choice([0, 0, 1, 2]) if this.plan.others else 0
-        acts = chance.sample(["fill", "fill", "cancel", "place"], count)
+        acts = chance.sample(["fill", "fill", "cancel", "place", "amend", "withdraw", "halt"], count)
         this.meddled = this.meddled or bool(acts)
         waits = [chance.choice([0.0, 0.005, 0.05, 0.3, 0.7]) for _ in acts]
 
@@ -313,6 +319,12 @@ class Campaign:
                         exchange.place(
                             symbol, "BUY", "LIMIT", timeInForce="GTC", quantity=QUANTITY[symbol], price=price
                         )
+                    elif act == "amend":
+                        market.amend_as_another(exchange, chance)
+                    elif act == "withdraw":
+                        market.withdraw(exchange, chance)
+                    elif act == "halt":
+                        exchange.set_status(symbol, "HALT")
                     else:
                         market.cancel_as_another(exchange, chance)
 
@@ -338,6 +350,8 @@ class Campaign:
 
     def _take_down(self, case: Case) -> None:
         self.report.errors[case.told.error or "none"] += 1
+        given = {identity(row) for row in case.rows}
+        self.report.orders.update(trait for order in given & set(case.record) for trait in case.record[order].traits)
         for what, count in case.facts.items():
             if what.startswith("row "):
                 self.report.rows[what[4:]] += count

@@ -22,10 +22,15 @@ COLUMNS = (
     *("origClientOrderId", "clientOrderId", "listClientOrderId", "listStatusType", "listOrderStatus"),
     *("transactTime", "transactionTime", "selfTradePreventionMode", "outcome"),
 )
-IDS = frozenset({"orderId", "orderListId", "trailingDelta", "strategyId", "strategyType"})
+IDS = frozenset(
+    {"orderId", "orderListId", "trailingDelta", "strategyId", "strategyType", "preventedMatchId", "pegOffsetValue"}
+)
 TIMES = frozenset({"transactTime", "transactionTime", "time", "updateTime", "workingTime", "trailingTime"})
 NUMBERS = frozenset(
-    {"price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty"}
+    {
+        *("price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty"),
+        *("preventedQuantity", "peggedPrice"),
+    }
 )
 FLAGS = frozenset({"isWorking"})
 AMOUNTS = frozenset(
@@ -36,6 +41,7 @@ LASTING = (
     *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
     *("origQty", "origQuoteOrderQty", "icebergQty", "origClientOrderId", "listClientOrderId"),
     *("selfTradePreventionMode", "trailingDelta", "strategyId", "strategyType", "expiryReason"),
+    *("pegPriceType", "pegOffsetType", "pegOffsetValue"),
 )
 FINAL = frozenset({"canceled", "filled", "expired", "rejected", "archived"})
 STATES = FINAL | {"open", "unknown"}

@@ -182,13 +182,17 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
             return True
         values = [step.executed if name == "executedQty" else step.quote for step in steps]
         return any(_is_number(cell, value, exact=case.exact) for value in values)
+    over = row["outcome"] in FINAL
     if name in NUMBERS:
-        return truth.lasting[name] is not None and _is_number(cell, truth.lasting[name], exact=case.exact)
+        known = truth.could_be(name) if name in truth.lasting and not over else {_known(truth, name)}
+        if name not in truth.lasting and not over:
+            return True  # a peg that is yet to be set, or what was prevented so far
+        return any(_is_number(cell, value, exact=case.exact) for value in known - {None})
     if name in {"trailingDelta", "strategyId", "strategyType"} and "zero_fields" in case.dialect:
         return bool(cell == (truth.lasting[name] or 0))
     if name in LASTING:
         renamed = name == "listClientOrderId" and "list_cancel_form" in case.dialect
-        return bool(cell == truth.lasting[name]) or renamed
+        return cell == truth.lasting[name] or renamed or (not over and cell in truth.could_be(name))
     if name == "status":
         made_up = "open_status" in case.dialect and cell not in LIVE | set(OUTCOMES) and row["outcome"] not in FINAL
         return cell in {step.status for step in steps} or made_up
@@ -206,7 +210,7 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
     if name == "time":
         return cell == truth.steps[0].time or cell in {step.time for step in truth.steps if step.cause == "release"}
     if name in truth.changing:
-        return bool(cell == truth.changing[name]) or row["outcome"] not in FINAL
+        return bool(cell == truth.changing[name]) or not over
     return True
 
 

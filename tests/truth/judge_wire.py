@@ -119,7 +119,7 @@ def _entry(case: Case, entry: Mapping[str, Any]) -> Iterator[str]:
             yield f"its deadline is {entry['deadline']}, and it was sent at {talk.wall * 1000:.0f}"
     for seen in entry["seen"]:
         truth = case.truth((seen["symbol"], int(seen["orderId"])))
-        if truth is None or seen["origClientOrderId"] != truth.lasting["origClientOrderId"]:
+        if truth is None or seen["origClientOrderId"] not in truth.could_be("origClientOrderId"):
             yield f"it has seen {seen}, and there is no such order"
     if entry["key"] != case.key[-4:] and case.told.error != "ConfigurationError":
         yield f"it was sent with the key {entry['key']}, and that ends with {case.key[-4:]}"
@@ -156,7 +156,10 @@ def _conclusion(case: Case, entry: Mapping[str, Any], talks: list[Talk]) -> Iter
             continue
         if each["outcome"] == "unknown":
             yield f"concluded with {each}"
-        if each.get("origClientOrderId") not in {None, truth.lasting["origClientOrderId"]}:
+        known = (
+            truth.could_be("origClientOrderId") if each["outcome"] == "open" else {truth.lasting["origClientOrderId"]}
+        )
+        if each.get("origClientOrderId") not in {None, *known}:
             yield f"{each}, and its id is {truth.lasting['origClientOrderId']}"
         yield from outcome_is_true(case, order, each["outcome"], truth, None)
         rows = [row["outcome"] for row in case.rows if identity(row) == order]

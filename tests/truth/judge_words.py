@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .case import CUT_SHORT, FINAL, NUMBERS, STATES, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .case import Case
-    from .record import Id
+    from .record import Id, Truth
 
 
 def attrs_are_true(case: Case) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _inexact(case: Case) -> dict[str, int]:
                 continue
             step = next((s for s in reversed(truth.steps) if row.get("executedQty") in {float(s.executed), None}), None)
             amounts = {} if step is None else {"executedQty": step.executed, "cummulativeQuoteQty": step.quote}
-            value = amounts.get(name, truth.lasting.get(name))
+            value = amounts.get(name, truth.lasting.get(name, truth.changing.get(name)))
             counts[name] += value is not None and Decimal(repr(float(value))) != value
     return {name: count for name, count in counts.items() if count}
 
@@ -172,11 +172,19 @@ def _details(case: Case, rows: list[dict[str, Any]], state: str, rest: str) -> I
         if int(many[1]) != len(parts):
             yield f"the summary says {rest!r} of what is {state}, and {len(parts)} have traded"
         amounts = [(Decimal(a), None if b == "?" else Decimal(b)) for a, b in TRADED.findall(rest)]
-        true = [(Decimal(str(row["executedQty"])), truth.lasting["origQty"]) for _, row, truth in parts]
-        if amounts and amounts != true:
+        true = [(Decimal(str(row["executedQty"])), _quantities(row, truth)) for _, row, truth in parts]
+        if amounts and not all(
+            executed == amount and quantity in quantities
+            for (executed, quantity), (amount, quantities) in zip(amounts, true, strict=False)
+        ):
             yield f"the summary says {rest!r}, and the amounts are {true}"
     elif parts and state == "canceled":
         yield f"the summary does not tell that {len(parts)} had traded: {rest!r}"
+
+
+def _quantities(row: Mapping[str, Any], truth: Truth) -> set[Decimal | None]:
+    """Return the quantity of an order; of one that may be amended yet, also those that it had."""
+    return {truth.lasting["origQty"]} if row["outcome"] in FINAL else {None, *truth.could_be("origQty")}
 
 
 def _unspecific(kinds: Counter[str]) -> Counter[str]:

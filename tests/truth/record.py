@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from nbext.exchange import LocalExchange
 
@@ -43,7 +43,7 @@ class Truth:
     Attributes
     ----------
     lasting : Mapping
-        What never changes, by wire name; None where the order has no such thing.
+        What never changes, by wire name, an amendment aside; None where the order has no such thing.
     cancel_ids : set of str
         The client ids that its cancel may be called by.
     steps : list of Step
@@ -52,6 +52,10 @@ class Truth:
     list_is_done : bool
     changing : Mapping
         Further fields as they are now, by wire name.
+    former : Mapping
+        Of what an amendment or a release has changed, by wire name, what it was before.
+    traits : list of str
+        What is special about it, of `TRAITS`.
     """
 
     lasting: Mapping[str, Any]
@@ -60,6 +64,12 @@ class Truth:
     list_times: frozenset[int]
     list_is_done: bool
     changing: Mapping[str, Any]
+    former: Mapping[str, frozenset[Any]] = field(default_factory=dict)
+    traits: tuple[str, ...] = ()
+
+    def could_be(self, name: str) -> set[Any]:
+        """Return what a field may have been at any time."""
+        return {self.lasting[name], *self.former.get(name, ())}
 
     @property
     def last(self) -> Step:
@@ -116,11 +126,53 @@ def _truth(order: Any, app: Any) -> Truth:
         "strategyId": order.strategy_id,
         "strategyType": order.strategy_type,
         "expiryReason": order.expiry_reason,
+        "pegPriceType": order.peg_price_type,
+        "pegOffsetType": order.peg_offset_type,
+        "pegOffsetValue": order.peg_offset_value,
+    }
+    was = [each for _, each in order.past or ()]
+    former = {
+        "origClientOrderId": frozenset(each.own_id for each in was),
+        "origQty": frozenset(each.quantity for each in was if not each.awaits_quantity),
     }
     legs = [] if order_list is None else order_list.legs
     times = {event.time // 1000 for leg in legs for event in leg.history}
     times |= set() if order_list is None else {order_list.time // 1000}
-    changing = {"workingTime": order.working_time // 1000 if order.is_working else None, "isWorking": order.is_working}
+    changing = {
+        "workingTime": order.working_time // 1000 if order.is_working else None,
+        "isWorking": order.is_working,
+        "peggedPrice": order.pegged_price,
+        "preventedMatchId": order.prevented_match_id,
+        "preventedQuantity": order.prevented or None,
+    }
     cancel_ids = frozenset(filter(None, [order.cancel_id]))
     is_done = order_list is not None and order_list.is_done
-    return Truth(lasting, cancel_ids, steps, frozenset(times), is_done, changing)
+    traits = tuple(_traits(order))
+    return Truth(lasting, cancel_ids, steps, frozenset(times), is_done, changing, former, traits)
+
+
+TRAITS = (
+    *("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"),
+    *("OCO list", "OTO list", "OTOCO list", "OPO list", "OPOCO list"),
+    *("iceberg", "trailing", "pegged", "by its value", "amended", "prevented", "partly filled", "not GTC", "strategy"),
+)
+
+
+def _traits(order: Any) -> Iterator[str]:
+    """Yield what is special about an order: its type, its list, and what has befallen it."""
+    yield order.type
+    if order.order_list is not None:
+        yield f"{order.order_list.kind} list"
+    causes = {event.cause for event in order.history}
+    special = {
+        "iceberg": order.iceberg_quantity,
+        "trailing": order.trailing_delta,
+        "pegged": order.peg_price_type,
+        "by its value": order.quote_quantity,
+        "amended": "amend" in causes,
+        "prevented": order.prevented_match_id is not None,
+        "partly filled": 0 < order.executed < order.quantity,
+        "not GTC": order.time_in_force != "GTC",
+        "strategy": order.strategy_id,
+    }
+    yield from (name for name, there in special.items() if there)

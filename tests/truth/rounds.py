@@ -41,6 +41,8 @@ class Report:
 
     rounds: int = 0
     rows: Counter[str] = field(default_factory=Counter)
+    orders: Counter[str] = field(default_factory=Counter)
+    """What was special about the orders of these rows."""
     errors: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
@@ -53,14 +55,14 @@ class Report:
     def add(self, other: Report) -> None:
         """Add what another campaign came to."""
         self.rounds += other.rounds
-        for name in ("rows", "errors", "faults", "ways", "dialects", "facts"):
+        for name in ("rows", "orders", "errors", "faults", "ways", "dialects", "facts"):
             getattr(self, name).update(getattr(other, name))
         self.lies += other.lies
         self.lied += other.lied
 
     def __str__(self) -> str:
         told = [f"{self.rounds} rounds, {sum(self.rows.values())} rows, {len(self.lies)} lies"]
-        for name in ("rows", "errors", "ways", "faults", "dialects", "facts"):
+        for name in ("rows", "orders", "errors", "ways", "faults", "dialects", "facts"):
             counts = sorted(getattr(self, name).items(), key=lambda item: (-item[1], item[0]))
             told.append(f"{name:9}" + ", ".join(f"{what} {count}" for what, count in counts))
         return "\n".join(told + self.lies)
