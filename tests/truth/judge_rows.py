@@ -184,7 +184,7 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
         return any(_is_number(cell, value, exact=case.exact) for value in values)
     over = row["outcome"] in FINAL
     if name in NUMBERS:
-        known = truth.could_be(name) if name in truth.lasting and not over else {_known(truth, name)}
+        known: set[Any] = truth.could_be(name) if name in truth.lasting and not over else {_known(truth, name)}
         if name not in truth.lasting and not over:
             return True  # a peg that is yet to be set, or what was prevented so far
         return any(_is_number(cell, value, exact=case.exact) for value in known - {None})
