@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 1000
 """The most rows that the HTML has."""
+_CLASSES = "nbext-table tex2jax_ignore mathjax_ignore"
+"""Pages set formulas in what they show, even across cells, unless told not to."""
 _LONG = 30
 """A table of more rows than this can be searched, sorted and paged."""
 _FIGURE_SPACE = "\N{FIGURE SPACE}"
@@ -70,7 +72,7 @@ def as_html(frame: DataFrame, *, captioned: bool = True, searchable: bool = True
     mark = "<b>Dry run: nothing was canceled</b>" if columns.is_dry_run(frame) and (captioned or len(frame)) else ""
     said = mark + (escape(columns.caption(frame)) if captioned else "")
     if not len(shown):
-        return f"{_style()}<div class=nbext-table><p>{said}</p></div>" if said else ""
+        return f'{_style()}<div class="{_CLASSES}"><p>{said}</p></div>' if said else ""
     cut = f"the first {len(shown)} of {len(frame)} orders are shown" if len(shown) < len(frame) else ""
     html = _html(columns.table(shown, captioned=captioned), shown, said, cut, scripted=scripted)
     return html + (_scripts(carries=carries) if scripted else "")
@@ -81,7 +83,7 @@ def log_as_html(frame: DataFrame) -> str:
     shown = frame[-_MOST_ROWS:]
     said = escape(log.caption(frame))
     if not len(shown):
-        return f"{_style()}<div class=nbext-table><p>{said}</p></div>"
+        return f'{_style()}<div class="{_CLASSES}"><p>{said}</p></div>'
     cut = f"the last {len(shown)} of {len(frame)} requests are shown" if len(shown) < len(frame) else ""
     return _html(log.table(shown), shown, said, cut, scripted=False)
 
@@ -96,7 +98,7 @@ def checks_as_html(frame: DataFrame) -> str:
     ]
     body = "\n".join(rows)
     return (
-        f'{_style()}<div class=nbext-table><table class="t" cellpadding="4" style="margin:0"><tbody>\n{body}\n'
+        f'{_style()}<div class="{_CLASSES}"><table class="t" cellpadding="4" style="margin:0"><tbody>\n{body}\n'
         "</tbody></table></div>"
     )
 
@@ -107,7 +109,7 @@ def _html(table: columns.Table, frame: DataFrame, said: str, cut: str, *, script
     head = "".join(map(_header, table.columns))
     note = "; ".join(filter(None, [cut, table.note()]))
     return (
-        f'{_style()}<div class="nbext-table{" long" * scripted}">'
+        f'{_style()}<div class="{_CLASSES}{" long" * scripted}">'
         f'<table class="t" cellpadding="4" style="margin:0">{f"<caption{_LEFT}>{said}</caption>" if said else ""}'
         f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
         f"{f'<p class=note>{escape(note)}</p>' if note else ''}</div>"

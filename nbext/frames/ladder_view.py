@@ -60,7 +60,7 @@ def as_html(ladder: Ladder, *, selectable: bool = False) -> str:
     occurs = _occurs(ladder.symbols)
     if legend := " ".join(words for name, words in _LEGENDS.items() if occurs[name]):
         parts.append(f'<p class="legend"><small>{escape(legend)}</small></p>')
-    return f'<div class="nbext-ladder">{"".join(parts)}</div>'
+    return f'<div class="nbext-ladder tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
 
 def _singles_html(symbol: Symbol, selectable: bool) -> str:

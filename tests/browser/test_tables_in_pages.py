@@ -76,6 +76,20 @@ def test_what_the_user_added_shows(notebook: Notebook, app: str) -> None:
 
 
 @apps
+def test_a_table_is_no_formula(notebook: Notebook, app: str) -> None:
+    """Dollars and backslashes stay what they are: pages set formulas in what they show, also across cells."""
+    note = r"'risk $50, stop $40, \\(x\\)'"
+    df = f"df = nbext.open_orders('BTCUSDT').assign(note={note})"
+    notebook.run(
+        LOAD, SEED, df, "df", "nbext.ladder(df)", "df = %cancel_all BTCUSDT", f"df.assign(note={note})", app=app
+    )
+    notebook.page.wait_for_timeout(1500)
+    shown = outputs(notebook, 3).locator("tbody tr td:last-child").all_inner_texts()
+    assert {text.replace("\xa0", " ") for text in shown} == {r"risk $50, stop $40, \(x\)"}
+    assert notebook.visible.locator(".jp-OutputArea mjx-container").count() == 0
+
+
+@apps
 def test_everything_is_said_once(notebook: Notebook, app: str) -> None:
     """The summary line names symbol and exchange, the table does not; nothing open is one line."""
     notebook.run(
