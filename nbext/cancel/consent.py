@@ -65,7 +65,6 @@ def obtain(
     *,
     before_cell: bool,
     preview_seconds: float,
-    shown: Sequence[Row] = (),
     say: Callable[[str], None],
 ) -> OpenOrders | None:
     """Show what would be canceled, and ask the user to type the number of orders.
@@ -79,8 +78,6 @@ def obtain(
         nothing is open now.
     preview_seconds : float
         How long a preview is valid; after that the user sees a new one and is asked again.
-    shown : sequence of Row
-        What the user has already been asked about. Of these, too, orders that are no longer open get a row.
 
     Returns
     -------
@@ -98,7 +95,6 @@ def obtain(
     seen = selection.read(client, say)
     if not before_cell:
         seen = selection.read_again_if_empty(seen, client, say, lag=options.latency.lag)
-        seen = _with_all_shown(seen, shown)
     while seen.orders or before_cell:
         rows = seen.rows()
         preview = report.frame_of(rows, client, exact=options.exact, call="preview")
@@ -119,6 +115,25 @@ def obtain(
             break
         say(f"{selection.subject}: {changed}." if changed else "The preview was too old; here is a new one.")
     return seen
+
+
+def renew(
+    selection: Selection,
+    client: SpotClient,
+    shown: Sequence[Row],
+    holds: Callable[[Sequence[Row]], object],
+    *,
+    lag: float,
+    say: Callable[[str], None],
+) -> OpenOrders:
+    """Look again once the user has agreed to what was shown, which `holds` compares with the rows of what is open.
+
+    It raises what keeps the cancel from being sent. Orders that were shown and are no longer open get a row, too.
+    """
+    seen = selection.read_again_if_empty(selection.read(client, say), client, say, lag=lag)
+    if seen.orders:
+        holds(seen.rows())
+    return _with_all_shown(seen, shown)
 
 
 def _no_prompt(where: str, client: SpotClient) -> ConfigurationError:

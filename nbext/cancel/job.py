@@ -147,12 +147,7 @@ class Job:
             self.obtain_consent(ask, before_cell=before_cell)
 
     def obtain_consent(
-        self,
-        ask: Ask | None,
-        *,
-        before_cell: bool = False,
-        preview_seconds: float = consent.PREVIEW_SECONDS,
-        shown: Sequence[Row] = (),
+        self, ask: Ask | None, *, before_cell: bool = False, preview_seconds: float = consent.PREVIEW_SECONDS
     ) -> None:
         """Show what would be canceled, and ask for consent; see `consent.obtain`."""
         with _nothing_sent(self._selection, self._client):
@@ -163,9 +158,14 @@ class Job:
                 ask,
                 before_cell=before_cell,
                 preview_seconds=preview_seconds,
-                shown=shown,
                 say=self._say,
             )
+
+    def renew_consent(self, shown: Sequence[Row], holds: Callable[[Sequence[Row]], object]) -> None:
+        """Look again once the user has agreed to what a caller has shown; see `consent.renew`."""
+        with _nothing_sent(self._selection, self._client):
+            lag = self._options.latency.lag
+            self._agreed = consent.renew(self._selection, self._client, shown, holds, lag=lag, say=self._say)
 
     def keep(self, declined: DeclinedError) -> DataFrame:
         """Say that everything was kept, and return what was open."""

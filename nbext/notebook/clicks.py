@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -34,8 +35,8 @@ class Clicks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._cell_runs = False
-        self._cell_ended = self._asked = -float("inf")
+        self._asked = -float("inf")
+        self._cells = threading.local()
         self._questions = 0
         self.question: int | None = None
 
@@ -62,14 +63,13 @@ class Clicks:
 
     @property
     def are_queued(self) -> bool:
-        """Whether a click that arrives now was made while a cell was running."""
-        return self._cell_runs or self._clock() - self._cell_ended < AFTER_CELL
+        """Whether a click that arrives now, on this thread, waited for a cell. Beside the cell none has to wait."""
+        return self._clock() - getattr(self._cells, "ended", -float("inf")) < AFTER_CELL
 
     def cell_begins(self) -> None:
-        """Note that the kernel runs a cell: clicks queue up now."""
-        self._cell_runs = True
+        """Note that this thread runs a cell: the clicks that it is to take queue up now."""
+        self._cells.ended = float("inf")
 
     def cell_ends(self) -> None:
         """Note that the cell has ended: queued clicks come next."""
-        self._cell_runs = False
-        self._cell_ended = self._clock()
+        self._cells.ended = self._clock()

@@ -57,6 +57,7 @@ function count(number) {
 
 function render({ model, el, signal }) {
   panels += 1;
+  const send = sender(model);
   const rows = () => model.get("rows");
   const status = () => model.get("status");
   const on = (node, type, act) => node.addEventListener(type, act, { signal });
@@ -121,12 +122,11 @@ function render({ model, el, signal }) {
   let current = null; // where the one control of the table is that Tab reaches: "all", or a key
   let question = null; // the number of the question that is shown
   let asker = null;
-  let isEnded = false;
-  let isSilent = false;
+  let [isEnded, isSilent] = [false, false];
   let unanswered = null;
 
   const post = (message) => {
-    model.send(message);
+    send(message);
     unanswered ??= setTimeout(() => {
       isSilent = true;
       changed();

@@ -9,9 +9,9 @@ still reach the browser. Nothing is printed, since the output of a click shows n
 from __future__ import annotations
 
 import atexit
+import secrets
 import threading
 import time
-from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
 from html import escape
@@ -27,17 +27,16 @@ from nbext.cancel import job as cancel
 from nbext.cancel import reads, unfinished
 from nbext.cancel.selection import Selection
 from nbext.errors import NbextError
-from nbext.notebook import panel_view
+from nbext.notebook import channel, panel_view
 from nbext.notebook.clicks import ANSWER, Clicks
 from nbext.notebook.question import ChangedError, Ids, Question, ids_of
-from nbext.notebook.workers import workers
+from nbext.notebook.workers import Started, workers
 from nbext.orders import identity, unit_of, units
 from nbext.spot.parameters import parse_symbol
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
 
     from pandas import DataFrame
 
@@ -50,6 +49,7 @@ _CALLS = 8
 """The most recent cancels that are shown."""
 _LOG = 200
 """The requests of the journal among which they are looked for."""
+_BESIDE = resources.files(__package__)
 
 
 class CancelPanel(AnyWidget):
@@ -85,6 +85,8 @@ class CancelPanel(AnyWidget):
         Recent cancels on this exchange.
     picture : str
         The ladder, as HTML.
+    address : str
+        Where `channel` takes what is for this panel.
     frame : DataFrame or None
         The result of the last cancel.
     error : NbextError or None
@@ -96,8 +98,8 @@ class CancelPanel(AnyWidget):
         As `nbext.connect`.
     """
 
-    _esm = Unicode(resources.files(__package__).joinpath("panel.js").read_text("utf-8")).tag(sync=True)
-    _css = Unicode(resources.files(__package__).joinpath("panel.css").read_text("utf-8")).tag(sync=True)
+    _esm = Unicode("".join(_BESIDE.joinpath(f).read_text("utf-8") for f in ("channel.js", "panel.js"))).tag(sync=True)
+    _css = Unicode(_BESIDE.joinpath("panel.css").read_text("utf-8")).tag(sync=True)
     symbol = Unicode().tag(sync=True)
     auto_refresh = Bool().tag(sync=True)
     ladder = Bool().tag(sync=True)
@@ -107,7 +109,7 @@ class CancelPanel(AnyWidget):
     status = Dict().tag(sync=True)
     recent: Any = List().tag(sync=True)
     picture = Unicode().tag(sync=True)
-
+    address = Unicode().tag(sync=True)
     _is_open = False
 
     def __init__(
@@ -130,7 +132,7 @@ class CancelPanel(AnyWidget):
         self.error: NbextError | None = None
         self._state = threading.RLock()
         self._working = threading.Lock()
-        self._started: set[Future[None]] = set()
+        self._started = Started()
         self._under_way: set[str] = set()
         self._surveyed = False
         self._fresh_from = 0.0
@@ -139,8 +141,9 @@ class CancelPanel(AnyWidget):
         self._ended: panel_view.Ended = {}
         self._easel = threading.Lock()
         self._stop = threading.Event()
-        super().__init__(symbol=symbol, status=panel_view.unread(self._client, _symbols_of(symbol)))
-        self.on_msg(lambda _panel, content, _buffers: self._watched(self._take, content))
+        address, status = secrets.token_hex(8), panel_view.unread(self._client, _symbols_of(symbol))
+        super().__init__(symbol=symbol, status=status, address=address)
+        channel.listen(self, address, partial(self._watched, self._take))
         self.observe(self._turn_to, "symbol")
         self.observe(self._switch_auto_refresh, "auto_refresh")
         self.observe(lambda _: self._start(self._draw), "ladder")
@@ -174,6 +177,7 @@ class CancelPanel(AnyWidget):
             return
         self._is_open = False
         atexit.unregister(self.close)
+        channel.stop_listening(self.address)
         self._stop.set()
         self._withdraw()
         if (shell := get_ipython()) is not None:
@@ -186,11 +190,7 @@ class CancelPanel(AnyWidget):
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until all that was started is done."""
-        end = time.monotonic() + seconds
-        while self._started:  # work that is done may have started more
-            if wait(list(self._started), max(0.0, end - time.monotonic())).not_done:
-                raise TimeoutError("the panel is still busy")
-            self._started = {each for each in self._started if not each.done()}
+        self._started.wait(seconds)
 
     # What is open.
 
@@ -414,7 +414,7 @@ class CancelPanel(AnyWidget):
         self.frame, self.error = None, None
         changed = False
         try:
-            asked.job.obtain_consent(lambda preview, _: asked.agree(preview), shown=asked.rows)
+            asked.job.renew_consent(asked.rows, asked.still_holds)
             self.frame = asked.job.run()
             self._tell("done", *self._said)
         except ChangedError:
@@ -484,8 +484,7 @@ class CancelPanel(AnyWidget):
 
     def _start(self, work: Callable[..., object], *args: object) -> None:
         if self._is_open:
-            running = {each for each in self._started if not each.done()}
-            self._started = running | {workers.start(partial(self._watched, work, *args))}
+            self._started.start(partial(self._watched, work, *args))
 
     def _watched(self, work: Callable[..., object], *args: object) -> None:
         """Show unexpected errors, too: those of clicks and threads show nowhere else."""

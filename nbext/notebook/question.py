@@ -12,8 +12,6 @@ from nbext.orders import units
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pandas import DataFrame
-
     from nbext.cancel.job import Job
     from nbext.orders import Row
     from nbext.spot.client import SpotClient
@@ -84,13 +82,11 @@ class Question:
             "keys": sorted(self.keys),
         }
 
-    def agree(self, preview: DataFrame) -> str:
-        """Return the number of orders in a preview; raise if they are not those that the question was about."""
-        records: Any = preview[["symbol", "orderId"]].astype(object).to_dict("records")
-        now = ids_of(records)
+    def still_holds(self, rows: Iterable[Row]) -> None:
+        """Raise if other orders are open now than those that the question was about."""
+        now = ids_of(row.order for row in rows)
         if now - self.ids or (self.typed and self.ids - now):
             raise ChangedError
-        return str(now.total())
 
 
 def ids_of(orders: Iterable[Mapping[str, Any]]) -> Ids:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,25 @@ class Workers:
             del done, work  # or an idle thread would keep the objects of its last work alive
             with self._lock:
                 self._free += 1
+
+
+class Started:
+    """What somebody has started on the workers."""
+
+    def __init__(self) -> None:
+        self._work: set[Future[None]] = set()
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Start something more."""
+        self._work = {each for each in self._work if not each.done()} | {workers.start(work)}
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all of it is done; raise TimeoutError after so many seconds."""
+        end = time.monotonic() + seconds
+        while self._work:  # work that is done may have started more
+            if wait(list(self._work), max(0.0, end - time.monotonic())).not_done:
+                raise TimeoutError("the panel is still busy")
+            self._work = {each for each in self._work if not each.done()}
 
 
 workers = Workers()

@@ -26,9 +26,14 @@ DELETES = "len(nbext.local().requests('DELETE'))"
 STILL_OPEN = "len(nbext.local().open_orders('BTCUSDT'))"
 PLACE = "nbext.local().place('BTCUSDT', 'BUY', 'LIMIT', timeInForce='GTC', quantity='0.1', price='50000')"
 BEGIN_CELL = """() => {
-  window.cell = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
-    .requestExecute({code: 'import time; time.sleep(2.5)'}).done;
+  const code = 'import os\\nwhile not os.path.exists("end-of-cell"): pass\\nos.remove("end-of-cell")';
+  window.cell = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}).done;
+  window.cell.then(() => { window.cell.isOver = true; });
 }"""
+NO_SUBSHELLS = """() => {
+  window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.commsOverSubshells = 'disabled';
+}"""
+CELL_RUNS = "() => !window.cell.isOver"
 BUSY = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
 FRESH = 600
 """Milliseconds after which a control that has just appeared takes clicks."""
@@ -383,15 +388,33 @@ def test_rows_that_move_ignore_clicks(notebook: Notebook) -> None:
     expect(asking(notebook)).to_contain_text("Cancel 1 order on BTCUSDT?")
 
 
-def test_clicks_while_a_cell_runs(notebook: Notebook) -> None:
-    """They queue up, are dropped when the cell ends, and the panel says so."""
+@both
+def test_a_click_beside_a_cell_counts_at_once(notebook: Notebook, app: str) -> None:
+    """A cell computes; meanwhile the panel asks, cancels and shows what came of it. The cell's own output is whole."""
+    practice(notebook, app)
+    notebook.page.evaluate(BEGIN_CELL)
+    notebook.page.wait_for_function(BUSY)
+    button(notebook, "Cancel all 13").click()
+    expect(asking(notebook)).to_contain_text("Cancel 13 orders on BTCUSDT?")
+    notebook.page.wait_for_timeout(FRESH)
+    button(notebook, "Cancel 13 orders").click()
+    expect(notebook.panel).to_contain_text("13 orders canceled")
+    assert notebook.page.evaluate(CELL_RUNS)
+    (notebook.lab.home / "end-of-cell").touch()
+    assert notebook.page.evaluate("() => window.cell.then(reply => reply.content.status)") == "ok"
+    assert notebook.value(DELETES) == 1
+
+
+def test_clicks_that_wait_for_a_cell_do_nothing(notebook: Notebook) -> None:
+    """Where clicks have to wait, as without subshells, they are dropped when the cell ends, and the panel says so."""
     practice(notebook)
+    notebook.page.evaluate(NO_SUBSHELLS)
     notebook.page.evaluate(BEGIN_CELL)
     notebook.page.wait_for_function(BUSY)
     for _ in range(3):
         button(notebook, "Cancel all").click()
         notebook.page.wait_for_timeout(400)
-    notebook.page.evaluate("() => window.cell.then(() => true)")
+    (notebook.lab.home / "end-of-cell").touch()
     expect(notebook.panel).to_contain_text("Click ignored: it came while a cell was running")
     expect(asking(notebook)).to_have_count(0)
     assert notebook.value(DELETES) == 0
