@@ -276,6 +276,6 @@ def _misplaced(what: str, text: str) -> tuple[str, str] | None:
         return "is a PEM", advice if what == "secret_key" else "Use the key that the exchange shows next to its name."
     if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
         return "is in quotes", "Remove the quotes."
-    if what == "secret_key" and re.search(r"\.(pem|key|prv)$", text):
+    if what == "secret_key" and text.endswith((".pem", ".key", ".prv")):
         return "is the name of a file", "Set a private key as private_key or in BINANCE_PRIVATE_KEY."
     return None

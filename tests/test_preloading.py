@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 IS_DONE = "from nbext.notebook.preloading import preloader; print(preloader.done.is_set())"
+COUNT_PATTERNS = """
+import re
+compiled, compiles = [], re._compiler.compile
+re._compiler.compile = lambda pattern, flags: compiled.append(pattern) or compiles(pattern, flags)
+"""
 FORKS = """
 import os, sys, time
 from IPython.core.interactiveshell import InteractiveShell
@@ -48,7 +53,7 @@ def kernel() -> Iterator[Kernel]:
     kernel.close()
 
 
-def test_the_first_cancel_imports_nothing_and_no_host_is_asked(kernel: Kernel) -> None:
+def test_the_first_cancel_imports_and_compiles_nothing_and_no_host_is_asked(kernel: Kernel) -> None:
     """Between loading and the first cancel everything comes in; the exchange hears of it with the DELETE."""
     with serving() as exchange:
         exchange.place()
@@ -59,7 +64,9 @@ def test_the_first_cancel_imports_nothing_and_no_host_is_asked(kernel: Kernel) -
         heard = exchange.ask("GET", "/nbext/requests")
         assert {each["path"] for each in heard} == {"/api/v3/order"}
         kernel.run("import sys; before = set(sys.modules)")
+        kernel.run(COUNT_PATTERNS)
         kernel.run("%cancel_all BTCUSDT --yes")
+        assert kernel.run("print(compiled)").strip() == "[]"
         new = json.loads(kernel.run("import json; print(json.dumps(sorted(set(sys.modules) - before)))"))
         assert [each for each in new if not each.startswith("pyarrow.")] == []
         assert len(exchange.cancels()) == 1

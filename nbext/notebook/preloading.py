@@ -17,13 +17,14 @@ import re
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from nbext.errors import NbextError
 from nbext.importing import acquire_after_import
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
@@ -46,6 +47,8 @@ PAUSE = 0.02
 """Seconds of idleness before an import: cells that run one after the other have the kernel to themselves."""
 STANDSTILL = 0.05
 """Seconds for which an import makes way for a cancel, which may come to need it: then it goes on."""
+BRIEFLY = 0.0005
+"""Seconds after which the thread that imports lets others have their turn."""
 _LONGEST_WAIT = 2.0  # seconds that a cell or the end of the process waits for an import
 _A_CANCEL = re.compile(r"\s*(\w+\s*=\s*)?%cancel_all\b.*\s*")
 
@@ -113,10 +116,8 @@ class Preloader:
         self._importer = threading.get_ident()
         sys.meta_path.insert(0, self)
         try:
-            if not all(map(self._brings, TO_SEND)):
+            if not all(map(self._brings, TO_SEND)) or not self._does(_rehearse):
                 return
-            with suppress(Exception):
-                sys.modules["nbext.session"].journal().salt()
             self._can_send = True
             if all(map(self._brings, TO_SHOW)):
                 self.done.set()
@@ -125,14 +126,17 @@ class Preloader:
 
     def _brings(self, name: str) -> bool:
         """Import a module while the kernel is idle; return False if that is over."""
+        return self._does(lambda: name in sys.modules or importlib.import_module(name))
+
+    def _does(self, work: Callable[[], object]) -> bool:
+        """Do something while the kernel is idle; return False if that is over."""
         while not self._stopped:
             self._idle.wait()
             time.sleep(max(0.0, self._idle_from + PAUSE - time.monotonic()))
             with self._importing:
                 if self._idle.is_set() and not self._stopped:
-                    if name not in sys.modules:
-                        with suppress(Exception):  # what is missing or broken, the first call says
-                            importlib.import_module(name)
+                    with suppress(Exception), _giving_way():  # what is missing or broken, the first call says
+                        work()
                     return True
         return False
 
@@ -150,6 +154,38 @@ class Preloader:
         """Resume the parent's thread."""
         if self._is_held:
             self._importing.release()
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Have other threads wait less for this one: a cell passes through several before it runs."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(BRIEFLY)
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == BRIEFLY:
+            sys.setswitchinterval(usual)
+
+
+def _rehearse() -> None:
+    """Go the way of a cancel as far as it contacts no host, since its first steps take several times as long.
+
+    Patterns are compiled, defaults made, and the journal is opened if there is one. The client is made up, and no
+    request of its ever begins: its time is over.
+    """
+    from nbext import session
+    from nbext.credentials import Credential, Secret
+    from nbext.notebook.lines import parse
+    from nbext.notebook.magics import NBExt
+    from nbext.spot.client import SpotClient
+
+    (symbol,) = parse(NBExt.cancel_all, "BTCUSDT --yes").symbols
+    with SpotClient("http://127.0.0.1:9", credential=Credential(Secret("nobody's"), Secret("nobody's"))) as client:
+        client.prepare()
+        with suppress(NbextError), client.until(0.0):
+            client.cancel_open_orders(symbol)
+        client.fingerprint(session.journal().salt())
 
 
 preloader = Preloader()

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from weakref import finalize
 
 from nbext.spot.connections import call, handshakes
@@ -70,6 +70,14 @@ class Ahead:
                 return line
             line.close()
 
+    def connect(self, line: WatchedConnection) -> None:
+        """Open a connection: TCP, what a proxy asks for, and TLS."""
+        line.timeout = self._timeouts[0]
+        if self.pool.proxy is None:
+            line.connect()
+        else:
+            self.pool._prepare_proxy(line)  # type: ignore[arg-type]
+
     def open(self, count: int) -> None:
         """Begin to open connections until there are so many; those that stay unused are closed."""
         if self._begin(count):
@@ -120,14 +128,9 @@ class Ahead:
     def _connect(self) -> None:
         try:
             call.begin(self._timeouts, None, None)
-            pool: Any = self.pool
-            line = pool._new_conn()
+            line = cast("WatchedConnection", self.pool._new_conn())
             try:
-                line.timeout = self._timeouts[0]
-                if pool.proxy is None:
-                    line.connect()
-                else:
-                    pool._prepare_proxy(line)
+                self.connect(line)
                 handshakes.end(line.number)  # until the first answer, which is awaited when there is a request
             except BaseException:
                 line.close()

@@ -31,6 +31,7 @@ _NAMES = ("signature", "apikey", "api-key")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ENTITY = re.compile(r"&#?[A-Za-z0-9]+;")
 _BROKEN = re.compile(r"%\s*([0-9a-fA-F])\s*([0-9a-fA-F])")
+_RUN = re.compile(r"[A-Za-z0-9]+")
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _TOKEN = re.compile(rf"[A-Za-z0-9+/=_.~-]{{{_PIECE},}}+")
 _NOT_ALNUM = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
@@ -73,7 +74,7 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
 
 def _echoes(body: bytes, secret: str) -> bool:
     """Return whether a body without escapes contains a secret, in any case or in base64."""
-    run = max(re.findall(r"[A-Za-z0-9]+", secret) or [secret], key=len)  # the longer, the faster it is looked for
+    run = max(_RUN.findall(secret) or [secret], key=len)  # the longer, the faster it is looked for
     forms = {run, run.lower(), run.upper()}
     return any(form.encode() in body for form in forms) or any(
         len(core) >= _PIECE and core.encode() in body for core in _in_base64(secret)

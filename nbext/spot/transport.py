@@ -1,9 +1,8 @@
 """One request, one answer, one deadline, and certainty about whether anything went out.
 
 requests reads the environment and sets up proxies, certificates and the pool of connections, once, and again when the
-settings change. A connection is opened by urllib3; on one that is kept, the request goes through
-http.client, since urllib3's preparations take longer than the rest of a call. Nothing is ever sent twice, and redirects
-are not followed.
+settings change. Connections are urllib3's; requests go through http.client, since urllib3's preparations take longer
+than the rest of a call. Nothing is ever sent twice, and redirects are not followed.
 
 Connections belong to the process that made them: a forked child opens its own.
 """
@@ -22,7 +21,6 @@ from weakref import WeakSet
 import requests
 from urllib3 import HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
 from nbext.credentials import Secret
@@ -35,7 +33,6 @@ from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import HTTPConnectionPool
 
     from nbext.spot.connections import TimedResponse, WatchedConnection
@@ -117,7 +114,6 @@ class Wire:
         self._base_url = base_url
         self._headers = dict(headers)
         self._timeouts = connect_timeout, answer_timeout, idle_timeout
-        self._timeout = Timeout(connect=connect_timeout, read=answer_timeout)
         self._proxied = proxied
         # Plain HTTP goes to loopback, directly, regardless of the settings.
         self._watched = (*_SETTINGS, *BUNDLES) if proxied or base_url.startswith("https") else ()
@@ -242,20 +238,7 @@ class Wire:
             line: Any = pool._get_conn()
             if line.is_closed:
                 line = pools.take() or line
-            if not line.is_closed and not line.proxy_is_forwarding:
-                return self._ask(pool, line, method, target, sent)
-            pool._put_conn(line)
-            answer = pool.urlopen(
-                method,
-                target,
-                headers=sent,
-                timeout=self._timeout,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-            )
-            return Answer(answer.status, answer.headers, _read(answer), call.connection)
+            return self._ask(pools, line, method, target, sent)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             if (signalled := from_a_signal(error)) is not None:
                 raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
@@ -266,12 +249,13 @@ class Wire:
         # Raised here: chained to it, requests' error would carry the signed URL into every traceback.
         raise Unanswered(*why, written=call.written)
 
-    def _ask(
-        self, pool: HTTPConnectionPool, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]
-    ) -> Answer:
-        """Send a request on an open connection, and return the connection to the pool."""
+    @staticmethod
+    def _ask(pools: Ahead, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        """Send a request on a connection, opened if need be, and return the connection to the pool."""
         kept = False
         try:
+            if line.is_closed:
+                pools.connect(line)
             line.putrequest(method, target, skip_accept_encoding=True)
             for name, value in headers.items():
                 line.putheader(name, value)
@@ -288,7 +272,7 @@ class Wire:
         finally:
             if not kept:
                 line.close()
-            pool._put_conn(line)
+            pools.pool._put_conn(line)
 
 
 def _share_context(pool: HTTPConnectionPool) -> None:
@@ -302,8 +286,7 @@ def _share_context(pool: HTTPConnectionPool) -> None:
 def _body(reply: TimedResponse) -> bytes | None:
     """Return a whole body; None if it is incomplete."""
     if "Content-Encoding" in reply.headers:
-        fields = HTTPHeaderDict(reply.headers.items())
-        return _read(HTTPResponse(reply, fields, reply.status, preload_content=False, original_response=reply))
+        return _unpacked(reply)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -320,14 +303,14 @@ def _body(reply: TimedResponse) -> bytes | None:
     return None if reply.length else b"".join(chunks)
 
 
-def _read(answer: BaseHTTPResponse) -> bytes | None:
-    """Return a whole body and the connection to the pool; if it is incomplete, close the connection."""
+def _unpacked(reply: TimedResponse) -> bytes | None:
+    """Return a compressed body; None if it is incomplete, or larger than an answer of this API."""
+    fields = HTTPHeaderDict(reply.headers.items())
+    answer = HTTPResponse(reply, fields, reply.status, preload_content=False, original_response=reply)
     chunks: list[bytes] = []
     size = 0
     try:
-        if (answer.length_remaining or LARGEST_BODY) < _AT_ONCE and "Content-Encoding" not in answer.headers:
-            return answer.read()
-        while chunk := answer.read(1 << 20, decode_content=True):
+        while chunk := answer.read(_AT_ONCE, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
             if size > LARGEST_BODY:
@@ -337,7 +320,6 @@ def _read(answer: BaseHTTPResponse) -> bytes | None:
         answer.close()
         let_through(error)
         return None
-    answer.release_conn()
     return b"".join(chunks)
 
 
