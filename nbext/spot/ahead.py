@@ -76,7 +76,7 @@ class Ahead:
         if self.pool.proxy is None:
             line.connect()
         else:
-            self.pool._prepare_proxy(line)  # type: ignore[arg-type]
+            self.pool._prepare_proxy(line)
 
     def open(self, count: int) -> None:
         """Begin to open connections until there are so many; those that stay unused are closed."""
