@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from support.far_host import FarHost
 from support.kernels import soon
-from support.networking import TLSServer, certificate, dead_address, http_proxy
+from support.networking import (
+    TLSServer,
+    Tunnels,
+    certificate,
+    dead_address,
+    http_proxy,
+    need_pysocks,
+    socks_proxy,
+)
 from support.server import answer
 
 import nbext
+from nbext import session
 from nbext.cancel.job import Job
 from nbext.cancel.selection import Selection
 from nbext.spot import ahead
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from pandas import DataFrame
@@ -53,6 +68,8 @@ def order(symbol: str, number: int) -> dict[str, object]:
 def respond(request: Request) -> bytes:
     """Answer as an exchange on which each symbol has orders."""
     symbol = request.params.get("symbol", "BTCUSDT")
+    if request.path == "/api/v3/time":
+        return answer({"serverTime": round(time.time() * 1000)})
     if request.method == "DELETE":
         asked = request.params.get("orderId")
         reports = [
@@ -84,7 +101,7 @@ def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TLSServer]
 def waits(server: PlainServer, client: SpotClient, count: int) -> None:
     """Have so many connections open that no request has used."""
     before = server.connections
-    client.connect_ahead(count)
+    client.connect_ahead(count + 1)  # with that of the request which follows
     assert soon(lambda: server.connections == before + count)
     time.sleep(0.1)  # for the handshakes, whose tickets come last
 
@@ -135,6 +152,7 @@ def test_a_look_at_one_symbol_needs_one_connection_for_both(far: FarHost, connec
 def test_nothing_but_handshakes_is_sent(near: TLSServer, connect: Connect) -> None:
     """No request, and no more connections than were asked for; those that are there count."""
     client = connect(near.url)
+    client.connect_ahead(1)  # the request that follows opens it
     waits(near, client, 3)
     client.connect_ahead(3)
     client.request("GET", "/api/v3/time", signed=False)
@@ -162,7 +180,41 @@ def test_a_handshake_that_fails_says_nothing(connect: Connect) -> None:
         began = time.monotonic()
         with pytest.raises(nbext.NotSentError, match="not sent, because"):
             client.cancel_open_orders("BTCUSDT")
-        assert 1.0 <= time.monotonic() - began < 1.0 + ahead.PATIENCE + 0.5
+        assert 1.0 <= time.monotonic() - began < 1.3
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_handshake_that_hangs_holds_nothing_up(near: TLSServer, connect: Connect, *, used: bool) -> None:
+    """A request waits for it as long as handshakes usually take, and not at all before that is known."""
+    hang = threading.Event()
+
+    def handshake(_: socket.socket) -> bool:
+        if hang.is_set() and len(met) < hanging:
+            met.append(None)
+            over.wait(5)
+            return False
+        return True
+
+    met: list[None] = []
+    over = threading.Event()
+    hanging = MANY - 1
+    line = Tunnels(near.port, handshake)
+    client = connect(f"https://localhost:{line.port}", connect_timeout=3.0)
+    if used:
+        waits(near, client, 1)
+        assert len(client.cancel_open_orders("BTCUSDT")) == MANY
+        client.close()
+        client.cancel_open_orders("BTCUSDT")  # of which it knows how long a handshake takes
+        near.hang_up()
+    hang.set()
+    client.connect_ahead(MANY)
+    assert soon(lambda: len(met) == hanging)
+    began = time.monotonic()
+    assert len(client.cancel_open_orders("BTCUSDT")) == MANY
+    took = time.monotonic() - began
+    over.set()
+    line.close()
+    assert took < 0.3
 
 
 def test_it_goes_through_a_proxy(near: TLSServer, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +223,7 @@ def test_it_goes_through_a_proxy(near: TLSServer, connect: Connect, monkeypatch:
     proxy = http_proxy(near.port, asked)
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
     client = connect("https://api.example", connect_timeout=3.0)
-    client.connect_ahead(2)
+    client.connect_ahead(3)
     assert soon(lambda: len(asked) == 2)
     assert all(each.startswith("CONNECT api.example:443 ") for each in asked)
     others: list[str] = []
@@ -182,6 +234,105 @@ def test_it_goes_through_a_proxy(near: TLSServer, connect: Connect, monkeypatch:
     assert (len(asked), len(others)) == (2, 1)
     proxy.close()
     other.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5h"])
+def test_a_cancel_takes_a_tunnel_that_is_open(
+    tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Through an HTTP proxy as through a SOCKS proxy: it asks for nothing more, and TLS is with the exchange."""
+    if kind == "socks5h":
+        need_pysocks()
+    far = TLSServer(respond, tmp_path, name="exchange.invalid")  # only the proxy finds the way
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(far.certificate))
+    asked: list[str] = []
+    proxy = (http_proxy if kind == "http" else socks_proxy)(far.port, asked)
+    monkeypatch.setenv("HTTPS_PROXY", f"{kind}://127.0.0.1:{proxy.port}")
+    client = connect(far.url, connect_timeout=3.0)
+    waits(far, client, 2)
+    assert (len(asked), far.requests) == (2, [])
+    assert len(client.cancel_open_orders("BTCUSDT")) == MANY
+    assert (len(asked), far.connections, len(far.requests)) == (2, 2, 1)
+    proxy.close()
+    far.close()
+
+
+def test_another_key_and_another_profile_have_connections_of_their_own(
+    near: TLSServer, serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened for one key or host carries nothing of another: no request of a second one ever goes there."""
+    other = serve(respond)
+    monkeypatch.setenv("BINANCE_API_KEY", "early" * 12)
+    monkeypatch.setenv("BINANCE_API_SECRET", "s" * 64)
+    monkeypatch.setenv("NBEXT_BASE_URL", near.url)
+    waits(near, session.client_for(), 3)
+    monkeypatch.setenv("BINANCE_API_KEY", "later" * 12)
+    nbext.cancel_all("BTCUSDT", yes=True)
+    (request,) = near.requests
+    assert (request.headers["X-MBX-APIKEY"], request.connection) == ("later" * 12, 4)
+    monkeypatch.setenv("NBEXT_BASE_URL", other.url)
+    nbext.cancel_all("BTCUSDT", yes=True)
+    assert (len(near.requests), near.connections) == (1, 4)
+    assert (len(other.requests), other.connections) == (1, 1)
+    session.reset()
+    assert soon(lambda: near.at_work == other.at_work == 0)
+
+
+FORKS = """
+import json, os, sys, time
+import nbext
+client = nbext.connect(base_url=sys.argv[1], api_key="k" * 64, secret_key="s" * 64)
+client.connect_ahead(4)
+time.sleep(1)
+child = os.fork()
+if not child:
+    client.cancel_open_orders("CHILDUSDT")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+client.cancel_open_orders("PARENTUSDT")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_opens_its_own(near: TLSServer) -> None:
+    """What its parent has opened ahead stays the parent's, and stays open."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, near.url], check=True, timeout=60)
+    used = {request.params["symbol"]: request.connection for request in near.requests}
+    assert (near.connections, len(near.requests)) == (4, 2)
+    assert used["CHILDUSDT"] == 4
+    assert used["PARENTUSDT"] < 4
+
+
+PROFILE = """
+[desk]
+base_url = "{url}"
+api_key = "kkkkkkkk"
+secret_key = "ssssssss"
+"""
+
+
+@pytest.mark.parametrize(("met", "opened"), [(0, 1), (3, 3), (20, 8)])
+def test_a_profile_that_is_selected_is_connected_to(
+    near: TLSServer, capsys: pytest.CaptureFixture[str], met: int, opened: int
+) -> None:
+    """One connection, which reading the clock opens, and as many as this session has met symbols; 8 at most."""
+    path = Path(os.environ["XDG_CONFIG_HOME"], "nbext", "profiles.toml")
+    path.parent.mkdir(parents=True)
+    path.write_text(PROFILE.format(url=near.url))
+    path.chmod(0o600)
+    session.symbols_met.update(f"S{number}USDT" for number in range(met))
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "nbext")
+    time.sleep(0.2)
+    assert near.connections == 0
+    shell.run_line_magic("nbext", "desk")
+    assert "host          localhost" in capsys.readouterr().out
+    assert soon(lambda: near.connections == opened)
+    time.sleep(0.2)
+    assert near.connections == opened
+    assert {request.params.get("symbol") for request in near.requests} == {None}
+    assert [request.target for request in near.requests] == ["/api/v3/time"] * 5
+    shell.run_line_magic("unload_ext", "nbext")
 
 
 DESCRIPTORS = Path("/proc/self/fd")

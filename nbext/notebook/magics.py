@@ -181,6 +181,8 @@ class NBExt(Magics):
         if args.profile is not None:
             profiles.select(args.profile)
         client = session.client_for()
+        if args.profile is not None:  # how many workers there will be, the symbols of this session suggest
+            client.connect_ahead(len(session.symbols_met))
         kind = "LIVE" if profiles.is_live(client.base_url) else "not live"
         print(f"profile       {client.profile} ({kind})")
         print(f"host          {client.host}")
@@ -408,7 +410,7 @@ def load(shell: InteractiveShell) -> None:
     formatters.register(shell)
     completion.register(shell)
     shell.events.register("post_run_cell", _after_cell)
-    preloader.start(shell)
+    preloader.start(shell, lambda line: parse(magics.cancel_all, line))
 
 
 def unload(shell: InteractiveShell) -> None:

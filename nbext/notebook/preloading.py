@@ -24,6 +24,7 @@ from nbext.errors import NbextError
 from nbext.importing import acquire_after_import
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
@@ -73,8 +74,16 @@ class Preloader:
         with suppress(ValueError):
             sys.meta_path.remove(self)
 
-    def start(self, shell: InteractiveShell) -> None:
-        """Begin when the cell that runs now has ended."""
+    def start(self, shell: InteractiveShell, parse: Callable[[str], Namespace]) -> None:
+        """Begin when the cell that runs now has ended.
+
+        Parameters
+        ----------
+        shell : InteractiveShell
+        parse : callable
+            Takes the line of a cancel.
+        """
+        self._parse = parse
         self._stopped = False
         self.done.clear()
         shell.events.register("pre_run_cell", self._pause)
@@ -116,7 +125,7 @@ class Preloader:
         self._importer = threading.get_ident()
         sys.meta_path.insert(0, self)
         try:
-            if not all(map(self._brings, TO_SEND)) or not self._does(_rehearse):
+            if not all(map(self._brings, TO_SEND)) or not self._does(lambda: _rehearse(self._parse)):
                 return
             self._can_send = True
             if all(map(self._brings, TO_SHOW)):
@@ -168,7 +177,7 @@ def _giving_way() -> Iterator[None]:
             sys.setswitchinterval(usual)
 
 
-def _rehearse() -> None:
+def _rehearse(parse: Callable[[str], Namespace]) -> None:
     """Go the way of a cancel as far as it contacts no host, since its first steps take several times as long.
 
     Patterns are compiled, defaults made, and the journal is opened if there is one. The client is made up, and no
@@ -176,11 +185,9 @@ def _rehearse() -> None:
     """
     from nbext import session
     from nbext.credentials import Credential, Secret
-    from nbext.notebook.lines import parse
-    from nbext.notebook.magics import NBExt
     from nbext.spot.client import SpotClient
 
-    (symbol,) = parse(NBExt.cancel_all, "BTCUSDT --yes").symbols
+    (symbol,) = parse("BTCUSDT --yes").symbols
     with SpotClient("http://127.0.0.1:9", credential=Credential(Secret("nobody's"), Secret("nobody's"))) as client:
         client.prepare()
         with suppress(NbextError), client.until(0.0):

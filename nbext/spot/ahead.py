@@ -9,6 +9,7 @@ Nothing here is locked, since an interrupt could leave it locked: who takes a co
 from __future__ import annotations
 
 import _thread
+import math
 import threading
 import time
 from collections import deque
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
 LONGEST = 60.0
 """Seconds for which connections are renewed while nobody answers."""
-PATIENCE = 0.5
-"""Seconds that a request waits for a handshake that has begun, rather than begin one of its own."""
+LATE = 1.5
+"""A handshake is late when it takes so many times as long as the last one; then no request waits for it."""
+TOGETHER = 0.03
+"""Seconds that handshakes side by side may take longer than one: their arithmetic is done one after another."""
 _STEP = 0.01
 
 
@@ -47,7 +50,8 @@ class Ahead:
         self.pool = pool
         self._timeouts = timeouts
         self._ready: SimpleQueue[WatchedConnection] = SimpleQueue()
-        self._coming: deque[object] = deque()
+        self._coming: deque[float] = deque()  # when each began
+        self._usual = 0.0  # seconds that one may take, going by the last one
         self._ended = threading.Event()
         finalize(self, _drop, self._ready, -1.0)
 
@@ -57,13 +61,14 @@ class Ahead:
         _drop(self._ready, older_than=-1.0)
 
     def take(self) -> WatchedConnection | None:
-        """Return a connection that is open, or will be in a moment; None if there is none."""
-        until = min(time.monotonic() + PATIENCE, call.until)
+        """Return a connection that is open, or will be in a moment; None if it is better to open one."""
         while True:
+            # Nothing is waited for before it is known how long that would be.
+            left = max(self._coming.copy(), default=-math.inf) + self._usual - time.monotonic()
             try:
-                line = self._ready.get(timeout=_STEP) if self._coming else self._ready.get_nowait()
+                line = self._ready.get(timeout=min(left, _STEP)) if left > 0 else self._ready.get_nowait()
             except Empty:
-                if not self._coming or time.monotonic() > until:
+                if left <= 0 or time.monotonic() > call.until:
                     return None
                 continue
             if line.is_connected:
@@ -72,15 +77,20 @@ class Ahead:
 
     def connect(self, line: WatchedConnection) -> None:
         """Open a connection: TCP, what a proxy asks for, and TLS."""
+        began = time.monotonic()
         line.timeout = self._timeouts[0]
         if self.pool.proxy is None:
             line.connect()
         else:
             self.pool._prepare_proxy(line)
+        self._usual = LATE * (time.monotonic() - began) + TOGETHER
 
     def open(self, count: int) -> None:
-        """Begin to open connections until there are so many; those that stay unused are closed."""
-        if self._begin(count):
+        """Begin to open connections until there are so many, with that of the request which follows now.
+
+        Those that stay unused are closed.
+        """
+        if self._begin(count, least=1):
             _start(self._expire)
 
     @contextmanager
@@ -104,12 +114,13 @@ class Ahead:
             over.set()
 
     def _expire(self) -> None:
+        """Close what stays unused, until nothing is left."""
         idle = self._timeouts[2]
-        self._ended.wait(idle + 0.1)
-        _drop(self._ready, older_than=idle)
+        while not self._ended.wait(min(idle / 4, 1.0)) and (self._coming or self._ready.qsize()):
+            _drop(self._ready, older_than=idle)
 
-    def _begin(self, count: int) -> int:
-        """Begin to open what is missing; return how many those are."""
+    def _begin(self, count: int, least: int = 0) -> int:
+        """Begin to open what is missing, if there are so many at least; return how many those are."""
         places = self.pool.pool
         proxy = self.pool.proxy
         # TLS within TLS cannot say what is unread, so no such connection is used twice.
@@ -118,14 +129,14 @@ class Ahead:
         inside = [cast("WatchedConnection | None", line) for line in list(places.queue)]
         fresh = sum(line is not None and line.idle_for < self._timeouts[2] for line in inside)
         in_use = places.maxsize - len(inside)
-        missing = min(count, places.maxsize) - fresh - in_use - self._ready.qsize() - len(self._coming)
+        missing = min(count, places.maxsize) - max(least, fresh + in_use + self._ready.qsize() + len(self._coming))
         for _ in range(missing):
-            self._coming.append(None)
-            if not _start(self._connect):
-                self._coming.pop()
+            self._coming.append(began := time.monotonic())
+            if not _start(lambda began=began: self._connect(began)):
+                self._coming.remove(began)
         return max(0, missing)
 
-    def _connect(self) -> None:
+    def _connect(self, began: float) -> None:
         try:
             call.begin(self._timeouts, None, None)
             line = cast("WatchedConnection", self.pool._new_conn())
@@ -142,7 +153,7 @@ class Ahead:
             pass
         finally:
             call.under_way = False
-            self._coming.pop()
+            self._coming.remove(began)
 
 
 def _start(work: Callable[[], object]) -> bool:

@@ -27,7 +27,7 @@ MOST = 0.010
 """Seconds that may pass from the kernel's receipt of the cell to the DELETE's arrival."""
 SOON, LATER = 1.0, 5.0
 """Seconds after loading: when somebody was quick, and when everything is imported on a slow machine as well."""
-UNREADY = "from nbext.notebook.preloading import preloader\npreloader.start = lambda shell: None\n"
+UNREADY = "from nbext.notebook.preloading import preloader\npreloader.start = lambda *_: None\n"
 IMPORT = """
 import json, sys, time
 assert "pandas" not in sys.modules
