@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, cast
 from weakref import finalize
@@ -132,7 +133,7 @@ class Ahead:
         missing = min(count, places.maxsize) - max(least, fresh + in_use + self._ready.qsize() + len(self._coming))
         for _ in range(missing):
             self._coming.append(began := time.monotonic())
-            if not _start(lambda began=began: self._connect(began)):
+            if not _start(partial(self._connect, began)):
                 self._coming.remove(began)
         return max(0, missing)
 
