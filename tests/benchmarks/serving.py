@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
 
 HOST = "127.0.0.1"
+HEADERS = {
+    "X-Mbx-Uuid": "9f1c2a34-5b6d-4e7f-a8b9-0c1d2e3f4a5b",
+    "Content-Type": "application/json;charset=UTF-8",
+    "Date": "Fri, 27 Nov 2026 08:00:00 GMT",
+    "X-MBX-USED-WEIGHT": "1200",
+    "X-MBX-USED-WEIGHT-1M": "1200",
+}
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def canned(delay: str = "0") -> None:
 
 
 def tornado() -> None:
-    """Serve with bare tornado, which answers each DELETE with what was last PUT."""
+    """Serve with bare tornado: it answers a DELETE with what was last PUT, in headers like a `LocalExchange`'s."""
     from tornado.http1connection import HTTP1Connection
     from tornado.httpserver import HTTPServer
     from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
@@ -143,7 +150,7 @@ def tornado() -> None:
         if request.method == "PUT":
             kept[0] = request.body
         body = kept[0] if request.method == "DELETE" else b"{}"
-        fields = HTTPHeaders({"Content-Type": "application/json;charset=UTF-8", "Content-Length": str(len(body))})
+        fields = HTTPHeaders({**HEADERS, "Content-Length": str(len(body))})
         assert isinstance(request.connection, HTTP1Connection)
         request.connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), fields, body)
         request.connection.finish()

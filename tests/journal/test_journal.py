@@ -231,12 +231,19 @@ def test_one_conclusion_without_intent(journal: Journal, path: Path) -> None:
     assert all(entry.concluded_at for entry in journal.entries())
 
 
-def test_full_sync(journal: Journal) -> None:
-    """Rollback journal, and EXTRA: a rollback journal that comes back after a power cut would undo a commit."""
-    journal.intend([intent()])
+def test_full_sync(journal: Journal, path: Path) -> None:
+    """A commit zeroes the rollback journal's header, on disk: one that stayed would undo it after a power cut."""
+    journal.intend([intent("a")])
     assert journal._connection is not None
-    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("persist",)
     assert journal._connection.execute("PRAGMA synchronous").fetchone() == (3,)
+    rollback = path.with_name(f"{path.name}-journal")
+    for name in ("b", "c"):
+        assert journal.intend([intent(name)]) == ""
+        kept = rollback.read_bytes()
+        assert len(kept) > 4096  # a page as it was
+        assert not any(kept[:28])
+    assert ids(Journal(path)) == ["a", "b", "c"]
 
 
 def test_marks(journal: Journal, path: Path) -> None:
