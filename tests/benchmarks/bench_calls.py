@@ -90,5 +90,5 @@ def test_the_whole_of_a_cancel_all(race: Race, figures: Figures, canned: Server,
         figures.count("commits of a `cancel_all`", f"{orders:,}", commits() - before, 2)
         what = "whole `cancel_all`, journal included, floor `requests` and a DataFrame"
         # The bar is for 200 orders; the others show how it grows.
-        bar = {200: 1.15}.get(orders)
+        bar = {200: 1.05}.get(orders)
         race(what, f"{orders:,}", ours, floor, bar, rounds=100 if orders < 20_000 else 6)
