@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.kernels import Kernel, serving, soon
+from support.networking import TLSServer
 from support.server import PlainServer, Request, answer
 
 from nbext.journal import Intent, Journal
@@ -133,6 +134,21 @@ def test_what_is_set_in_between_counts(kernel: Kernel, serve: Serve) -> None:
     kernel.run("%env BINANCE_API_KEY=" + "later" * 12)
     kernel.run("%cancel_all BTCUSDT --yes")
     assert [request.headers["X-MBX-APIKEY"] for request in server.requests] == ["later" * 12]
+
+
+def test_certificates_are_read_before_the_first_cancel(kernel: Kernel, tmp_path: Path) -> None:
+    """Reading all that a system trusts takes longer than a cancel; nobody is connected to for it."""
+    server = TLSServer(lambda _: answer([]), tmp_path)
+    settings = {"NBEXT_BASE_URL": server.url, "BINANCE_API_KEY": "k" * 64, "BINANCE_API_SECRET": "s" * 64}
+    settings["REQUESTS_CA_BUNDLE"] = str(server.certificate)
+    kernel.run(f"import os; os.environ.update({settings!r})")
+    kernel.run("%load_ext nbext")
+    assert soon(lambda: kernel.run(IS_DONE).strip() == "True")
+    assert server.connections == 0
+    server.certificate.unlink()
+    assert "nothing was open" in kernel.run("df = %cancel_all BTCUSDT --yes")
+    assert (server.connections, len(server.requests)) == (1, 1)
+    server.close()
 
 
 def test_the_journal_is_open_before_the_first_cancel(kernel: Kernel, tmp_path: Path) -> None:

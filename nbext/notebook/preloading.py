@@ -1,7 +1,8 @@
 """What the first cancel needs, imported in the background before it is needed, one module at a time between cells.
 
 Loading the extension imports next to nothing. After the cell that loaded it has ended, a daemon thread imports the
-rest while the kernel is idle, and opens the journal if there is one. It reads no key and contacts no host.
+rest while the kernel is idle, goes the way of a cancel once, opens the journal if there is one, and reads the key and
+the certificates of the profile in use. It contacts no host.
 
 A fork while a module is being imported would leave a child that waits for that import forever, and a cell could get
 half a module. So both wait until the module is there. A cancel does not wait for modules that only its table needs:
@@ -123,15 +124,13 @@ class Preloader:
 
     def _run(self) -> None:
         self._importer = threading.get_ident()
-        sys.meta_path.insert(0, self)
-        try:
-            if not all(map(self._brings, TO_SEND)) or not self._does(lambda: _rehearse(self._parse)):
-                return
-            self._can_send = True
-            if all(map(self._brings, TO_SHOW)):
-                self.done.set()
-        finally:
-            sys.meta_path.remove(self)
+        if not (
+            all(map(self._brings, TO_SEND)) and self._does(lambda: _rehearse(self._parse)) and self._does(_prepare)
+        ):
+            return
+        self._can_send = True
+        if all(map(self._brings, TO_SHOW)):
+            self.done.set()
 
     def _brings(self, name: str) -> bool:
         """Import a module while the kernel is idle; return False if that is over."""
@@ -144,10 +143,24 @@ class Preloader:
             time.sleep(max(0.0, self._idle_from + PAUSE - time.monotonic()))
             with self._importing:
                 if self._idle.is_set() and not self._stopped:
-                    with suppress(Exception), _giving_way():  # what is missing or broken, the first call says
+                    with suppress(Exception), self._giving_way():  # what is missing or broken, the first call says
                         work()
                     return True
         return False
+
+    @contextmanager
+    def _giving_way(self) -> Iterator[None]:
+        """Have other threads wait less for this one, as a cell passes through several before it runs."""
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(BRIEFLY)
+        sys.meta_path.insert(0, self)
+        try:
+            yield
+        finally:
+            with suppress(ValueError):
+                sys.meta_path.remove(self)
+            if sys.getswitchinterval() == BRIEFLY:
+                sys.setswitchinterval(usual)
 
     def find_spec(self, _name: str, _path: Sequence[str] | None, _target: object = None) -> ModuleSpec | None:
         """Find nothing; between the parts of a package, make way for a cancel."""
@@ -163,18 +176,6 @@ class Preloader:
         """Resume the parent's thread."""
         if self._is_held:
             self._importing.release()
-
-
-@contextmanager
-def _giving_way() -> Iterator[None]:
-    """Have other threads wait less for this one: a cell passes through several before it runs."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(BRIEFLY)
-    try:
-        yield
-    finally:
-        if sys.getswitchinterval() == BRIEFLY:
-            sys.setswitchinterval(usual)
 
 
 def _rehearse(parse: Callable[[str], Namespace]) -> None:
@@ -193,6 +194,14 @@ def _rehearse(parse: Callable[[str], Namespace]) -> None:
         with suppress(NbextError), client.until(0.0):
             client.cancel_open_orders(symbol)
         client.fingerprint(session.journal().salt())
+
+
+def _prepare() -> None:
+    """Read key and certificates of the profile in use; both are compared with what is set when a call needs them."""
+    from nbext import profiles, session
+
+    if profiles.chosen()[0] != profiles.DEFAULT:  # whose exchange starts with its first use
+        session.client_for().prepare()
 
 
 preloader = Preloader()
