@@ -12,6 +12,7 @@ from nbext import session
 from nbext.cancel import job
 from nbext.cancel.selection import Filter, Options, Selection, orders_of
 from nbext.errors import NbextError
+from nbext.spot.parameters import parse_flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -226,7 +227,7 @@ def guard(
         Selection.parse(symbols, Filter.parse(prefix=prefix), all_symbols=all),
         Options.parse(recv_window, exact=exact),
     )
-    return Guard(canceling, yes=yes, ask=_ask(), outlive=outlive)
+    return Guard(canceling, yes=yes, ask=_ask(), outlive=parse_flag("outlive", outlive))
 
 
 def alive() -> bool:
@@ -344,6 +345,8 @@ def ladder(
     """
     from nbext.frames import ladder as drawing
 
+    if client is not None:
+        session.given(client, None)
     frame = drawing.merged(*frames)
     return drawing.Ladder(frame, _last_prices(frame, client) if last is None else last)
 

@@ -118,10 +118,15 @@ def given(client: SpotClient | None, profile: str | None) -> SpotClient:
     Raises
     ------
     ConfigurationError
-        Both were given, or as `connect`.
+        Both were given, or the client is none; or as `connect`.
     """
     if client is None:
         return client_for(profile)
+    if not isinstance(client, SpotClient):
+        raise ConfigurationError(
+            f"client must be one that nbext.connect made, not {type(client).__name__}; nothing was sent. "
+            "To name a profile, use profile."
+        )
     if profile is not None:
         raise ConfigurationError("a client and a profile were both given; nothing was sent. Use one of them.")
     return client

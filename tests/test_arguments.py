@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -108,3 +109,39 @@ def test_a_number_too_long_to_send_is_refused(serve: Serve, connect: Connect, gi
     with pytest.raises(nbext.ConfigurationError, match="nothing was sent"):
         connect(server.url).request("POST", "/api/v3/order/test", {"quantity": given})
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, "10", True, float("nan"), pd.NA], ids=repr)
+def test_what_counts_no_requests_is_refused(given: Any) -> None:
+    """And the journal is not blamed for it; any kind of number will do."""
+    with pytest.raises(nbext.ConfigurationError, match=r"invalid last .*Use a number from 1 on"):
+        nbext.cancel_log(given)
+    numbers: list[Any] = [np.int64(3), 3.0, Decimal(3), None]
+    for number in numbers:
+        assert nbext.cancel_log(number).empty
+
+
+def test_what_cannot_be_sent_is_refused_in_a_line(exchange: LocalExchange, client: SpotClient) -> None:
+    """Whatever its type, with an error of ours that says so, and before anything is sent."""
+    frame = nbext.open_orders("BTCUSDT", client=client)
+    sent = len(exchange.requests())
+    wrong: Any = "live"
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("a symbol must be text, not bytes", lambda: nbext.cancel_all(wrong.encode(), client=client)),
+        ("client must be one that nbext.connect made, not str", lambda: nbext.cancel_all("BTCUSDT", client=wrong)),
+        ("client must be", lambda: nbext.cancel_orders(frame, client=wrong)),
+        ("client must be", lambda: nbext.guard("BTCUSDT", client=wrong)),
+        ("client must be", lambda: nbext.ladder(frame, client=wrong)),
+        ("outlive must be True or False", lambda: nbext.guard("BTCUSDT", client=client, outlive=wrong)),
+        ("unknown age", lambda: nbext.open_orders("BTCUSDT", client=client, older_than="99999999999999d")),
+        ("params must be a dict", lambda: client.request("GET", "/api/v3/order", wrong)),
+        ("params must be a dict", lambda: client.request("GET", "/api/v3/order", {3: 4})),  # type: ignore[dict-item]
+        ("'NONE' is not a method", lambda: client.request(None, "/api/v3/order")),  # type: ignore[arg-type]
+        ("is not a path", lambda: client.request("GET", b"/api/v3/order")),  # type: ignore[arg-type]
+    ]
+    things: list[Any] = [None, wrong, [frame], frame.iloc[0], frame["price"]]
+    calls += [("was not made by nbext", functools.partial(nbext.ladder, thing)) for thing in things]
+    for words, call in calls:
+        with pytest.raises(nbext.ConfigurationError, match=words):
+            call()
+    assert len(exchange.requests()) == sent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -207,7 +208,8 @@ def parse_age(age: str | timedelta | None) -> timedelta | None:
     if age is None or (isinstance(age, timedelta) and age >= timedelta(0)):
         return age
     if isinstance(age, str) and (parts := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*", age)):
-        return timedelta(seconds=float(parts[1]) * _UNITS[parts[2]])
+        with suppress(OverflowError):  # longer than there have been clocks
+            return timedelta(seconds=float(parts[1]) * _UNITS[parts[2]])
     raise ConfigurationError(f"unknown age {age!r}; nothing was sent. Use one like 90s, 15m, 2h or 1d.")
 
 

@@ -15,6 +15,7 @@ from nbext.cancel.sending import Attempt
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log
 from nbext.orders import Row, named
+from nbext.spot.parameters import parse_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ _NOTHING_FOUND = "found no order that this cancel can have ended; whether anythi
 
 def cancel_log(last: int | None = LAST) -> DataFrame:
     """Return what was asked and what came back, oldest first; see `nbext.cancel_log`."""
+    last = None if last is None else parse_count("last", last)
     return log.frame(session.journal().entries(last), time.time_ns() // 1_000_000)
 
 

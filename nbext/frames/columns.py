@@ -135,7 +135,7 @@ def is_ours(frame: DataFrame) -> bool:
     """Return whether a frame has all 24 columns in their dtypes, however its rows were filtered or sorted."""
     from nbext.frames import build
 
-    return frame.columns.is_unique and build.is_frame(frame)
+    return hasattr(frame, "columns") and frame.columns.is_unique and build.is_frame(frame)
 
 
 def table(frame: DataFrame, *, captioned: bool = True) -> Table:

@@ -84,6 +84,8 @@ def _unknown_option(magic: Any, words: list[str], only: tuple[str, ...] = ("-", 
         typed = word.partition("=")[0]
         together = all(f"-{letter}" in known for letter in typed[1:])  # as in -ny
         if word.startswith(only) and typed not in known and not together:
+            if typed in {"-h", "--help"}:
+                return f"%{magic.parser.prog}? shows the options. Nothing was sent."
             bare = "--" + typed.lstrip("-" + "".join(_DASHES)).lower().replace("_", "-")
             near = [bare] if bare in known else difflib.get_close_matches(bare, known, 1)
             meant = f" Did you mean {near[0]}?" if near else ""

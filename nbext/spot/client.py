@@ -371,7 +371,7 @@ class SpotClient:
         """
         self._heard.answer = None
         asked = texts(params or {})
-        method, query = method.upper(), encode(asked)
+        method, query = str(method).upper(), encode(asked)
         _require_request(method, path, query, signed=signed)
         where = self._where(method, path, asked)
         self._refuse_while_held(where)
@@ -488,11 +488,11 @@ def _signing_key(credential: Credential) -> signing.SigningKey:
     raise ConfigurationError(f"unusable credential: {flaw}; nothing was sent. Correct it.")
 
 
-def _require_request(method: str, path: str, query: str, *, signed: bool) -> None:
+def _require_request(method: str, path: object, query: str, *, signed: bool) -> None:
     flaw = ""
     if method not in {"GET", "POST", "PUT", "DELETE"}:
         flaw = f"{method!r} is not a method of this API"
-    elif not re.fullmatch(r"/api(/[A-Za-z0-9]+)+", path):
+    elif not (isinstance(path, str) and re.fullmatch(r"/api(/[A-Za-z0-9]+)+", path)):
         flaw = f"{path!r} is not a path below /api/"
     elif signed and re.search(r"(^|&)(timestamp|signature)=", query):
         flaw = "timestamp and signature are added, not given"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from numbers import Integral, Rational, Real
-from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 from urllib.parse import quote
 
 from nbext.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 # SupportsIndex and SupportsFloat: numpy's numbers and flags, which the parsing below tells from anything else.
 Value = str | int | float | Decimal | bool | SupportsIndex | SupportsFloat | list[str] | tuple[str, ...] | None
@@ -57,7 +58,7 @@ def parse_symbol(text: str) -> str:
     return "".join(c.upper() if c.isascii() else c for c in symbol)
 
 
-def parse_symbols(texts: Iterable[str]) -> list[str]:
+def parse_symbols(texts: Iterable[object]) -> list[str]:
     """Return the symbols that the user typed, each once; commas separate symbols, too.
 
     Raises
@@ -65,10 +66,12 @@ def parse_symbols(texts: Iterable[str]) -> list[str]:
     ConfigurationError
         As `parse_symbol`.
     """
-    parts: list[str] = []
+    parts: list[Any] = []
     for text in texts:
-        several = hasattr(text, "split") and "," in text
-        parts += [part for part in text.split(",") if part.strip()] or [text] if several else [text]
+        if isinstance(text, str) and "," in text:
+            parts += [part for part in text.split(",") if part.strip()] or [text]
+        else:
+            parts.append(text)
     return list(dict.fromkeys(map(parse_symbol, parts)))
 
 
@@ -102,6 +105,20 @@ def plain_number(value: object) -> int | Decimal | None:
     if isinstance(value, Real) and not isinstance(value, Rational):
         return Decimal(str(value))
     return value if isinstance(value, Decimal) else None
+
+
+def parse_count(name: str, value: object) -> int:
+    """Return a number of things, at least 1.
+
+    Raises
+    ------
+    ConfigurationError
+        It is anything else.
+    """
+    number = plain_number(value)
+    if number is None or not Decimal(number).is_finite() or number < 1 or number != int(number):
+        raise ConfigurationError(f"invalid {name} {str(value)[:40]!r}; nothing was sent. Use a number from 1 on.")
+    return int(number)
 
 
 def parse_seconds(name: str, value: object) -> float:
@@ -148,10 +165,18 @@ def parse_recv_window(value: str | float | Decimal) -> str:
     return text
 
 
-def texts(params: Mapping[str, Value]) -> dict[str, str]:
-    """Return the parameters to send, as text; None values are left out."""
+def texts(params: object) -> dict[str, str]:
+    """Return the parameters to send, as text; None values are left out.
+
+    Raises
+    ------
+    ConfigurationError
+        They are no mapping of names, or a value is none that can be sent.
+    """
+    if not (isinstance(params, Mapping) and all(isinstance(name, str) for name in params)):
+        raise ConfigurationError("params must be a dict by wire name; nothing was sent. Correct the call.")
     return {
-        name: parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)  # type: ignore[arg-type] # it refuses other types itself
+        name: parse_recv_window(value) if name == "recvWindow" else _wire_text(name, value)
         for name, value in params.items()
         if value is not None
     }
