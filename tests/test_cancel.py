@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from support.jobs import make_job
 
@@ -231,6 +232,7 @@ def test_a_frame_of_elsewhere_is_refused(exchange: LocalExchange, client: SpotCl
         ("BTCUSDT", "not str"),
         (11, "not int"),
         (frame["orderId"].to_numpy(), "not ndarray"),
+        (pa.Table.from_pandas(frame), "not a pyarrow Table, whose to_pandas() may be one"),
     ]
     for wrong, words in refused:
         with pytest.raises(nbext.ConfigurationError, match=rf"{re.escape(words)}.*nothing was sent\.") as caught:

@@ -445,7 +445,9 @@ def orders_of(frame: object, client: SpotClient) -> list[Mapping[str, Any]]:
 
 
 def _described(thing: object) -> str:
-    kind = type(thing).__name__
+    kind, origin = type(thing).__name__, type(thing).__module__.partition(".")[0]
+    if hasattr(thing, "to_pandas"):
+        return f"a {origin} {kind}, whose to_pandas() may be one"
     return f"a {kind} without the columns that name an order" if kind in {"DataFrame", "Series"} else f"{kind}"
 
 

@@ -300,7 +300,7 @@ def _filled(frame: DataFrame, _: str) -> list[str]:
     shares = []
     for executed, quantity in zip(_wire(frame, "executedQty"), _wire(frame, "origQty"), strict=True):
         if not (_is_decimal(executed) and _is_decimal(quantity)) or not Decimal(quantity):
-            shares.append(executed)
+            shares.append("0 %" if _is_decimal(executed) and not Decimal(executed) else executed)
             continue
         share = 100 * Decimal(executed) / Decimal(quantity)
         shares.append(_percent(share) if share >= _LEAST_SHARE or not share else f"< {_percent(_LEAST_SHARE)}")

@@ -128,7 +128,8 @@ class Mark:
             at = _rounded(last * (1 + share / _BASIS_POINTS), last)
         elif trails:
             at = None
-        words = [side, amount(_number(order["origQty"]) or Decimal(0))]
+        words = [side]  # the pending order of an OPO has no quantity yet
+        words += [amount(_number(order["origQty"]) or Decimal(0))] if _text(order["origQty"]) else []
         traded = _number(order["executedQty"]) or Decimal(0)
         words += [f"({amount(traded)} traded)"] if traded else []
         words += [kind, "pegged" if _text(order.get("pegPriceType")) else ""]

@@ -155,7 +155,7 @@ def _unit(
 
 def _about(orders: Sequence[Mapping[str, Any]], legs: Sequence[Row]) -> str:
     """Return what a list does, in words: ``SELL 0.5, one cancels the other``; ``BUY 0.1, then SELL 0.1``."""
-    said = [f"{order['side']} {order['quantity']}" for order in orders]
+    said = [f"{order['side']} {order['quantity']}".rstrip() for order in orders]
     if (legs[0].order_list or {}).get("contingencyType") == "OCO":
         return f"{said[0]}, one cancels the other"
     now = [text for text, order in zip(said, orders, strict=True) if not order["pending"]]
