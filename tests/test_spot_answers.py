@@ -706,3 +706,16 @@ def test_a_refusal_of_any_request_says_what_is_wrong_with_it(
     server = serve(lambda _: answer({"code": code, "msg": text}, status=400))
     with pytest.raises(RejectedError, match=advice):
         connect(server.url).request(method, "/api/v3/order", {"symbol": "BTCUSDT"})
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, HTML), (200, b""), (200, b"{"), (203, HTML), (204, b""), (203, {"serverTime": 1})]
+)
+def test_a_page_in_place_of_an_answer_is_not_called_a_refusal(
+    serve: Serve, connect: Connect, status: int, body: object
+) -> None:
+    """As from a network that wants a login first: there is nothing to fix in the request."""
+    server = serve(lambda _: answer(body, status))
+    with pytest.raises(RejectedError, match=r"read failed \(HTTP 20\d, .* asks for a login\.$") as failed:
+        connect(server.url).request("GET", "/api/v3/openOrders")
+    assert "refused" not in str(failed.value)
