@@ -318,3 +318,20 @@ def test_a_worker_that_hangs_does_not_hang_the_call(serve: Serve) -> None:
         logger.setLevel(before)
     assert isinstance(attempt.error, nbext.NotSentError | nbext.OutcomeUnknownError)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "-2015"), (403, "A firewall"), (502, "HTTP 502")])
+def test_what_went_wrong_for_many_symbols_is_said_once(serve: Serve, status: int, words: str) -> None:
+    """With the names of them all, so that one sentence does not fill the screen; each error is kept for its symbol."""
+    refusal: object = (
+        {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."} if status == 401 else b""
+    )
+    server = serve(lambda request: answer(refusal, status) if request.method == "DELETE" else answer([]))
+    symbols = [f"S{number}USDT" for number in range(12)]
+    client = nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64)
+    with client, pytest.raises((nbext.IncompleteError, nbext.OutcomeUnknownError)) as failed:
+        nbext.cancel_all(*symbols, client=client, yes=True, reconcile=0)
+    assert str(failed.value).startswith(f"{', '.join(symbols)} on custom ({client.host}): ")
+    assert str(failed.value).count(words) == 1
+    assert list(failed.value.failures) == symbols
+    assert str(failed.value.failures["S7USDT"]).startswith("S7USDT on custom")

@@ -85,7 +85,14 @@ def shortfall(call: Call) -> NbextError | None:
 
 
 def _failures(call: Call) -> str:
-    return " ".join(dict.fromkeys(str(failure) for failure in call.failures.values()))
+    """Return what went wrong, the same of several symbols once: ``BTCUSDT, ETHUSDT on live (...): not sent, ...``."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, failure in call.failures.items():
+        said = str(failure)
+        about_one = said.startswith(f"{symbol} on ")
+        of = symbols.setdefault(said.removeprefix(symbol) if about_one else said, [])
+        of += [symbol] if about_one else []
+    return " ".join(f"{', '.join(of)}{said}" for said, of in symbols.items())
 
 
 def check(call: Call) -> None:
