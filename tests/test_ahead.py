@@ -180,7 +180,7 @@ def test_a_handshake_that_fails_says_nothing(connect: Connect) -> None:
         began = time.monotonic()
         with pytest.raises(nbext.NotSentError, match="not sent, because"):
             client.cancel_open_orders("BTCUSDT")
-        assert 1.0 <= time.monotonic() - began < 1.3
+        assert 1.0 <= time.monotonic() - began < 1.45
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -214,7 +214,7 @@ def test_a_handshake_that_hangs_holds_nothing_up(near: TLSServer, connect: Conne
     took = time.monotonic() - began
     over.set()
     line.close()
-    assert took < 0.3
+    assert took < 0.45
 
 
 def test_it_goes_through_a_proxy(near: TLSServer, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
