@@ -318,7 +318,8 @@ def named(row: Row) -> dict[str, object]:
 def unique(rows: list[Row]) -> list[Row]:
     """Return each order once: reports of one order are merged, the most informative first.
 
-    Rows with different own ids are different orders, even with the same order id.
+    Rows with different own ids are different orders, even with the same order id; unless the order may have been
+    amended between the two, which gives it another id, and lowers its quantity.
     """
     ids = [identity(row.order) for row in rows]
     if len({each for each in ids if each is not None}) == len(ids):
@@ -348,7 +349,10 @@ def _tells_of(row: Row) -> tuple[int, bool]:
 
 def _are_of_two_orders(one: Row, other: Row) -> bool:
     ids = one.order.get("origClientOrderId"), other.order.get("origClientOrderId")
-    return ids[0] != ids[1] and all(isinstance(each, str) for each in ids)
+    if ids[0] == ids[1] or not all(isinstance(each, str) for each in ids):
+        return False
+    quantities = decimal(one.order.get("origQty")), decimal(other.order.get("origQty"))
+    return None in quantities or quantities[0] == quantities[1]
 
 
 def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:

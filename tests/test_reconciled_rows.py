@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,37 @@ def test_a_single_cancel_that_got_lost_keeps_the_ids(exchange: LocalExchange, cl
     singles = frame[frame["orderListId"] < 0]
     assert len(singles)
     assert singles["clientOrderId"].notna().all()
+
+
+@pytest.mark.parametrize("ends", ["open", "filled", "expired", "unknown"])
+def test_an_order_that_was_amended_and_is_reported_open_has_one_row(
+    exchange: LocalExchange, client: SpotClient, ends: str
+) -> None:
+    """The cancel's answer tells of the id that an amendment has given it, and the look of the one before: one order."""
+    exchange.reset(dialect=Dialect(uncancelable="reported_open", order_ids="from_zero"))
+    placed = place(exchange)
+    call = Quick(client, seen=True, reconcile=3.0)
+    exchange.amend("BTCUSDT", int(placed["orderId"]), "0.005")
+    exchange.faults.on("DELETE", PATH).answer_late(seconds=0.3)
+    act = threading.Timer(1.0, lambda: None)
+    if ends == "filled":
+        act = threading.Timer(1.0, exchange.set_price, ["BTCUSDT", "49000"])
+    elif ends == "expired":
+        act = threading.Timer(1.0, exchange.withdraw, ["BTCUSDT", int(placed["orderId"])])
+    elif ends == "unknown":
+        exchange.faults.fail("GET", "*", times=None)
+    act.start()
+    if ends in {"open", "unknown"}:
+        with pytest.raises(nbext.IncompleteError if ends == "open" else nbext.OutcomeUnknownError) as failed:
+            call.run()
+        frame = failed.value.frame
+    else:
+        frame = call.run()
+    act.join()
+    assert frame is not None
+    assert frame["outcome"].tolist() == [ends]
+    assert frame["origQty"].tolist() == [0.005]
+    require_truth(exchange, frame)
 
 
 def test_an_amendment_in_between_leaves_no_wrong_id(exchange: LocalExchange, client: SpotClient) -> None:
