@@ -292,6 +292,9 @@ def lasting(order_list: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return an order list without the fields that may have changed since it was read."""
     if order_list is None:
         return None
+    if legs := named_legs(order_list):  # an amendment changes the id of a leg
+        named = [{name: value for name, value in leg.items() if name != "clientOrderId"} for leg in legs]
+        order_list = {**order_list, "orders": named}
     return {name: value for name, value in order_list.items() if name not in _PASSING_OF_LISTS}
 
 

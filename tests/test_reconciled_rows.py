@@ -12,7 +12,7 @@ from support.reconciling import PATH, Quick, require_truth
 import nbext
 from nbext.cancel.reads import look
 from nbext.cancel.reconciliation import Reconciliation
-from nbext.cancel.selection import CancelRequest, Latency
+from nbext.cancel.selection import CancelRequest, Latency, orders_of
 from nbext.cancel.sending import Attempt
 from nbext.exchange import Dialect, LocalExchange
 from nbext.orders import Row, as_reported, from_reports, in_doubt
@@ -142,6 +142,45 @@ def test_an_amendment_in_between_leaves_no_wrong_id(exchange: LocalExchange, cli
     require_truth(exchange, frame)
     assert frame["origQty"].tolist() == [0.005]
     assert frame["origClientOrderId"].isna().all()
+
+
+def place_oto(exchange: LocalExchange) -> list[int]:
+    """Place a list far from the price."""
+    working = {"workingType": "LIMIT", "workingSide": "BUY", "workingTimeInForce": "GTC", "workingPrice": "50000"}
+    pending = {"pendingType": "LIMIT", "pendingSide": "SELL", "pendingTimeInForce": "GTC", "pendingPrice": "70000"}
+    placed = exchange.place_list("oto", "BTCUSDT", **working, workingQuantity="0.01", **pending, pendingQuantity="0.01")
+    return [int(leg["orderId"]) for leg in placed["orders"]]
+
+
+def test_the_list_of_an_amended_order_tells_no_id_that_it_had(exchange: LocalExchange, client: SpotClient) -> None:
+    """A look shows the ids of a list's orders, too, which are as old as the look."""
+    exchange.reset()
+    working, _ = place_oto(exchange)
+    call = Quick(client, seen=True)
+    exchange.amend("BTCUSDT", working, "0.005")
+    exchange.faults.lose_answer("DELETE", PATH)
+    frame = call.run()
+    require_truth(exchange, frame)
+    assert frame["origClientOrderId"].isna().tolist() == [True, False]
+    assert not any(name.startswith("list.orders.") for name in frame)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_amended_order_that_is_canceled_with_its_list_has_one_row(
+    exchange: LocalExchange, client: SpotClient, lost: bool
+) -> None:
+    """A frame names it by the id that it had; the list goes by the order that has kept its own."""
+    exchange.reset()
+    _, pending = place_oto(exchange)
+    shown = nbext.open_orders("BTCUSDT", client=client)
+    exchange.amend("BTCUSDT", pending, "0.005", client_order_id="lower")
+    if lost:
+        exchange.faults.lose_answer("DELETE", "*")
+    frame = Quick(client, orders=orders_of(shown, client)).run()
+    require_truth(exchange, frame)
+    assert frame["outcome"].tolist() == ["canceled", "canceled"]
+    assert frame["origQty"].tolist() == [0.01, 0.005]
+    assert frame.attrs["nbext"]["beyond"] == 0
 
 
 def test_as_reported_takes_nothing_for_the_cancels_id_that_may_be_another() -> None:

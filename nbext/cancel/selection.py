@@ -385,7 +385,7 @@ class Selection:
         if not self.chooses or seen is None:
             return None
         given = frozenset(named[:2] for named in self.orders or ())
-        return given.union(identity(order) for order in seen.orders) - seen.beyond
+        return given.union({identity(order) for order in seen.orders} - seen.beyond)
 
     def vanished(self, seen: OpenOrders | None) -> list[CancelRequest]:
         """Return the orders, given or shown, that are no longer open: nothing to send, but something to tell."""
@@ -394,7 +394,8 @@ class Selection:
         listed = OpenOrders([*seen.orders, *seen.passed_over], [])
         still = {_identity(row.order) for row in listed.rows()}
         rows = [*(Row(order, None, "unknown") for order in (self.orders or {}).values()), *map(in_doubt, seen.gone)]
-        vanished = {_identity(row.order): row for row in rows}
+        # An order that was amended has another id of its owner's, and may be canceled with its list all the same.
+        vanished = {_identity(row.order): row for row in rows if identity(row.order) not in seen.beyond}
         return [CancelRequest(named[0], "", {}, [row]) for named, row in vanished.items() if named not in still]
 
 

@@ -198,6 +198,8 @@ def _cell_is_true(case: Case, row: Mapping[str, Any], truth: Truth, name: str, c
         return cell in {step.status for step in steps} or made_up
     if name == "clientOrderId":
         return cell in truth.cancel_ids
+    if name == "list.orders.clientOrderId":  # either of them, by the dialect
+        return cell in {truth.lasting["origClientOrderId"], *truth.cancel_ids}
     if name in LIST_WORDS:
         running, done = LIST_WORDS[name]
         if truth.lasting["orderListId"] == -1:
@@ -267,6 +269,8 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
             if not case.lossless:  # amounts that a read shows may be torn, and want to be confirmed (`judge_time`)
                 present -= {"executedQty", "cummulativeQuoteQty"}
             if number < first:  # before the cancel an order goes by its own id
+                if _was_amended_since(shown, case.truth(order)):
+                    present.discard("clientOrderId")
                 names |= {"origClientOrderId" if name == "clientOrderId" else name for name in present}
             else:
                 names |= present - {"clientOrderId"}
@@ -278,6 +282,15 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
         for name in told & set(COLUMNS) - of_cancel:
             if row.get(name) is None and row.get(f"wire.{name}") is None:
                 yield f"{identity(row)} ({row['outcome']}) lacks {name}, which was told"
+
+
+def _was_amended_since(shown: Mapping[str, Any], truth: Truth | None) -> bool:
+    """Return whether an order's quantity has been lowered since, and its id changed, for all that a client can know.
+
+    A query of a canceled order may show the cancel's id, so that the amendment's own stays untold.
+    """
+    quantity = None if truth is None else truth.lasting["origQty"]
+    return quantity is not None and "origQty" in shown and Decimal(str(shown["origQty"])) > quantity
 
 
 def _is_nothing(value: object) -> bool:

@@ -202,3 +202,23 @@ def test_what_was_told_of_an_order_that_was_still_open_is_not_told_of_its_end(ca
     for status, objections in (("CANCELED", 1), ("NEW", 0), ("PARTIALLY_FILLED", 0)):
         lies = changed(call, partial(told, status=status))
         assert sum("lacks transactTime, which was told" in lie for lie in lies) == objections
+
+
+def test_the_id_of_an_order_that_was_amended_after_the_look_may_be_missing(call: Case) -> None:
+    """The amendment may have changed it; where the quantity is the same there was none, and the id has been told."""
+
+    def looked(case: Case, quantity: str) -> None:
+        row, read = case.rows[0], copy.copy(case.deletes[0])
+        shown = {"symbol": row["symbol"], "orderId": row["orderId"], "status": "NEW", "origQty": quantity}
+        read.method, read.body = "GET", json.dumps([{**shown, "clientOrderId": row["origClientOrderId"]}]).encode()
+        case.talks.insert(0, read)
+        report = (case.deletes[0].body or b"").replace(
+            b'"origClientOrderId":"%b",' % row["origClientOrderId"].encode(), b""
+        )
+        case.deletes[0].body = report
+        row["origClientOrderId"] = None
+
+    same = str(call.record[identity(call.rows[0])].lasting["origQty"])
+    for quantity, objections in ((same, 1), ("1000", 0)):
+        lies = changed(call, partial(looked, quantity=quantity))
+        assert sum("lacks origClientOrderId, which was told" in lie for lie in lies) == objections
