@@ -10,6 +10,7 @@ import pytest
 from support.reconciling import PATH, Quick, require_truth
 
 import nbext
+from nbext import session
 from nbext.cancel.reads import look
 from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.selection import CancelRequest, Latency, orders_of
@@ -162,7 +163,34 @@ def test_the_list_of_an_amended_order_tells_no_id_that_it_had(exchange: LocalExc
     frame = call.run()
     require_truth(exchange, frame)
     assert frame["origClientOrderId"].isna().tolist() == [True, False]
-    assert not any(name.startswith("list.orders.") for name in frame)
+    assert not any(str(name).startswith("list.orders.") for name in frame)
+
+
+def test_a_frame_takes_no_amended_order_for_what_it_was(exchange: LocalExchange, client: SpotClient) -> None:
+    """The id in the frame is the one that the order had; after its end a query may show another, or the cancel's."""
+    exchange.reset()
+    number = int(place(exchange, newClientOrderId="first")["orderId"])
+    shown = nbext.open_orders("BTCUSDT", client=client)
+    exchange.amend("BTCUSDT", number, "0.005", client_order_id="second")
+    exchange.withdraw("BTCUSDT", number)
+    frame = Quick(client, orders=orders_of(shown, client)).run()
+    require_truth(exchange, frame)
+    assert frame["outcome"].tolist() == ["expired"]
+
+
+def test_the_journal_takes_no_amended_order_for_what_it_was(exchange: LocalExchange, client: SpotClient) -> None:
+    """What was seen has its quantity in the journal, so that an amendment can be told when it is reconciled later."""
+    exchange.reset()
+    number = int(place(exchange, newClientOrderId="first")["orderId"])
+    call = Quick(client, seen=True, reconcile=0.0)
+    exchange.amend("BTCUSDT", number, "0.005", client_order_id="second")
+    exchange.faults.lose_answer("DELETE", PATH)
+    with pytest.raises(nbext.OutcomeUnknownError):
+        call.run()
+    (entry,) = session.journal().entries(1)
+    assert entry.intent.seen == (
+        {"symbol": "BTCUSDT", "orderId": number, "origClientOrderId": "first", "origQty": "0.01000000"},
+    )
 
 
 @pytest.mark.parametrize("lost", [False, True])

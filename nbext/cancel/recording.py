@@ -66,7 +66,7 @@ class Recorder:
                         **{name: str(value) for name, value in request.params.items() if value is not None},
                         **({"recvWindow": options.recv_window} if options.recv_window else {}),
                     },
-                    seen=[named(row) for row in request.seen or ()],
+                    seen=[_as_seen(row) for row in request.seen or ()],
                     key=client.key_hint,
                 )
                 for request in requests
@@ -124,3 +124,9 @@ class Recorder:
                         f"{messages.count(number, 'earlier cancel')} {have} no recorded outcome: "
                         "see %cancel_log, or run %cancel_log --reconcile."
                     )
+
+
+def _as_seen(row: Row) -> dict[str, object]:
+    """Return an order's symbol and ids, and its quantity, which only an amendment lowers, with the id."""
+    quantity = row.order.get("origQty")
+    return {**named(row), "origQty": quantity} if isinstance(quantity, str) else named(row)

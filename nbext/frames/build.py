@@ -10,14 +10,15 @@ The rules, by which every field of every report can be traced:
 - A value that its column cannot hold (a price that is not a number, an id beyond 64 bits) is missing there, and is in
   ``wire.NAME`` as sent; so is a field that is named like nbext's own column, ``outcome``.
 - ``-1`` as a time, and a negative ``cummulativeQuoteQty``, mean "not known" to the exchange and are missing.
-- A zero as ``price``, ``stopPrice``, ``origQuoteOrderQty`` or ``icebergQty`` means that an order has none, and is
-  missing, so that no comparison of prices finds an order at market. Other zeros are amounts.
+- A zero as ``price``, ``stopPrice``, ``origQty``, ``origQuoteOrderQty`` or ``icebergQty`` means that an order has none,
+  or none yet, and is missing, so that no comparison of prices finds an order at market. Other zeros are amounts.
 - An id, a count or a time that was sent as text of digits is that number.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,9 @@ def is_frame(table: pd.DataFrame) -> bool:
     )
 
 
+_EXACT_DIGITS = 15
+"""A float holds any number of so many digits."""
+_MOST_WRITTEN = Decimal("1e18")
 _NAMING: dict[str, type] = {
     "symbol": str,
     "orderId": int,
@@ -159,7 +163,8 @@ def orders_of(table: object) -> list[dict[str, Any]] | None:
     -------
     list of dict or None
         Symbol, ids, side, type, status and outcome of each row, None where a value is missing or is not of its kind;
-        None if this is neither a frame nor a row of one, or lacks a column that names an order.
+        and the quantity as text, which tells an order that was amended later from another. None if this is neither a
+        frame nor a row of one, or lacks a column that names an order.
     """
     if isinstance(table, pd.Series):
         table = table.to_frame().T
@@ -172,7 +177,22 @@ def orders_of(table: object) -> list[dict[str, Any]] | None:
         [_plain(value, kind) for value in table[name].tolist()] if names.count(name) == 1 else [None] * len(table)
         for name, kind in _NAMING.items()
     ]
-    return [dict(zip(_NAMING, values, strict=True)) for values in zip(*columns, strict=True)]
+    orders = [dict(zip(_NAMING, values, strict=True)) for values in zip(*columns, strict=True)]
+    if names.count("origQty") == 1:
+        for order, value in zip(orders, table["origQty"].tolist(), strict=True):
+            if (quantity := _written(value)) is not None:
+                order["origQty"] = quantity
+    return orders
+
+
+def _written(value: object) -> str | None:
+    """Return a quantity as an exchange writes it; None for what is none, or may have been rounded."""
+    number = Decimal(repr(value)) if isinstance(value, float) else value
+    if not isinstance(number, Decimal) or not number.is_finite() or not 0 < number < _MOST_WRITTEN:
+        return None
+    if isinstance(value, float) and len(number.as_tuple().digits) > _EXACT_DIGITS:
+        return None
+    return f"{number:f}"
 
 
 def _plain(value: object, kind: type) -> object:

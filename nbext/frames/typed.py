@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["id", "text", "number", "time", "flag"]
 
 NONE = type(None)
-NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQuoteOrderQty", "icebergQty"})
+NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQty", "origQuoteOrderQty", "icebergQty"})
 """Where a zero means that an order has none."""
 
 

@@ -44,7 +44,7 @@ PATIENCE = 60.0
 """Seconds for which contradictions are read again. Reads that lag by 36 s have been reported."""
 _LESS_PATIENCE = 2.0
 _MOST_DETAILS = 5
-_NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQuoteOrderQty", "icebergQty"})
+_NONE_AT_ZERO = frozenset({"price", "stopPrice", "origQty", "origQuoteOrderQty", "icebergQty"})
 # In a query these are something else: an id may be the cancel's, and times and reasons are told by some replies only.
 _OF_THE_ANSWER = frozenset({"clientOrderId", "origClientOrderId", "transactTime", "transactionTime", "outcome"})
 _SAME_MOMENT_MS = 1000

@@ -24,7 +24,7 @@ NUMBERS = {"price", "stopPrice", "origQty", "executedQty", "cummulativeQuoteQty"
 NUMBERS |= {"preventedQuantity", "peggedPrice"}
 TIMES = {"transactTime", "transactionTime", "time", "updateTime", "workingTime", "trailingTime"}
 FLAGS = {"isWorking", "usedSor"}
-NONE_AT_ZERO = {"price", "stopPrice", "origQuoteOrderQty", "icebergQty"}
+NONE_AT_ZERO = {"price", "stopPrice", "origQty", "origQuoteOrderQty", "icebergQty"}
 COLUMNS = [
     *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
     *("origQty", "executedQty", "cummulativeQuoteQty", "origQuoteOrderQty", "icebergQty", "status"),
