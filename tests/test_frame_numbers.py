@@ -91,8 +91,8 @@ def test_times_are_told_by_their_size() -> None:
 @pytest.mark.parametrize("none", ["0.00000000", "0", "0.0", "-0.00", 0, 0.0, None])
 def test_what_an_order_does_not_have_has_one_spelling(none: object, exact: bool) -> None:
     """A zero where an order has none is missing, and no comparison finds it; zeros that are amounts stay."""
-    amounts = ("origQty", "executedQty", "cummulativeQuoteQty")
-    absent = ("price", "stopPrice", "origQuoteOrderQty", "icebergQty")
+    amounts = ("executedQty", "cummulativeQuoteQty")
+    absent = ("price", "stopPrice", "origQty", "origQuoteOrderQty", "icebergQty")
     sent = [
         report(type="STOP_LOSS", trailingDelta=500, **dict.fromkeys(absent, none), **dict.fromkeys(amounts, "0.000")),
         report(orderId=2, type="LIMIT", **dict.fromkeys(absent, "55000.00"), **dict.fromkeys(amounts, "1.5")),

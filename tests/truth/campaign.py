@@ -601,8 +601,11 @@ def latest_number(path: Path) -> int:
 
 
 def read_journal(path: Path, last: int | None = None) -> list[dict[str, Any]]:
-    """Read the journal's lines, by SQLite and nothing else, the latest first."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as file:
+    """Read the journal's lines, by SQLite and nothing else, the latest first.
+
+    Whoever reads first, after a kill amid a commit, has to undo that, and so be allowed to write.
+    """
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as file:
         file.row_factory = sqlite3.Row
         if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return []  # whoever was to lay it out, was killed before

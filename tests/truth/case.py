@@ -36,7 +36,7 @@ FLAGS = frozenset({"isWorking"})
 AMOUNTS = frozenset(
     {"executedQty", "cummulativeQuoteQty", "orderListId"}
 )  # of which zero, or -1, is a value like any other
-TEXTS = frozenset(COLUMNS) - IDS - TIMES - NUMBERS
+TEXTS = frozenset({*COLUMNS, "pegPriceType", "pegOffsetType"}) - IDS - TIMES - NUMBERS
 LASTING = (
     *("symbol", "orderId", "orderListId", "contingencyType", "side", "type", "timeInForce", "price", "stopPrice"),
     *("origQty", "origQuoteOrderQty", "icebergQty", "origClientOrderId", "listClientOrderId"),
