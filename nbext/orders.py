@@ -318,11 +318,17 @@ def named(row: Row) -> dict[str, object]:
     return {name: row.order.get(name) for name in ("symbol", "orderId", "origClientOrderId")}
 
 
-def unique(rows: list[Row]) -> list[Row]:
+def unique(rows: list[Row], *, amended: bool = False) -> list[Row]:
     """Return each order once: reports of one order are merged, the most informative first.
 
-    Rows with different own ids are different orders, even with the same order id; unless the order may have been
-    amended between the two, which gives it another id, and lowers its quantity.
+    Rows with different own ids are different orders, even with the same order id.
+
+    Parameters
+    ----------
+    rows : list of Row
+    amended : bool, default False
+        Whether the rows are of different times, so that an order may have been amended in between, which gives it
+        another id and lowers its quantity.
     """
     ids = [identity(row.order) for row in rows]
     if len({each for each in ids if each is not None}) == len(ids):
@@ -331,7 +337,7 @@ def unique(rows: list[Row]) -> list[Row]:
     for number, (row, ident) in enumerate(zip(rows, ids, strict=True)):
         key: object = number if ident is None else ident
         before = kept.get(key)
-        if before is not None and _are_of_two_orders(row, before):
+        if before is not None and _are_of_two_orders(row, before, amended=amended):
             key = ident, row.order["origClientOrderId"]
             before = kept.get(key)
         if before is None:
@@ -350,12 +356,12 @@ def _tells_of(row: Row) -> tuple[int, bool]:
     return (2 if row.outcome in FINAL else 1 if row.outcome != "unknown" else 0), row.order_list is not None
 
 
-def _are_of_two_orders(one: Row, other: Row) -> bool:
+def _are_of_two_orders(one: Row, other: Row, *, amended: bool) -> bool:
     ids = one.order.get("origClientOrderId"), other.order.get("origClientOrderId")
     if ids[0] == ids[1] or not all(isinstance(each, str) for each in ids):
         return False
     quantities = decimal(one.order.get("origQty")), decimal(other.order.get("origQty"))
-    return None in quantities or quantities[0] == quantities[1]
+    return not amended or None in quantities or quantities[0] == quantities[1]
 
 
 def plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -281,7 +281,7 @@ def _raise_unless_done(call: Call, told: str) -> None:
 def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
     """Return what is known about one request's orders, from its answer or from reads."""
     rows = from_reports(attempt.reply or (), attempt.request.seen or ())
-    return rows if search is None else unique(rows + search.rows())
+    return rows if search is None else unique(rows + search.rows(), amended=True)
 
 
 def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:

@@ -120,7 +120,7 @@ def _search(call: Call, attempt: Attempt, ended: frozenset[tuple[str, int]]) -> 
     left = [row for row in (*rows, *(attempt.request.seen or ())) if identity(row.order) not in ended]
     if not left:
         return None
-    return search(missing=unique(left), unseen=not attempt.request.path or is_unseen(attempt.error))
+    return search(missing=unique(left, amended=True), unseen=not attempt.request.path or is_unseen(attempt.error))
 
 
 def _disprove(call: Call, ends: float) -> None:
