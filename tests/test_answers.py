@@ -224,6 +224,26 @@ def test_an_order_that_is_listed_without_its_id_is_not_said_to_be_open(serve: Se
     assert unknown.value.frame["status"].isna().all()
 
 
+def test_a_read_that_names_no_order_tells_of_none(serve: Serve) -> None:
+    """The order is read, and the answer may be about any: it proves nothing, and breaks nothing."""
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            return answer({"code": -1007, "msg": ""}, 504)
+        if request.path == ONE:
+            return answer({"symbol": "BTCUSDT", "clientOrderId": "own", "status": "CANCELED", "executedQty": "0"})
+        if request.path == "/api/v3/time":
+            return answer({"serverTime": 1700000000000})
+        return answer([queried("BTCUSDT")] if request.path == ALL else [])
+
+    job = make_job(["BTCUSDT"], client=connect(serve(respond)), reconcile=0.5)
+    job.obtain_consent(lambda preview, _: str(len(preview)))
+    with pytest.raises(nbext.OutcomeUnknownError) as unknown:
+        job.run()
+    assert unknown.value.frame is not None
+    assert unknown.value.frame["outcome"].tolist() == ["unknown"]
+
+
 def test_an_order_that_ended_is_no_failure_however_its_cancel_was_refused(serve: Serve) -> None:
     """-1102 is how ids are refused that do not belong together any more; the read shows how the order ended."""
     shown = queried("BTCUSDT") | {"side": "BUY", "origQty": "1", "executedQty": "1"}
