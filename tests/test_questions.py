@@ -11,7 +11,7 @@ from support.reconciling import PATH, Quick
 from support.server import answer
 
 import nbext
-from nbext.cancel.reads import OpenOrders, look
+from nbext.cancel.reads import OpenOrders, look, read
 from nbext.cancel.selection import Filter, Latency, one_by_one
 from nbext.exchange import Dialect, LocalExchange
 from nbext.notebook.panel import CancelPanel
@@ -77,6 +77,24 @@ def test_a_limit_without_end_is_not_waited_out_for_ever(exchange: LocalExchange,
         nbext.open_orders("BTCUSDT", client=client)
     assert len(exchange.requests("GET", PATH)) <= 5
     exchange.faults.on("GET", PATH, times=None).limit(retry_after=60)
+
+
+def test_waits_of_a_read_count_together(exchange: LocalExchange, client: SpotClient) -> None:
+    """Each wait alone would be short enough."""
+    exchange.faults.on("GET", PATH, times=None).limit(retry_after=1)
+    with pytest.raises(nbext.RateLimitedError):
+        read(client, PATH, {"symbol": "BTCUSDT"}, max_wait=1.5)
+    assert len(exchange.requests("GET", PATH)) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_ban_is_not_waited_out_however_short(exchange: LocalExchange, client: SpotClient, method: str) -> None:
+    """After 418 nothing is sent again by itself, be it a question or a cancel."""
+    exchange.faults.on(method, PATH).ban(retry_after=1)
+    with pytest.raises(nbext.RateLimitedError) as banned:
+        nbext.open_orders("BTCUSDT", client=client) if method == "GET" else Quick(client, max_wait=10.0).run()
+    assert banned.value.http_status == 418
+    assert len(exchange.requests(method, PATH)) == 1
 
 
 def test_a_panel_gets_over_a_clock_that_is_off(exchange: LocalExchange, client: SpotClient) -> None:
