@@ -153,6 +153,23 @@ def test_an_error_below_200_is_never_handed_out(serve: Serve, method: str, docum
         connect(serve(lambda _: answer(document))).request(method, ONE, {"symbol": "BTCUSDT", "orderId": 1})
 
 
+@pytest.mark.parametrize(
+    ("whole", "says"),
+    [
+        (answer("<html>Welcome to our hotel. Please log in.</html>"), "the body is not JSON, as that of a login page"),
+        (answer(""), "the body is not JSON, as that of a login page"),
+        (answer("[", length=50), "the body is incomplete"),
+    ],
+)
+def test_a_page_in_place_of_an_answer_is_no_refusal(serve: Serve, whole: bytes, says: str) -> None:
+    """Nothing was refused, and nothing is wrong with the request: something else has answered, or was cut off."""
+    with pytest.raises(nbext.RejectedError, match=f"read failed, {says}; no orders were changed. ") as page:
+        connect(serve(lambda _: iter([whole]))).request("GET", ALL, {"symbol": "BTCUSDT"})
+    assert page.value.http_status == 200
+    assert "refused" not in str(page.value)
+    assert "Fix the request" not in str(page.value)
+
+
 @pytest.mark.parametrize(("code", "reaches"), [(-2008, 0), (-2014, 0), (-2015, 0), (-2017, 0), (-2010, 1), (-2011, 1)])
 def test_a_refused_key_never_reaches_the_engine(code: int, reaches: int) -> None:
     """Though its codes stand between those of the engine."""

@@ -322,6 +322,8 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
         or (code is None and not _refuses(status, answer.body, document))
     ):
         raise unanswered(method, where, f"the exchange answered {said}")
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        raise unrelated(method, where, status, _unusable(answer, document))
     if status in RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
         wait = None
         if status in RATE_LIMIT_STATUSES:
@@ -346,6 +348,15 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
     if method != "GET" and of_the_engine(code):  # which may have canceled some orders first
         unchanged, advice = "", f"{advice} %open_orders shows what is open."
     raise RejectedError(f"{where}: refused ({said}){unchanged}. {advice}", code=code, msg=msg, http_status=status)
+
+
+def _unusable(answer: Answer, document: object) -> str:
+    """Return why an answer that refuses nothing is not what was asked for."""
+    if answer.body is None:
+        return "the body is incomplete"
+    if document is _UNREADABLE:
+        return "the body is not JSON, as that of a login page"
+    return f"HTTP {answer.status} is not an answer of this API"
 
 
 def unanswered(method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
