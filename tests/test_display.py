@@ -196,6 +196,16 @@ def test_html_is_escaped() -> None:
     assert table.texts["caption"][0].count(evil) == 4
 
 
+def test_what_a_script_sorts_by_is_escaped() -> None:
+    """In a long table lists have a key to sort by, made of what the exchange calls them: it stays within its quotes."""
+    evil = "<img src=x onerror=alert(1)>\"'><img src=y>"
+    row = Row({"symbol": evil, "orderId": 1, "orderListId": 7}, {"orderListId": 7, "contingencyType": evil}, "canceled")
+    frame = build.frame([row, *(order(orderId=number) for number in range(2, 60))])
+    html = as_html(frame, carries=False)
+    assert "data-order" in html
+    assert Table(html).named("img") == []
+
+
 def test_the_caption_counts_the_rows_that_are_shown(canceled: pd.DataFrame) -> None:
     """Rows taken out are not counted, and what attrs say about counts is not believed."""
     canceled.attrs["nbext"]["canceled"] = 99

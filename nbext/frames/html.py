@@ -153,7 +153,7 @@ _PLACES = {"┌": " first", "├": "", "└": " last", " ": " first last"}
 
 
 def _key(key: str, scripted: bool) -> str:
-    return f' data-order="{key}"' if scripted else ""
+    return f' data-order="{escape(key)}"' if scripted else ""
 
 
 def _marked(text: str) -> str:
