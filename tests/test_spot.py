@@ -498,7 +498,7 @@ def test_the_clock_offset_is_measured_and_used(serve: Serve, connect: Connect) -
             return answer([])
         if len(server.requests) == 1:
             time.sleep(0.3)
-            return answer({"serverTime": 5})
+            return answer({"serverTime": 1_000_000_000_005})
         return answer({"serverTime": time.time_ns() // 1_000_000 + 90_000})
 
     server: PlainServer = serve(respond)
@@ -514,9 +514,16 @@ def test_the_clock_offset_is_measured_and_used(serve: Serve, connect: Connect) -
     assert abs(int(server.requests[-1].params["timestamp"]) - before - 90_000) < 300
 
 
-@pytest.mark.parametrize("body", [{}, [], None, 5, {"serverTime": "5"}, {"serverTime": None}])
-def test_a_server_that_does_not_tell_its_time_is_refused(serve: Serve, connect: Connect, body: object) -> None:
-    """An offset is kept only when it was measured."""
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("{}", "[]", "null", "5", '{"serverTime": "1700000000000"}', '{"serverTime": null}', '{"serverTime": true}'),
+        *(f'{{"serverTime": {told}}}' for told in ("0", "-1", "1e999", "1e300", "9" * 400, "1700000000000.5")),
+    ],
+    ids=lambda body: body[:40],
+)
+def test_a_server_that_does_not_tell_its_time_is_refused(serve: Serve, connect: Connect, body: str) -> None:
+    """An offset is kept only when it was measured, and no clock shows what cannot be now."""
     server = serve(lambda _: answer(body))
     client = connect(server.url)
     with pytest.raises(RejectedError, match="did not return its time"):

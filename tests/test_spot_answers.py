@@ -274,6 +274,7 @@ def test_a_question_without_a_clear_answer_changed_nothing(serve: Serve, connect
         [{"orderListId": 1, "orderReports": None}],
         [{"orderListId": 1, "orderReports": {}}],
         [{"orderListId": 1, "orderReports": "x"}],
+        [{"orderListId": 1, "orders": [{"orderId": 1}], "orderReports": []}],
         [{"orderListId": 1, "orderReports": [1]}],
         [{"orderListId": 1, "orderReports": [{"symbol": "BTCUSDT"}]}],
         [{"orderId": 1, "orderReports": [{"orderId": 1}, None]}],

@@ -15,7 +15,7 @@ from nbext.cancel.sending import Attempt
 from nbext.errors import ConfigurationError, NbextError
 from nbext.frames import log
 from nbext.orders import Row, named
-from nbext.spot.parameters import parse_count
+from nbext.spot.parameters import parse_count, parse_recv_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,7 @@ def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[st
         client = _client_of(entry)
         if client is not None:
             _require_key(client, journal, entry)
+        recv_window = _recv_window(entry)
     except ConfigurationError as error:
         return f"not reconciled, {error}"
     if client is None:
@@ -120,7 +121,7 @@ def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[st
     search = Reconciliation(
         client,
         _as_attempt(entry, client),
-        entry.intent.params.get("recvWindow"),
+        recv_window,
         Latency(),
         until=entry.intent.deadline if entry.left_at is None else None,
     )
@@ -149,6 +150,21 @@ def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:
             f"since it was sent with the key ...{entry.intent.key}, and the profile {entry.intent.profile!r} {now} "
             "now. Use that key, then reconcile again."
         )
+
+
+def _recv_window(entry: Entry) -> str | None:
+    """Return the recv window that a request was sent with; None for the exchange's default.
+
+    Raises
+    ------
+    ConfigurationError
+        The record is damaged.
+    """
+    text = entry.intent.params.get("recvWindow")
+    try:
+        return None if text is None else parse_recv_window(text)
+    except ConfigurationError:
+        raise ConfigurationError("since its record is damaged. Check %open_orders.") from None
 
 
 def _client_of(entry: Entry) -> SpotClient | None:

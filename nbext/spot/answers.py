@@ -400,7 +400,12 @@ def are_cancel_reports(document: object) -> bool:
 
 
 def _are_reports(document: object) -> bool:
-    return isinstance(document, list) and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
+    """Return whether these are the reports of a list that was canceled: at least one of its orders was, then."""
+    return (
+        isinstance(document, list)
+        and bool(document)
+        and all(isinstance(entry, dict) and "orderId" in entry for entry in document)
+    )
 
 
 class _Unreadable:

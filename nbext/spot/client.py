@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from nbext.spot.transport import Answer
 
 
+# What a clock may show, in milliseconds: 2001 to 5138. Anything else would stamp every request with nonsense.
+_TIMES = range(10**12, 10**14)
 # Until when each host wants no requests, on the monotonic clock, and with which status it said so. Limits are per IP
 # address, so all clients of the process share them (API docs, "IP Limits").
 _holds: dict[str, tuple[float, int]] = {}
@@ -423,12 +425,10 @@ class SpotClient:
             began, at = time.monotonic(), time.time()
             answer = self.request("GET", "/api/v3/time", signed=False)
             took = time.monotonic() - began
-            try:
-                measured.append((took, answer["serverTime"] - (at + took / 2) * 1000))
-            except (TypeError, KeyError):
-                raise RejectedError(
-                    f"{self.host} did not return its time; no orders were changed. Check the base URL."
-                ) from None
+            told = answer.get("serverTime") if isinstance(answer, dict) else None
+            if type(told) is not int or told not in _TIMES:
+                raise RejectedError(f"{self.host} did not return its time; no orders were changed. Check the base URL.")
+            measured.append((took, told - (at + took / 2) * 1000))
         self.clock_offset = min(measured)[1]
         return self.clock_offset
 

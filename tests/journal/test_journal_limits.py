@@ -139,6 +139,20 @@ def test_one_bad_row_does_not_spoil_the_rest(path: Path, kept: SpotClient, colum
         assert Journal(path).count_open() == 1
 
 
+def test_a_recv_window_that_is_damaged_ends_no_reconciling(
+    exchange: LocalExchange, kept: SpotClient, path: Path
+) -> None:
+    """A request whose recv window cannot be read stays open, and those after it are reconciled."""
+    lose(exchange, kept, path)
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
+    lose(exchange, kept, path)
+    alter(path, 'UPDATE intents SET params = \'{"symbol":"BTCUSDT","recvWindow":"abc"}\' WHERE number = 1')
+    said: list[str] = []
+    frame = unfinished.reconcile_open(say=said.append)
+    assert "not reconciled, since its record is damaged" in said[0]
+    assert frame["state"].tolist() == ["not concluded", "concluded"]
+
+
 def test_a_long_journal_is_read_in_pages(path: Path) -> None:
     """Of 100,000 requests without a conclusion, the log shows the last 1,000, and reconciling holds few at a time."""
     journal = Journal(path)
