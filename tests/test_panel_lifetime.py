@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
 from support.panels import Clock, ask, keys, send
 from support.server import answer
@@ -31,6 +32,21 @@ PATH = "/api/v3/openOrders"
 def widgets() -> int:
     """Count the widgets that a saved notebook would hold."""
     return len(Widget.get_manager_state()["state"])
+
+
+def test_a_closed_panel_is_told_of_no_cell(client: SpotClient) -> None:
+    """What a shell calls before and after each cell would keep the panel, and all that it holds, for good."""
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    try:
+        before = {name: list(hooks) for name, hooks in shell.events.callbacks.items()}
+        panel = CancelPanel("BTCUSDT", client=client)
+        panel.wait()
+        assert shell.events.callbacks != before
+        panel.close()
+        assert shell.events.callbacks == before
+    finally:
+        InteractiveShell.clear_instance()
 
 
 def test_a_closed_panel_leaves_nothing_behind(exchange: LocalExchange, client: SpotClient) -> None:

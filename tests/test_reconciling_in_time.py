@@ -82,6 +82,26 @@ def test_what_is_open_was_so_before_the_read_began(exchange: LocalExchange) -> N
     assert told <= {time.strftime("%H:%M:%S", time.localtime(latest - earlier)) for earlier in range(60)}
 
 
+def test_the_last_pause_does_not_last_to_the_end(exchange: LocalExchange, client: SpotClient) -> None:
+    """What happens between the last read but one and the end is read, too, though no moment proves more then."""
+    exchange.reset()
+    exchange.place("BTCUSDT", "BUY", "LIMIT", timeInForce="GTC", quantity="0.01", price="50000")
+    call = Quick(client, seen=True, recv_window=4000, reconcile=1.9, latency=Latency(engine=5.0, lag=0.1))
+    exchange.faults.execute_late("DELETE", PATH, seconds=2.1)  # 1.6 s after the answer was given up
+    assert call.run()["outcome"].tolist() == ["canceled"]
+
+
+def test_a_clock_that_is_told_slowly_does_not_outlast_the_time(exchange: LocalExchange, client: SpotClient) -> None:
+    """After a lost answer the exchange's time is asked for first, within the same time."""
+    call = Quick(client, seen=True, reconcile=1.0)
+    exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
+    exchange.faults.answer_late("GET", "/api/v3/time", seconds=0.4, times=None)
+    began = time.monotonic()
+    with pytest.raises(nbext.OutcomeUnknownError):
+        call.run()
+    assert time.monotonic() - began < 1.7
+
+
 def test_reading_ends_with_the_time(exchange: LocalExchange, client: SpotClient) -> None:
     """What cannot be proven in time costs no more than that, and no read that the end would cut off."""
     call = Quick(client, seen=True, reconcile=0.7)

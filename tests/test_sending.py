@@ -19,6 +19,7 @@ from nbext.cancel import job as cancel
 from nbext.cancel.reads import ATTEMPTS
 from nbext.cancel.selection import Options, by_symbol
 from nbext.cancel.sending import Sending
+from nbext.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,6 +110,23 @@ def test_after_a_limit_the_others_follow_side_by_side(serve: Serve) -> None:
     began = time.monotonic()
     assert len(make_job(symbols, client=connect(server)).run()) == 8
     assert time.monotonic() - began < 1 + 7 * 0.4
+    first, second, *_ = (request.at for request in server.requests if request.at > refused)
+    assert second - first > 0.3  # when that one has been answered
+
+
+def test_an_interrupt_ends_the_wait_for_a_limit(serve: Serve) -> None:
+    """Nothing is in flight, so there is nothing to wait for."""
+
+    def interrupt(line: str) -> None:
+        if "429, waiting" in line:
+            raise KeyboardInterrupt
+
+    server = serve(lambda _: answer(b"", 429, {"Retry-After": "8"}))
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        make_job(["BTCUSDT", "ETHUSDT"], client=connect(server), say=interrupt).run()
+    assert time.monotonic() - began < 3
+    assert len(server.requests) <= 2
 
 
 def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,6 +250,37 @@ def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient
     assert unfinished.reconcile_open(say=lambda _: None)["canceled"].tolist() == [13]
 
 
+@pytest.mark.parametrize("left", ["recorded", "never recorded"])
+def test_a_request_that_left_a_minute_after_its_call_began_is_found(
+    exchange: LocalExchange, kept: SpotClient, path: Path, left: str
+) -> None:
+    """By the time at which it left; after a kill, which records none, by the last one at which it can have left."""
+    exchange.faults.skew = -300.0  # so that its deadline is long over by this machine's clock
+    kept.measure_clock_offset()
+    exchange.faults.lose_answer("DELETE", PATH)
+    with pytest.raises(nbext.OutcomeUnknownError):
+        make_job(["BTCUSDT"], client=kept, reconcile=0.0).run()
+    alter(path, "UPDATE intents SET sent_at = sent_at - 60000")
+    if left == "never recorded":
+        alter(path, "UPDATE intents SET left_at = NULL")
+    session.reset()
+    assert unfinished.reconcile_open(say=lambda _: None)["canceled"].tolist() == [13]
+
+
+def test_a_fingerprint_tells_nothing_beyond_its_journal(
+    kept: SpotClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each journal has a salt of its own: the same key has another fingerprint in each, and the same within one."""
+    accounts: list[str] = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / name))
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            nbext.cancel_all(symbol, client=kept)
+        accounts += [entry.intent.account for entry in Journal(tmp_path / name).entries()]
+    assert accounts[0] == accounts[1] != accounts[2] == accounts[3]
+    assert all(len(account) == 32 for account in accounts)
+
+
 def test_a_conclusion_that_is_not_final_stays_open(path: Path) -> None:
     """What is known so far is shown, and the request is still to be reconciled."""
     journal = Journal(path)
