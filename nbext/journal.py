@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbext import private_files
 from nbext.errors import ConfigurationError
+from nbext.forks import in_child, records
 from nbext.private_files import UnfitError
 from nbext.signals import from_a_signal, let_through
 
@@ -113,8 +114,7 @@ _FLAWS = {  # by the first word of SQLite's error names
 _NEVER_KEPT = frozenset({"signature", "timestamp"})
 
 # One lock for all journals of the process. SQLite's locks on a file belong to the process and go when any descriptor
-# of that file is closed, so that no file may be looked into while a transaction is under way. A fork waits for the lock
-# as well: the child would inherit half a transaction, and what SQLite remembers of its locks.
+# of that file is closed, so that no file may be looked into while a transaction is under way.
 _lock = threading.RLock()
 _inherited: list[sqlite3.Connection] = []
 
@@ -124,12 +124,7 @@ def _new_lock() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _lock.acquire(),  # noqa: PLW0108 - the lock of that time: a child may fork, too
-        after_in_parent=lambda: _lock.release(),  # noqa: PLW0108
-        after_in_child=_new_lock,
-    )
+in_child(_new_lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +493,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file. A later call opens it again."""
-        with _lock:
+        with records, _lock:
             self._disconnect()
 
     def _write(
@@ -554,7 +549,7 @@ class Journal:
         if self._flaw:
             raise UnfitError(self._flaw)
         give_up = time.monotonic() + PATIENCE_SECONDS
-        with _lock:
+        with records, _lock:
             while True:
                 try:
                     return work(self._connect(path, create=create))

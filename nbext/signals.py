@@ -11,16 +11,28 @@ def from_a_signal(error: BaseException | None) -> BaseException | None:
     It may come between any two instructions and is not a failure: code that handles the failures of a step has to let
     it pass, whatever its class. A time limit is often a TimeoutError, which is an OSError.
     """
-    handlers = map(signal.getsignal, range(1, signal.NSIG))  # valid_signals() takes ten times as long
-    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
-    while codes and error is not None:
+    return _origin(error)[0]
+
+
+def number_of(error: BaseException) -> int | None:
+    """Return the number of the signal whose handler raised an exception; None if none did."""
+    number = _origin(error)[1]
+    # Python's own handler of an interrupt is not in the traceback.
+    return signal.SIGINT if number is None and isinstance(error, KeyboardInterrupt) else number
+
+
+def _origin(error: BaseException | None) -> tuple[BaseException | None, int | None]:
+    numbers = range(1, signal.NSIG)  # valid_signals() takes ten times as long
+    handlers = {getattr(signal.getsignal(number), "__code__", None): number for number in numbers}
+    handlers.pop(None, None)
+    while handlers and error is not None:
         step = error.__traceback__
         while step is not None:
-            if step.tb_frame.f_code in codes:
-                return error
+            if (number := handlers.get(step.tb_frame.f_code)) is not None:
+                return error, number
             step = step.tb_next
         error = error.__cause__ or error.__context__
-    return None
+    return None, None
 
 
 def let_through(error: BaseException) -> None:

@@ -23,6 +23,7 @@ from nbext import messages, profiles, session
 from nbext.cancel import watchdog
 from nbext.credentials import sealed
 from nbext.errors import ConfigurationError, NbextError
+from nbext.forks import in_child
 from nbext.spot.parameters import parse_flag
 
 if TYPE_CHECKING:
@@ -285,6 +286,8 @@ class Keeper:
                 is_over = any("over" in message for message in self._hear(line, left))
             if line.closed and not is_over:
                 sys.stderr.write("nbext: the watchdog ended before it had told what it did. Check %open_orders.\n")
+            self._guards.clear()
+            line.close()
             return
         for each in guards:
             if each.say is None:  # a block that another thread has not left
@@ -376,5 +379,4 @@ def _bury(pid: int | None) -> None:
 
 
 keeper = Keeper()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=keeper.forget)
+in_child(keeper.forget)

@@ -6,7 +6,6 @@ import _imp
 import _thread
 import importlib
 import logging
-import os
 import secrets
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
-from nbext.importing import acquire_after_import
+from nbext.forks import imports, in_child
 from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.signals import from_a_signal, let_through
 from nbext.spot.answers import is_unseen
@@ -328,23 +327,15 @@ def _free_import_lock() -> None:
             _imp.release_lock()
 
 
-def _await_frames() -> None:
-    """Make a fork wait for the import of pandas, for which the child would wait forever."""
-    for loading in _loading[:]:
-        if acquire_after_import(loading):
-            loading.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_await_frames, after_in_child=_loading.clear)
+in_child(_loading.clear)
 
 
 def _import_frames(at_work: _thread.LockType) -> None:
     _loading.append(at_work)  # here rather than by the caller: no fork can come between this and the import
     try:
-        # It wants to hear of forks, and had better not begin to while one waits (see above).
-        importlib.import_module("concurrent.futures.thread")
-        with suppress(Exception):  # the caller meets the same error again, and can report it
+        with imports, suppress(Exception):  # the caller meets the same error again, and can report it
+            # It wants to hear of forks, and had better not begin to while one waits.
+            importlib.import_module("concurrent.futures.thread")
             importlib.import_module("nbext.frames.build")
     finally:
         _loading.remove(at_work)

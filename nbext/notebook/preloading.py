@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import os
 import re
 import sys
 import threading
@@ -22,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from nbext.errors import NbextError
-from nbext.importing import acquire_after_import
+from nbext.forks import imports, in_child
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -66,7 +65,6 @@ class Preloader:
         self._idle = threading.Event()
         self._idle_from = self._makes_way_until = 0.0
         self._importing = threading.Lock()
-        self._is_held = False
         self._can_send = False
         self._importer = 0
         self._thread: threading.Thread | None = None
@@ -141,7 +139,7 @@ class Preloader:
         while not self._stopped:
             self._idle.wait()
             time.sleep(max(0.0, self._idle_from + PAUSE - time.monotonic()))
-            with self._importing:
+            with imports, self._importing:
                 if self._idle.is_set() and not self._stopped:
                     with suppress(Exception), self._giving_way():  # what is missing or broken, the first call says
                         work()
@@ -167,15 +165,6 @@ class Preloader:
         if threading.get_ident() == self._importer and not self._idle.is_set():
             self._idle.wait(max(0.0, self._makes_way_until - time.monotonic()))
         return None
-
-    def before_fork(self) -> None:
-        """Wait until the module that is being imported is there."""
-        self._is_held = acquire_after_import(self._importing)
-
-    def after_fork(self) -> None:
-        """Resume the parent's thread."""
-        if self._is_held:
-            self._importing.release()
 
 
 def _rehearse(parse: Callable[[str], Namespace]) -> None:
@@ -205,7 +194,4 @@ def _prepare() -> None:
 
 
 preloader = Preloader()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=preloader.before_fork, after_in_parent=preloader.after_fork, after_in_child=preloader.forget
-    )
+in_child(preloader.forget)

@@ -6,12 +6,13 @@ Reusing threads keeps the sockets few, however often the user clicks.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+
+from nbext.forks import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,5 +85,4 @@ class Started:
 
 
 workers = Workers()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=workers.forget)
+in_child(workers.forget)

@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, cast
 from weakref import finalize
 
-from nbext.spot.connections import call, handshakes
+from nbext.spot.connections import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +143,6 @@ class Ahead:
             line = cast("WatchedConnection", self.pool._new_conn())
             try:
                 self.connect(line)
-                handshakes.end(line.number)  # until the first answer, which is awaited when there is a request
             except BaseException:
                 line.close()
                 raise

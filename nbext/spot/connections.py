@@ -11,7 +11,6 @@ import io
 import itertools
 import logging
 import math
-import os
 import re
 import socket
 import ssl
@@ -22,12 +21,13 @@ from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from nbext.forks import sockets
 from nbext.spot.causes import LateError
 from nbext.spot.dialing import dial, look_up, within
 
@@ -39,7 +39,6 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 12.0
 # A firewall may have forgotten a connection that was idle for longer, and then silently drops what is sent on it.
 IDLE_SECONDS = 30.0
-FORK_SECONDS = 1.0
 _MOST_INTERIM_ANSWERS = 100
 
 
@@ -162,44 +161,8 @@ class TimedResponse(http.client.HTTPResponse):
         return not self.fp.closed and bool(self.fp.peek(1))
 
 
-class Handshakes:
-    """TLS handshakes under way. A fork waits briefly for them: the child would inherit OpenSSL's locks as taken."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget the handshakes of the parent."""
-        self._change = threading.Condition()
-        self._numbers: set[int] = set()  # of connections
-
-    def begin(self, number: int) -> None:
-        """Note that a connection begins one."""
-        with self._change:
-            self._numbers.add(number)
-
-    def end(self, number: int) -> None:
-        """Note the end of one: in TLS 1.3 the tickets that come with the first answer are part of it."""
-        if number in self._numbers:
-            with self._change:
-                self._numbers.discard(number)
-                self._change.notify_all()
-
-    def before_fork(self) -> None:
-        """Wait briefly, and let none begin."""
-        self._change.acquire()
-        # Not forever: the handshake may be the forking thread's own, in a signal handler.
-        self._change.wait_for(lambda: not self._numbers, FORK_SECONDS)
-
-    def after_fork(self) -> None:
-        """Let them begin again."""
-        self._change.release()
-
-
-handshakes = Handshakes()
 _numbers = itertools.count(1)
 known: WeakValueDictionary[int, WatchedConnection] = WeakValueDictionary()
-_sockets: WeakSet[socket.socket] = WeakSet()
 
 
 class WatchedConnection(HTTPConnection):
@@ -235,16 +198,13 @@ class WatchedConnection(HTTPConnection):
         """Return whether what has arrived is only the end of the handshake: in TLS 1.3 tickets follow it, unasked."""
         if self._heard or not isinstance(self.sock, ssl.SSLSocket):
             return False
-        handshakes.begin(self.number)
         try:
             self.sock.settimeout(0)
             self.sock.recv(1)
         except ssl.SSLWantReadError:
             return True
         except OSError:
-            return False
-        finally:
-            handshakes.end(self.number)
+            pass
         return False
 
     def ended(self, *, followed: bool) -> None:
@@ -253,12 +213,6 @@ class WatchedConnection(HTTPConnection):
         self._used = time.monotonic(), time.time()
         if not call.connecting:
             self._heard = True
-            handshakes.end(self.number)
-
-    def close(self) -> None:
-        """Close the connection; it can be opened again."""
-        super().close()
-        handshakes.end(self.number)
 
     def connect(self) -> None:
         """Open it, within the time for that."""
@@ -267,12 +221,8 @@ class WatchedConnection(HTTPConnection):
         call.allow(call.connect_timeout)
         try:
             super().connect()
-        except BaseException:
-            handshakes.end(self.number)
-            raise
         finally:
             call.connecting = False
-        _sockets.add(getattr(self.sock, "socket", self.sock))  # TLS within TLS is wrapped
         self._used = time.monotonic(), time.time()
         call.stage = "request"
 
@@ -291,10 +241,8 @@ class WatchedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         sock = self._reach()
-        _sockets.add(sock)
+        sockets.add(sock)
         sock.settimeout(call.remaining)  # TLS gets what the connection has left over
-        if isinstance(self, HTTPSConnection):
-            handshakes.begin(self.number)
         call.stage = "TLS"
         return sock
 
@@ -320,8 +268,6 @@ class WatchedConnection(HTTPConnection):
             _ = call.remaining
             if call.unless is not None and call.unless():
                 raise LateError
-            if not self._heard and isinstance(self, HTTPSConnection):
-                handshakes.begin(self.number)
             call.written, call.connection = True, self.number
         self.sock.settimeout(call.remaining)
         super().send(data)
@@ -390,11 +336,5 @@ class DeadlineAdapter(HTTPAdapter):
 
 def disown() -> None:
     """Forget the connections of the parent, which alone may use them."""
-    handshakes.forget()
     call.abandon()
     known.clear()
-    for sock in list(_sockets):
-        # Without a word on the connection, and at once: a read that a signal handler has interrupted would go on.
-        if (descriptor := sock.detach()) >= 0:
-            os.close(descriptor)
-    _sockets.clear()

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
-import threading
 from typing import TYPE_CHECKING, Literal, Never
+
+from nbext.forks import encryption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind = Literal["HMAC", "RSA", "Ed25519"]
-
-
-# OpenSSL has locks inside: a child that is forked while a thread signs would wait forever when it signs. So a fork
-# waits until then; the forking thread may itself be signing, if a signal handler forks.
-_signing = threading.RLock()
-_LONGEST_WAIT = 1.0
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_signing.acquire, after_in_child=_signing.release, after_in_parent=_signing.release)
 
 
 class SigningKey:
@@ -57,13 +49,8 @@ class SigningKey:
         str
             64 hex digits (HMAC), or base64 of 64 (Ed25519) or as many bytes as the key has (RSA).
         """
-        # Not forever: an interrupt may have left it locked, and a cancel matters more than a fork.
-        alone = _signing.acquire(timeout=_LONGEST_WAIT)
-        try:
+        with encryption:
             return self._sign(payload)
-        finally:
-            if alone:
-                _signing.release()
 
     def __repr__(self) -> str:
         return f"<{self.kind} key>"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import ssl
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,14 +20,15 @@ from weakref import WeakSet
 import requests
 from urllib3 import HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.util.ssl_ import create_urllib3_context
 
 from nbext.credentials import Secret
+from nbext.forks import in_child
 from nbext.signals import from_a_signal, let_through
 from nbext.spot import connections
 from nbext.spot.ahead import Ahead
 from nbext.spot.causes import BUNDLES, explain, require_bundle, set_up
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, call
+from nbext.spot.encryption import context_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -278,8 +278,7 @@ class Wire:
 def _share_context(pool: HTTPConnectionPool) -> None:
     """Read the certificates once for all connections, rather than for each."""
     if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
-        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-        context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+        context = context_for(pool.ca_certs, pool.ca_cert_dir)
         pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
 
 
@@ -332,9 +331,4 @@ def _disown() -> None:
         wire.start_over()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=connections.handshakes.before_fork,
-        after_in_parent=connections.handshakes.after_fork,
-        after_in_child=_disown,
-    )
+in_child(_disown)
