@@ -12,8 +12,8 @@ there is caught, the work is completed, and the signal is given again once all i
 from __future__ import annotations
 
 import _thread
+import importlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -21,12 +21,13 @@ import time
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from nbext.signals import number_of
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
@@ -161,10 +162,12 @@ def _complete(steps: Sequence[Callable[[], object]]) -> None:
             except BaseException as error:
                 if (number := number_of(error)) is None:
                     raise
-                _late.append(map(_thread.interrupt_main, [signal.Signals(number)]))
+                _late.append(map(_thread.interrupt_main, [cast("signal.Signals", number)]))
 
 
 if hasattr(os, "register_at_fork"):
+    for _name in ("logging", "random"):  # theirs are in Python, and so have to come before the last of ours
+        importlib.import_module(_name)
     # What is registered as a method in C cannot be interrupted. The last one has each late signal given again: `any`
     # takes the one element of a map, and so calls `interrupt_main`, after which no more of our Python code follows.
     os.register_at_fork(before=lambda: _complete(_before), after_in_child=_late.clear)

@@ -418,3 +418,56 @@ print(json.dumps([answers, len(canceled) > 0]))
 """
     )
     assert made == [[{}, {}, {}], True]
+
+
+LATE = """
+client = nbext.connect(base_url=BASE, api_key="k" * 64, secret_key="s" * 64)
+client.cancel_open_orders("FIRST")
+from nbext import forks
+in_hook, rounds = HOOK, []
+
+class Time(Exception): pass
+
+def ring(*_):
+    raise Time
+
+signal.signal(signal.SIGALRM, ring)
+
+def shoot():  # stands in the hook, as a signal does that comes just then
+    if armed.pop(os.getpid() == parent, None):
+        signal.raise_signal(NUMBER)
+
+forks.in_child(shoot)
+forks._before.append(shoot)
+parent = os.getpid()
+read, write = os.pipe()
+armed = {in_hook == "before": True}
+try:
+    child = os.fork()
+    for _ in range(1000): pass
+    caught = "nothing"
+except (KeyboardInterrupt, Time) as error:
+    caught = type(error).__name__
+if os.getpid() != parent:
+    signal.alarm(20)
+    said = client.cancel_open_orders("CHILD")[0]["symbol"]
+    os.write(write, json.dumps([caught, said, len(forks.sockets), forks.encryption.forking]).encode())
+    os._exit(0)
+os.wait()
+after = client.cancel_open_orders("AFTER")[0]["symbol"]
+print(json.dumps([caught, forks.encryption.forking, after, json.loads(os.read(read, 999))]))
+"""
+
+
+@pytest.mark.parametrize(("number", "name"), [("SIGINT", "KeyboardInterrupt"), ("SIGALRM", "Time")])
+@pytest.mark.parametrize("hook", ["before", "child"])
+def test_a_signal_that_comes_around_a_fork_is_not_lost(serve: Serve, hook: str, number: str, name: str) -> None:
+    """What runs around a fork is completed, and then the handler's exception is raised, on the side that was asked."""
+    server = serve(report)
+    program = LATE.replace("HOOK", repr(hook)).replace("NUMBER", f"signal.{number}")
+    parents, forking, symbol, (childs, again, sockets, left) = run(f"BASE = {server.url!r}\n{program}")
+    assert (parents, childs) == ((name, "nothing") if hook == "before" else ("nothing", name))
+    assert forking == left == []
+    assert (symbol, again) == ("AFTER", "CHILD")
+    assert sockets == 1  # its own; the parent's is closed
+    assert Counter(request.params["symbol"] for request in server.requests) == {"FIRST": 1, "CHILD": 1, "AFTER": 1}
