@@ -122,8 +122,7 @@ function render({ model, el, signal }) {
   let current = null; // where the one control of the table is that Tab reaches: "all", or a key
   let question = null; // the number of the question that is shown
   let asker = null;
-  let [isEnded, isSilent] = [false, false];
-  let unanswered = null;
+  let [isEnded, isSilent, unanswered] = [false, false, null];
 
   const post = (message) => {
     send(message);
@@ -194,7 +193,8 @@ function render({ model, el, signal }) {
     post({ do: "ask", keys: keys(list), ...of });
   };
   const confirm = () => {
-    if (!isOff(yes)) post({ do: "confirm", question, typed: number.value });
+    const after = (performance.now() - since.get(yes)) / 1000; // seconds since the question appeared
+    if (!isOff(yes)) post({ do: "confirm", question, typed: number.value, after });
   };
 
   press(refresh, () => post({ do: "refresh" }));

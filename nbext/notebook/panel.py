@@ -28,7 +28,7 @@ from nbext.cancel import reads, unfinished
 from nbext.cancel.selection import Selection
 from nbext.errors import NbextError
 from nbext.notebook import channel, panel_view
-from nbext.notebook.clicks import ANSWER, Clicks
+from nbext.notebook.clicks import ANSWER, Clicks, turns
 from nbext.notebook.question import ChangedError, Ids, Question, ids_of
 from nbext.notebook.workers import Started, workers
 from nbext.orders import identity, unit_of, units
@@ -150,7 +150,7 @@ class CancelPanel(AnyWidget):
         self.observe(lambda _: self._withdraw(), ["picked", "filters"])
         if (shell := get_ipython()) is not None:
             shell.events.register("pre_run_cell", self._cell_begins)
-            shell.events.register("post_run_cell", self._cell_ends)
+            shell.events.register("post_run_cell", self._clicks.cell_ends)
         atexit.register(self.close)
         self._is_open = True
         self.refresh()
@@ -181,7 +181,7 @@ class CancelPanel(AnyWidget):
         self._stop.set()
         self._withdraw()
         if (shell := get_ipython()) is not None:
-            for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._cell_ends)):
+            for event, hook in (("pre_run_cell", self._cell_begins), ("post_run_cell", self._clicks.cell_ends)):
                 with suppress(ValueError):
                     shell.events.unregister(event, hook)
         layout = self.layout
@@ -301,16 +301,16 @@ class CancelPanel(AnyWidget):
         """Take what was clicked."""
         if not self._is_open:
             return
-        self.send({"do": "hear"})  # without an answer, the script takes the kernel for busy or gone
         what = message.get("do")
         if what == "refresh":
             self._read_again()
-        elif what == "keep":
+        elif what in ("keep", "greet"):  # a page that has just come cannot tell how old a question is
             self._withdraw()
         elif what == "confirm":
-            self._answer(message.get("question"), str(message.get("typed", "")))
+            self._answer(message.get("question"), str(message.get("typed", "")), message.get("after"))
         elif what == "ask":
             self._ask(frozenset(map(str, message.get("keys", ()))), everything=message.get("everything") is True)
+        self.send({"do": "hear"})  # without an answer, the script takes the kernel for busy or gone
 
     def _ask(self, keys: frozenset[str], *, everything: bool) -> None:
         with self._state:
@@ -364,6 +364,7 @@ class CancelPanel(AnyWidget):
                 return
             typed = job.must_ask(yes=False, confirm=self._confirm())
             number = self._clicks.ask()
+            turns.shorten(self)
             self._question = Question(number, everything, frozenset(chosen), job, rows, typed)
             self._publish(question=self._question.shown(self._client, before, note), notes=[])
             self._answered.set()
@@ -377,17 +378,18 @@ class CancelPanel(AnyWidget):
         if not is_answered and self._clicks.question == number:
             self._withdraw("Timed out; nothing was canceled.")
 
-    def _withdraw(self, *why: str) -> None:
+    def _withdraw(self, *why: str, busy: str = "") -> None:
         """Close the question, if there is one."""
         with self._state:
             self._answered.set()
             self._clicks.close()
+            turns.restore(self)
             if self._question is None:
                 return
             self._question = None
-            self._publish(question=None, notes=list(why), mood="info")
+            self._publish(question=None, notes=list(why), mood="info", busy=busy or self.status["busy"])
 
-    def _answer(self, number: object, typed: str) -> None:
+    def _answer(self, number: object, typed: str, after: object) -> None:
         with self._state:
             asked = self._question
             if self._clicks.are_queued:
@@ -396,16 +398,18 @@ class CancelPanel(AnyWidget):
             if asked is None or number != asked.number or self._working.locked():
                 return
             right = not asked.typed or typed.strip() == str(len(asked.rows))
-            if right and self._clicks.answer(number) != "fire":
+            if right and (verdict := self._clicks.answer(number, after)) != "fire":
+                if verdict == "late":
+                    self._tell("info", "Click ignored: it reached the kernel late. Click again.")
                 return
             self._working.acquire()
-            self._withdraw()
             self._said = []
             if right:
-                self._publish(busy="Canceling …")
-                self._start(self._cancel, asked)
+                self._start(self._cancel, asked)  # first of all, since each message to the browser takes time
+                self._withdraw(busy="Canceling …")
+                turns.shorten(self)  # until it is sent
             else:  # perhaps the number is right, and the question is not
-                self._publish(busy="Looking …")
+                self._withdraw(busy="Looking …")
                 note = f"{typed.strip()[:20]!r} is not the number of orders." if typed.strip() else ""
                 self._start(self._look_and_ask, asked.keys, asked.everything, asked.ids, printable(note))
 
@@ -424,9 +428,10 @@ class CancelPanel(AnyWidget):
             self._tell("error", *self._said, f"{type(error).__name__}: {error}")
         finally:
             self._fresh_from = time.monotonic()  # an earlier read is outdated
-            if self.frame is not None:
-                known = {which: row for row in self._open if (which := identity(row.order)) is not None}
-                with self._state:
+            with self._state:
+                turns.restore(self)
+                if self.frame is not None:
+                    known = {which: row for row in self._open if (which := identity(row.order)) is not None}
                     self._ended |= panel_view.told(self.frame, {**self._ended, **known})
             if not changed:
                 self._working.release()
@@ -471,9 +476,6 @@ class CancelPanel(AnyWidget):
     def _cell_begins(self, _: object) -> None:
         self._clicks.cell_begins()
         self._withdraw("You ran a cell, so the confirmation was reset; the panel canceled nothing.")
-
-    def _cell_ends(self, _: object) -> None:
-        self._clicks.cell_ends()
 
     @property
     def _symbols(self) -> list[str]:
