@@ -1,14 +1,19 @@
-"""The panel in a real kernel: what a reading of many orders sends to the browser."""
+"""The panel in a real kernel: what a reading of many orders sends to the browser, and how soon a click is a cancel."""
 
 from __future__ import annotations
 
+import time
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from jupyter_client.manager import start_new_kernel
+from support.front_end import FrontEnd
+from support.server import PlainServer, answer
 
 if TYPE_CHECKING:
     from figures import Figures
+    from support.server import Request
 
 ORDERS = 200
 OPEN = f"""
@@ -57,3 +62,64 @@ def test_a_reading_is_one_message(figures: Figures) -> None:
         manager.shutdown_kernel(now=True)
     assert all(min(sizes) > 100 * ORDERS for sizes in counted), counted  # the rows are in it
     figures.count("messages to the browser for a reading of the panel", str(ORDERS), max(map(len, counted)), 1)
+
+
+BESIDE = {
+    "idle": "",
+    "computing in Python": "n = 0\nwhile True: n += 1",
+    "computing in numpy": "while True: np.exp(values)",
+}
+ASKING = """
+import nbext, numpy as np
+from nbext.notebook.panel import CancelPanel
+client = nbext.connect(base_url={url!r}, api_key="k" * 64, secret_key="s" * 64)
+panel = CancelPanel("BTCUSDT", client=client, confirm=lambda: "never")
+panel.wait()
+values = np.random.default_rng(1).random(1_000_000)
+"""
+READ_BY_NOW = 0.7
+"""Seconds in which a question is read."""
+
+
+class OneOpen:
+    """An exchange on which one order is open: the next, once that is canceled."""
+
+    def __init__(self) -> None:
+        self._number = 7
+
+    def __call__(self, request: Request) -> bytes:
+        """Answer a request."""
+        order = {"symbol": "BTCUSDT", "orderId": self._number, "orderListId": -1, "side": "BUY", "type": "LIMIT"}
+        name = f"mine{self._number}"
+        if request.method == "DELETE":
+            self._number += 1
+            return answer([{**order, "origClientOrderId": name, "clientOrderId": "its", "status": "CANCELED"}])
+        return answer([{**order, "clientOrderId": name, "status": "NEW"}] if "openOrders" in request.path else [])
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_from_a_click_to_the_cancel(figures: Figures, beside: str) -> None:
+    """The click comes in on a subshell, as from JupyterLab; between it and the cancel there is one look.
+
+    Beside a cell the time depends on how often the machine lets it have its turn, so it has no bar here.
+    """
+    server = PlainServer(OneOpen())
+    manager, client = start_new_kernel(kernel_name="python3")
+    took: list[float] = []
+    try:
+        client.execute_interactive(ASKING.format(url=server.url), timeout=60)
+        page = FrontEnd(client)
+        client.execute(BESIDE[beside])
+        for _ in range(figures.rounds(12)):
+            number, met = page.ask(), len(server.requests)
+            time.sleep(READ_BY_NOW)
+            clicked = page.post(do="confirm", question=number, after=READ_BY_NOW)
+            page.says("canceled")
+            took.append(next(each.at for each in server.requests[met:] if each.method == "DELETE") - clicked)
+            time.sleep(READ_BY_NOW)  # the table is read again
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        server.close()
+    bar = None if BESIDE[beside] else 1.0
+    figures.time(f"from a click to the DELETE, kernel {beside}, floor the 20 ms it may take", "1", took, [0.02], bar)
