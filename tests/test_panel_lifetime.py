@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets import Widget
 from support.panels import Clock, ask, keys, send
 from support.server import answer
+from traitlets.config import Config
 
 import nbext
 from nbext.notebook.panel import CancelPanel
@@ -37,7 +38,7 @@ def widgets() -> int:
 def test_a_closed_panel_is_told_of_no_cell(client: SpotClient) -> None:
     """What a shell calls before and after each cell would keep the panel, and all that it holds, for good."""
     InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     try:
         before = {name: list(hooks) for name, hooks in shell.events.callbacks.items()}
         panel = CancelPanel("BTCUSDT", client=client)
