@@ -326,7 +326,7 @@ def test_the_intent_is_on_disk_before_the_request_leaves(
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(
-    exchange: LocalExchange, client: SpotClient, journal_path: Path
+    exchange: LocalExchange, client: SpotClient, journal_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The cancel goes out all the same, and says that it was not recorded."""
     journal_path.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
@@ -334,6 +334,21 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
     assert len(make_job(["BTCUSDT"], client=client, say=said.append).run()) == 13
     assert any(line.startswith("Not recorded in the journal:") for line in said)
     assert still_open(exchange) == set()
+    assert caplog.messages == []
+
+
+def test_a_function_warns_that_it_was_not_recorded(
+    client: SpotClient, journal_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing else of a function's is printed, but who relies on the journal has to know; not if it is off."""
+    journal_path.write_bytes(b"not a database at all, but long enough to be looked at" * 10)
+    assert len(nbext.cancel_all("BTCUSDT", client=client)) == 13
+    (line,) = caplog.messages
+    assert line.startswith("Not recorded in the journal:")
+    assert line.endswith(f"[custom, {client.host}]")
+    monkeypatch.setenv("NBEXT_JOURNAL", "off")
+    assert len(nbext.cancel_all("ETHUSDT", client=client)) == 5
+    assert caplog.messages == [line]
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "10"])

@@ -107,10 +107,15 @@ class Recorder:
             ]
         )
 
+    @property
+    def unrecorded(self) -> str:
+        """A line that says why this call was not recorded; empty if it was, or if the journal is off."""
+        return f"Not recorded in the journal: {self._reason}" if self._reason and self._journal.path is not None else ""
+
     def report(self, say: Callable[[str], None]) -> None:
         """Say what was not recorded and, once per process, that earlier cancels have no recorded outcome."""
-        if self._reason and self._journal.path is not None:
-            say(f"Not recorded in the journal: {self._reason}")
+        if self.unrecorded:
+            say(self.unrecorded)
         if not session.has_user:
             return
         notices.tell(say)

@@ -52,6 +52,8 @@ def tell(call: Call) -> None:
             call.say(_word(call))
             if call.beyond and not call.say.is_heard:
                 logging.getLogger("nbext").warning("%s", _word(call))
+        if call.recorder.unrecorded and not call.say.is_heard:
+            logging.getLogger("nbext").warning("%s %s", call.recorder.unrecorded, call.place)
         call.recorder.report(call.say)
         call.told = True
 
