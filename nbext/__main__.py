@@ -15,7 +15,7 @@ from traitlets.config import Config
 
 from nbext import doctor
 from nbext.rehearsal.rehearse import rehearse
-from nbext.untrusted import printable
+from nbext.untrusted import encodable, printable
 
 _DOCTOR = "check everything that a cancel needs; cancels nothing"
 _REHEARSE = "play all that nbext does against testnet, demo or a local exchange, and compare with its records"
@@ -60,9 +60,9 @@ def main() -> int:
 def _examine(profile: str | None) -> int:
     checks = []
     for check in doctor.examine(profile):
-        print(printable(str(check)), flush=True)
+        print(encodable(printable(str(check))), flush=True)
         checks.append(check)
-    print(printable(doctor.summary(checks)))
+    print(encodable(printable(doctor.summary(checks))))
     return int("fail" in {check.state for check in checks})
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbext.untrusted import printable
+from nbext.untrusted import encodable, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class NbextError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Show IPython one line: the user needs the message, not our call stack."""
-        return [f"{type(self).__name__}: {self}"]
+        return [encodable(f"{type(self).__name__}: {self}")]
 
 
 class ConfigurationError(NbextError):
@@ -155,4 +155,4 @@ class Interrupted(KeyboardInterrupt):
         self.failures = dict(failures)
 
     def _render_traceback_(self) -> list[str]:
-        return [f"Interrupted: {self}"]
+        return [encodable(f"Interrupted: {self}")]

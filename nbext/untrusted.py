@@ -6,6 +6,8 @@ terminal, and halves of surrogate pairs, which no stream can write. `scrubbing` 
 
 from __future__ import annotations
 
+import sys
+
 
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Return a text that any terminal and any stream can take, escaped as in a string literal.
@@ -26,3 +28,18 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def encodable(text: str) -> str:
+    """Return a text that standard output can encode, with escapes for what it cannot, such as a symbol in Chinese.
+
+    What a terminal or a file cannot take must not end a call before it has said what happened to the orders.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except (LookupError, TypeError):  # of a stream that is not Python's
+        return text
+    return text

@@ -4,8 +4,11 @@ import base64
 import gzip
 import html
 import json
+import os
 import pickle
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -23,6 +26,7 @@ from nbext.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.server import PlainServer, Request
 
@@ -78,6 +82,45 @@ def test_what_an_exchange_says_reaches_no_terminal_as_it_is(text: str, serve: Ca
         make_job(["BTCUSDT"], client=client, reconcile=0, say=said.append).run()
     assert all(map(is_safe, [*said, str(odd.value), *map(str, getattr(odd.value, "failures", {}).values())]))
     assert said
+
+
+PLAIN_TERMINAL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors="nocolor")
+for cell in ("%load_ext nbext", "%config NBExt.confirm = 'always'", "%cancel_all \u5e01\u5b89USDT", "%cancel_log"):
+    assert shell.run_cell(cell).success, cell
+assert not shell.run_cell("%cancel_all \u5e01\u5b89 --yes").success
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_symbol_that_a_terminal_cannot_write_takes_no_word_away(
+    serve: Callable[..., PlainServer], tmp_path: Path, encoding: str
+) -> None:
+    """Preview, question, outcomes, journal and error are all written, with escapes for what the encoding lacks."""
+    order = {"symbol": "\u5e01\u5b89USDT", "orderId": 1, "orderListId": -1, "side": "BUY", "type": "LIMIT"}
+    order |= {"price": "1.0", "origQty": "2.0", "executedQty": "0.0", "timeInForce": "GTC"}
+    opened = {**order, "clientOrderId": "a", "status": "NEW", "isWorking": True, "time": 1700000000000}
+    report = {**order, "origClientOrderId": "a", "clientOrderId": "b", "status": "CANCELED", "transactTime": 1}
+
+    def respond(request: Request) -> bytes:
+        if request.params["symbol"] != order["symbol"]:
+            return answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+        return answer([report if request.method == "DELETE" else opened])
+
+    environment = {**os.environ, "NBEXT_BASE_URL": serve(respond).url, "NBEXT_JOURNAL": str(tmp_path / "journal")}
+    environment |= {"BINANCE_API_KEY": API_KEY, "BINANCE_API_SECRET": SECRET_KEY, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", PLAIN_TERMINAL]
+    done = subprocess.run(command, env=environment, input=b"1\n", capture_output=True, timeout=60, check=False)
+    said = done.stdout.decode(encoding)
+    assert done.returncode == 0, said + done.stderr.decode()
+    for words in (
+        r"all 1 open order on \u5e01\u5b89USDT, worth 2",
+        r"\u5e01\u5b89USDT: 1 order canceled",
+        r"cancel all on \u5e01\u5b89USDT",
+        r"RejectedError: \u5e01\u5b89 on custom",
+    ):
+        assert words in said
 
 
 def test_an_amount_beyond_all_measure_is_not_written_out(serve: Callable[..., PlainServer]) -> None:

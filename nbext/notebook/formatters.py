@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 
 from nbext.messages import count
+from nbext.untrusted import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,12 +120,12 @@ class _Plain:
             said = text.as_text(frame, captioned=not _is_summed_up(frame), colored=text.takes_color())
             if not said and len(printer.stack) == 1:
                 said = _in_brief(columns.caption(frame))
-            printer.text(said)
+            printer.text(encodable(said))
         elif log.is_log(frame):
-            printer.text(text.log_as_text(frame))
+            printer.text(encodable(text.log_as_text(frame)))
         elif checks.is_checks(frame):
             is_said = _is_summed_up(frame) and len(printer.stack) == 1  # its lines have just been printed
-            printer.text(_in_brief(count(len(frame), "check")) if is_said else checks.as_text(frame))
+            printer.text(_in_brief(count(len(frame), "check")) if is_said else encodable(checks.as_text(frame)))
         elif self.earlier is not None:
             self.earlier(frame, printer, cycle)
         else:

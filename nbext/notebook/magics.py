@@ -20,7 +20,7 @@ from nbext.notebook import cells
 from nbext.notebook.lines import parse, whole_options
 from nbext.notebook.progress import Progress
 from nbext.signals import let_through
-from nbext.untrusted import printable
+from nbext.untrusted import encodable, printable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -190,7 +190,7 @@ class NBExt(Magics):
         print(f"clock offset  {_clock(client)}")
         print(f"used weight   {'unknown' if client.used_weight is None else client.used_weight}")
         for number, guard in enumerate(_guards()):
-            print(f"{'' if number else 'guards':<14}{guard}")
+            _say(f"{'' if number else 'guards':<14}{guard}")
         if client.held_for:
             print(f"waiting       {client.held_for:.0f} s, as the exchange asked")
         return None
@@ -216,7 +216,7 @@ class NBExt(Magics):
         from nbext.cancel import unfinished
 
         if args.raw is not None:
-            print(printable(unfinished.raw_answer(args.raw), lines=True))
+            print(encodable(printable(unfinished.raw_answer(args.raw), lines=True)))
             return None
         if args.last is not None and args.last < 1:
             raise UsageError("--last must be at least 1.")
@@ -258,10 +258,10 @@ class NBExt(Magics):
 
         if args.off:
             names = [name for symbol in args.symbols or [None] for name in keeper.remove(symbol)]
-            print(f"Guard removed: {', '.join(names)}." if names else "There was no guard to remove.")
+            _say(f"Guard removed: {', '.join(names)}." if names else "There was no guard to remove.")
             return
         if not args.symbols:
-            print("\n".join(_guards()) or "Nothing is guarded. Name a symbol, like %nbext_guard BTCUSDT.")
+            print(encodable("\n".join(_guards())) or "Nothing is guarded. Name a symbol, like %nbext_guard BTCUSDT.")
             return
         client = session.client_for(args.profile)
         after = None if (age := parse_age(args.after)) is None else age.total_seconds()
@@ -353,7 +353,7 @@ def _summed_up(frame: DataFrame) -> DataFrame:
 
 
 def _say(line: str) -> None:
-    print(printable(line))
+    print(encodable(printable(line)))
 
 
 def _guards() -> list[str]:
@@ -383,7 +383,7 @@ def ask(preview: DataFrame, question: str) -> str | None:
     """
     display(_summed_up(preview))
     try:
-        return input(question)
+        return input(encodable(question))
     except (EOFError, StdinNotImplementedError, OSError) as error:
         let_through(error)
         return None

@@ -21,7 +21,7 @@ from nbext.rehearsal.play import play
 from nbext.rehearsal.probes import Probes
 from nbext.rehearsal.probes_rules import NOT_SEEN
 from nbext.spot.client import SpotClient
-from nbext.untrusted import printable
+from nbext.untrusted import encodable, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,12 +72,12 @@ def rehearse(
         endpoint = profiles.resolve(profile)
         _refuse_live(endpoint)
     except (NbextError, Unplayable) as error:
-        say(printable(f"Cannot be played: {error}"))
+        say(encodable(printable(f"Cannot be played: {error}")))
         return 2
     clean = report.Scrubber(endpoint.credential)
 
     def say_clean(line: str) -> None:
-        say(printable(clean(line)))
+        say(encodable(printable(clean(line))))
 
     with Hands(endpoint, symbol or SYMBOLS[0], say_clean) as hands, _terminated_as_interrupted():
         rehearsal = _Rehearsal(hands, Claims(hands, patience), say_clean)
