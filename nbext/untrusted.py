@@ -43,3 +43,9 @@ def encodable(text: str) -> str:
     except (LookupError, TypeError):  # of a stream that is not Python's
         return text
     return text
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal; whatever else a program has put there is none."""
+    isatty = getattr(sys.stdout, "isatty", None)
+    return bool(isatty is not None and isatty())

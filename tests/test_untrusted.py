@@ -123,6 +123,35 @@ def test_a_symbol_that_a_terminal_cannot_write_takes_no_word_away(
         assert words in said
 
 
+TEE = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors="nocolor")
+class Tee:  # as many programs have, to write what is printed into a file as well
+    write, flush = sys.__stdout__.write, sys.__stdout__.flush
+sys.stdout = Tee()
+for cell in ("%load_ext nbext", "%cancel_all A B C D E F G H I J --yes", "%cancel_log", "%nbext"):
+    assert shell.run_cell(cell).success, cell
+"""
+
+
+def test_any_standard_output_will_do(serve: Callable[..., PlainServer], tmp_path: Path) -> None:
+    """A stream that only writes takes no progress, and a call of more than a second goes on all the same."""
+
+    def respond(request: Request) -> bytes:
+        time.sleep(0.8 * (request.method == "DELETE"))
+        return answer([])
+
+    server = serve(respond)
+    environment = {**os.environ, "NBEXT_BASE_URL": server.url, "NBEXT_JOURNAL": str(tmp_path / "journal")}
+    environment |= {"BINANCE_API_KEY": API_KEY, "BINANCE_API_SECRET": SECRET_KEY}
+    command = [sys.executable, "-c", TEE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing was open" in done.stdout
+    assert sum(request.method == "DELETE" for request in server.requests) == 10
+
+
 def test_an_amount_beyond_all_measure_is_not_written_out(serve: Callable[..., PlainServer]) -> None:
     """A quantity of a hundred million digits becomes neither a line nor a delay."""
     report = {"symbol": "BTCUSDT", "orderId": 1, "orderListId": -1, "origClientOrderId": "own", "status": "CANCELED"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unicodedata import combining, east_asian_width
 
 from nbext.frames import columns, log
+from nbext.untrusted import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ def _fitted(table: columns.Table, given_up: Iterable[str], width: int, *, colore
 
 def takes_color() -> bool:
     """Return whether standard output is a terminal that shows colors; ``NO_COLOR`` forbids them."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def draws(letters: str) -> bool:

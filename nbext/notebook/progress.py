@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
+from nbext.signals import let_through
+from nbext.untrusted import is_terminal
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 _AFTER = 1.0
@@ -25,15 +29,28 @@ class Progress:
         self._began = time.monotonic()
         self._shown_at = 0.0
         self._line: Any = None
+        self._given_up = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._clear()
+        self._try(self._clear)
 
     def __call__(self, done: int, total: int) -> None:
         """Show how many requests are answered, of how many."""
+        self._try(self._tell, done, total)
+
+    def _try(self, step: Callable[..., None], *counts: int) -> None:
+        """Give up once something cannot be shown, as by a stream that is not Python's: that must not end the call."""
+        if not self._given_up:
+            try:
+                step(*counts)
+            except (AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
+                self._given_up = True
+                let_through(error)
+
+    def _tell(self, done: int, total: int) -> None:
         now = time.monotonic()
         if done >= total:
             self._clear()
@@ -42,7 +59,7 @@ class Progress:
             self._show(f"Canceling: {done} of {total} requests answered", done / total)
 
     def _show(self, said: str, share: float) -> None:
-        if sys.stdout.isatty():
+        if is_terminal():
             self._line = self._line or True
             sys.stdout.write(f"\r{said}\x1b[K")
             sys.stdout.flush()
