@@ -187,7 +187,7 @@ def orders_of(table: object) -> list[dict[str, Any]] | None:
 
 def _written(value: object) -> str | None:
     """Return a quantity as an exchange writes it; None for what is none, or may have been rounded."""
-    number = Decimal(repr(value)) if isinstance(value, float) else value
+    number = Decimal(repr(float(value))) if isinstance(value, float) else value
     if not isinstance(number, Decimal) or not number.is_finite() or not 0 < number < _MOST_WRITTEN:
         return None
     if isinstance(value, float) and len(number.as_tuple().digits) > _EXACT_DIGITS:
