@@ -8,10 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.networking import TLSServer, Tunnels, dead_address, http_proxy, need_pysocks, socks_proxy, web_server
+from support.networking import (
+    TLSProxy,
+    TLSServer,
+    Tunnels,
+    dead_address,
+    http_proxy,
+    need_pysocks,
+    socks_proxy,
+    web_server,
+)
 from support.server import Request, answer
 
 from nbext.spot.transport import Unanswered, Wire
@@ -62,6 +71,65 @@ def test_a_tunnel_keeps_its_connection(
     assert head.startswith(f"CONNECT exchange.invalid:{exchange.port} HTTP/1.")
     assert "Proxy-Authorization: Basic bWU6cGFzcw==" in head
     assert "X-Key" not in head
+
+
+@pytest.fixture
+def tls_proxy(
+    exchange: TLSServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., TLSProxy]]:
+    """Start a proxy that speaks TLS, is known to `REQUESTS_CA_BUNDLE` as the exchange is, and is set as proxy."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    with contextlib.ExitStack() as open_ones:
+
+        def start(**settings: Any) -> TLSProxy:
+            proxy = open_ones.enter_context(contextlib.closing(TLSProxy(exchange.port, folder, **settings)))
+            both = tmp_path / "both.pem"
+            both.write_text(exchange.certificate.read_text() + proxy.certificate.read_text())
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(both))
+            monkeypatch.setenv("HTTPS_PROXY", f"https://me:pass@localhost:{proxy.port}")
+            return proxy
+
+        yield start
+
+
+def test_a_proxy_may_be_reached_through_tls(exchange: TLSServer, tls_proxy: Callable[..., TLSProxy]) -> None:
+    """TLS to the proxy, and TLS to the exchange within it, both checked against the certificates that are set."""
+    proxy = tls_proxy()
+    with contextlib.closing(Wire(exchange.url, {"X-Key": "k"}, proxied=True)) as line:
+        line.open_ahead(2)
+        assert [line.send("DELETE", f"/{number}").body for number in range(3)] == [b"/0", b"/1", b"/2"]
+    assert all(head.startswith(f"CONNECT exchange.invalid:{exchange.port} HTTP/1.") for head in proxy.asked)
+    assert all("Proxy-Authorization: Basic bWU6cGFzcw==" in head and "X-Key" not in head for head in proxy.asked)
+
+
+def test_faults_of_the_certificate_of_a_proxy_are_named(
+    exchange: TLSServer, tls_proxy: Callable[..., TLSProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority that nobody knows, and another host's certificate: of the proxy, not of the exchange."""
+    proxy = tls_proxy()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(exchange.certificate))
+    told = fault(exchange.url).replace(str(proxy.port), "PORT")
+    assert told == (
+        "the certificate of the proxy https://localhost:PORT could not be verified: its issuer is not known here. "
+        "Point REQUESTS_CA_BUNDLE at a file with its authority's certificate, in PEM."
+    )
+    other = tls_proxy(name="other.invalid")
+    told = fault(exchange.url).replace(str(other.port), "PORT")
+    assert told == (
+        "the certificate of the proxy https://localhost:PORT could not be verified: it is for another host. "
+        "Check the proxy's address in HTTPS_PROXY."
+    )
+    assert not proxy.asked
+    assert not other.asked
+
+
+def test_a_proxy_that_drips_has_the_timeouts_in_all(exchange: TLSServer, tls_proxy: Callable[..., TLSProxy]) -> None:
+    """Within TLS there is nothing to read before a whole record has arrived, and each piece took the whole time."""
+    tls_proxy(piece=10, pause=0.1)
+    began = time.monotonic()
+    assert "timed out" in fault(exchange.url, connect_timeout=0.5)
+    assert time.monotonic() - began < 0.9
 
 
 @pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
@@ -151,6 +219,23 @@ def test_a_socks_proxy_that_drips_has_the_connect_timeout_in_all(
     assert "did not answer in time" in fault("https://exchange.invalid", connect_timeout=0.4)
     assert time.monotonic() - began < 0.9
     assert through.wait(5)  # what came late is closed by whoever opened it
+
+
+def test_a_slow_tunnel_leaves_tls_the_rest_of_the_time(
+    start: Callable[[Tunnels], Tunnels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer comes late, and then nothing comes."""
+
+    def dawdle(client: socket.socket) -> bool:
+        client.recv(9999)
+        time.sleep(0.4)
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return bool(client.recv(9999)) and client.recv(1) == b"x"
+
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{start(Tunnels(0, dawdle)).port}")
+    began = time.monotonic()
+    assert "the TLS handshake timed out" in fault("https://exchange.invalid", connect_timeout=0.6)
+    assert time.monotonic() - began < 0.85
 
 
 def free_port() -> int:

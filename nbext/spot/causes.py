@@ -152,6 +152,12 @@ class _Way:
     def has(self, *kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in self.causes)
 
+    @property
+    def refused_certificate(self) -> int | None:
+        """OpenSSL's number for why a certificate was refused, if one was."""
+        refusals = (cause.verify_code for cause in self.causes if isinstance(cause, ssl.SSLCertVerificationError))
+        return next(refusals, None)
+
 
 def _name(way: _Way) -> tuple[str, str]:
     whose = f"the name of the proxy {way.proxy}" if way.proxy else "the host name"
@@ -171,10 +177,13 @@ def _connection(way: _Way) -> tuple[str, str]:
 
 
 def _proxy_tls(way: _Way) -> tuple[str, str]:
+    if (refused := way.refused_certificate) is not None:
+        reason, flaw = f"the certificate of the proxy {way.proxy} could not be verified", _flaw(refused)
+        if refused in _UNKNOWN_AUTHORITY:
+            return reason + flaw, f"Point {_IN_BUNDLE}."
+        return reason + flaw, _CHECK_DATE if refused in _OUT_OF_DATE else way.told
     if way.has(TimeoutError):
         reason = f"the proxy {way.proxy} did not answer in TLS in time; without TLS, use http://"
-    elif way.has(ssl.SSLCertVerificationError):
-        reason = f"the certificate of the proxy {way.proxy} could not be verified"
     else:
         reason = f"the proxy {way.proxy} does not use TLS, so its URL should begin with http://"
     return reason, way.told
@@ -206,10 +215,9 @@ def _socks(way: _Way) -> tuple[str, str]:
 
 
 def _tls(way: _Way) -> tuple[str, str]:
-    refused = next((cause for cause in way.causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     words = " ".join(str(cause) for cause in way.causes if isinstance(cause, ssl.SSLError))
-    if refused is not None:
-        return _certificate(refused.verify_code)
+    if (refused := way.refused_certificate) is not None:
+        return _certificate(refused)
     if _NO_CERTIFICATES.search(words):
         return _bundle("contains no certificates")
     if way.has(TimeoutError):
@@ -226,18 +234,26 @@ def _tls(way: _Way) -> tuple[str, str]:
 _NO_CERTIFICATES = re.compile("NO_CERTIFICATE_OR_CRL_FOUND|NO_START_LINE|BAD_BASE64|BAD_END_LINE")
 
 
+_IN_BUNDLE = f"{BUNDLES[0]} at a file with its authority's certificate, in PEM"
+_CHECK_DATE = "Check this machine's date."
+
+
 def _certificate(code: int) -> tuple[str, str]:
-    reason = "the host's certificate could not be verified"
+    reason = f"the host's certificate could not be verified{_flaw(code)}"
     if code in _UNKNOWN_AUTHORITY:
-        return (
-            f"{reason}: its issuer is not known here, as behind a proxy or firewall that inspects TLS",
-            f"If yours does, point {BUNDLES[0]} at a file with its authority's certificate, in PEM.",
-        )
+        return f"{reason}, as behind a proxy or firewall that inspects TLS", f"If yours does, point {_IN_BUNDLE}."
     if code in _OUT_OF_DATE:
-        return f"{reason}: it is out of date, or this machine's clock is off", "Check this machine's date."
-    if code in _OTHER_NAME:
-        return f"{reason}: it is for another host", f"Check the host and the proxy{DOCTOR}."
-    return reason, NETWORK
+        return reason, _CHECK_DATE
+    return reason, f"Check the host and the proxy{DOCTOR}." if code in _OTHER_NAME else NETWORK
+
+
+def _flaw(code: int) -> str:
+    """Return what is wrong with a certificate, to follow a statement; nothing if it is something rare."""
+    if code in _UNKNOWN_AUTHORITY:
+        return ": its issuer is not known here"
+    if code in _OUT_OF_DATE:
+        return ": it is out of date, or this machine's clock is off"
+    return ": it is for another host" if code in _OTHER_NAME else ""
 
 
 _ANSWERS: tuple[tuple[type[BaseException], str], ...] = (

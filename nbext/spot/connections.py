@@ -257,6 +257,7 @@ class WatchedConnection(HTTPConnection):
     def _tunnel(self) -> None:
         call.stage = "tunnel"
         super()._tunnel()
+        self.sock.settimeout(call.remaining)
         call.stage = "TLS"
 
     def send(self, data: Any) -> None:

@@ -7,6 +7,7 @@ asked for what can be done at once, and are waited for between such steps.
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from functools import partial
@@ -25,19 +26,26 @@ T = TypeVar("T")
 
 
 class _Socket(ssl.SSLSocket):
-    """For Python it never waits; how long it does is up to us."""
+    """For Python it never waits; how long it does is up to us.
 
+    A timeout is for all that follows until it is set again, in however many steps.
+    """
+
+    _sslobj: Any
     _patience: float | None = None
+    _until = math.inf
 
     def settimeout(self, value: float | None) -> None:
         super().settimeout(0.0)
         self._patience = value
+        self._until = math.inf if value is None else time.monotonic() + value
 
     def gettimeout(self) -> float | None:
         return self._patience
 
     def do_handshake(self, *_: Any) -> None:
-        self._in_steps(super().do_handshake)
+        self.getpeername()  # or it raises: the connection may have broken before
+        self._in_steps(self._sslobj.do_handshake)  # Python's own method would set the timeout again
 
     def read(self, *args: Any) -> Any:
         return self._in_steps(partial(super().read, *args))
@@ -46,7 +54,6 @@ class _Socket(ssl.SSLSocket):
         return self._in_steps(partial(super().send, data, flags))
 
     def _in_steps(self, step: Callable[[], T]) -> T:
-        until = None if self._patience is None else time.monotonic() + self._patience
         while True:
             try:
                 with encryption:
@@ -59,9 +66,9 @@ class _Socket(ssl.SSLSocket):
                 if self._patience == 0:
                     raise
                 wait = wait_for_write
-            left = None if until is None else until - time.monotonic()
+            left = self._until - time.monotonic()
             # A forked child that comes back from a signal's handler finds it closed.
-            if self.fileno() < 0 or (left is not None and left <= 0) or not wait(self, left):
+            if self.fileno() < 0 or left <= 0 or not wait(self, left if left < math.inf else None):
                 raise TimeoutError("timed out")
 
 
@@ -85,7 +92,13 @@ class _WithinTLS(ssl.SSLObject):
             super().unwrap()
 
 
-class _Context(ssl.SSLContext):
+if TYPE_CHECKING:
+    _PythonsContext = ssl.SSLContext
+else:  # a program may have put another class in its place
+    _PythonsContext = next(kind for kind in ssl.SSLContext.__mro__ if kind.__module__ == "ssl")
+
+
+class _Context(_PythonsContext):
     sslsocket_class = _Socket
     sslobject_class = _WithinTLS
 
@@ -110,5 +123,6 @@ def context_for(ca_certs: str | None, ca_cert_dir: str | None) -> ssl.SSLContext
     with encryption:
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
         context.load_verify_locations(ca_certs, ca_cert_dir)
-    context.__class__ = _Context  # urllib3 decides what is safe, and offers no way to have another class do it
+    if type(context) is _PythonsContext:  # others check certificates in ways of their own, as truststore's do
+        context.__class__ = _Context  # urllib3 decides what is safe, and offers no way to have another class do it
     return context

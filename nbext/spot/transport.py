@@ -280,6 +280,8 @@ def _share_context(pool: HTTPConnectionPool) -> None:
     if isinstance(pool, HTTPSConnectionPool) and (pool.ca_certs or pool.ca_cert_dir):
         context = context_for(pool.ca_certs, pool.ca_cert_dir)
         pool.conn_kw["ssl_context"], pool.ca_certs, pool.ca_cert_dir = context, None, None
+        if pool.proxy_config is not None:  # TLS to a proxy is checked against the same ones
+            pool.conn_kw["proxy_config"] = pool.proxy_config._replace(ssl_context=context)
 
 
 def _body(reply: TimedResponse) -> bytes | None:

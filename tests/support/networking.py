@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import os
@@ -143,6 +144,71 @@ def http_proxy(port: int, asked: list[str], answer: bytes = b"HTTP/1.1 200 Conne
         return b" 200 " in answer
 
     return Tunnels(port, handshake)
+
+
+class TLSProxy:
+    """A proxy to which clients speak TLS before they ask it by CONNECT; all its tunnels lead to one port.
+
+    Parameters
+    ----------
+    port : int
+    folder : Path
+        Where its certificate is written, which only its own file vouches for.
+    name : str, optional
+        The host that the certificate is for.
+    piece, pause : int, float
+        How many bytes at a time it passes on to the client, and how many seconds after each.
+    """
+
+    def __init__(
+        self, port: int, folder: Path, *, name: str = "localhost", piece: int = 65536, pause: float = 0.0
+    ) -> None:
+        self.asked: list[str] = []
+        self.certificate = certificate(folder, name)
+        self._target, self._piece, self._pause = port, piece, pause
+        self._loop = asyncio.new_event_loop()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate)
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close everything."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 5)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+            self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            answers, onward = await asyncio.open_connection("127.0.0.1", self._target)
+            with contextlib.closing(onward):
+                ways = self._pass_on(reader, onward, 65536), self._pass_on(answers, writer, self._piece, self._pause)
+                both = [asyncio.ensure_future(way) for way in ways]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                for way in both:
+                    way.cancel()
+
+    @staticmethod
+    async def _pass_on(
+        source: asyncio.StreamReader, sink: asyncio.StreamWriter, piece: int, pause: float = 0.0
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(piece):
+                sink.write(data)
+                await sink.drain()
+                await asyncio.sleep(pause)
 
 
 def socks_proxy(port: int, asked: list[str], *, password: bytes = b"", code: int = 0) -> Tunnels:
