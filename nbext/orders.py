@@ -278,7 +278,8 @@ def as_reported(order: Mapping[str, Any], before: Mapping[str, Any] | None = Non
     if isinstance(quantity, str) and isinstance(known, str):
         if same_number(quantity, known):
             return {**named, "origClientOrderId": own, "clientOrderId": shown}
-        own = None  # amended in between, which may have given it this id or another
+        if decimal(known):  # else it had none yet, as pending orders of an OPO
+            own = None  # amended in between, which may have given it this id or another
     return {**named, "origClientOrderId": own, SHOWN_ID: shown}
 
 
