@@ -134,8 +134,8 @@ function render({ model, el, signal }) {
   const heard = () => {
     clearTimeout(unanswered);
     unanswered = null;
+    if (isSilent) changed(); // otherwise nothing looks different
     isSilent = false;
-    changed();
   };
   const ended = () => {
     isEnded = true;
