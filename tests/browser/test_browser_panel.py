@@ -622,7 +622,7 @@ WHEN_SHOWN = """(text) => {
   });
 }"""
 SOON = 2.0
-"""Seconds from an answer to its rows on screen: 0.15 on an idle machine, 0.6 beside three other jobs on two cores."""
+"""Seconds from an answer to its rows on screen: 0.09 on an idle machine, 0.6 beside many other jobs on two cores."""
 
 
 def test_200_orders(notebook: Notebook, serve: Callable[..., PlainServer]) -> None:
