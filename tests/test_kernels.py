@@ -6,17 +6,22 @@ import importlib.util
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
 from support.kernels import Kernel
+from support.server import answer
 
 from nbext import LocalExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from support.server import PlainServer, Request
 
 QUICKSTART = Path(__file__).parents[1] / "notebooks/01-quickstart.ipynb"
 
@@ -72,6 +77,35 @@ def test_a_busy_kernel_restarts(kernel: Kernel) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
     assert "nothing was open" in kernel.run("%load_ext nbext\nx = %cancel_all BTCUSDT")
+
+
+def test_an_interrupt_ends_every_magic_with_one_line(
+    kernel: Kernel, serve: Callable[[Callable[[Request], bytes]], PlainServer]
+) -> None:
+    """Whatever it is reading."""
+    reached = threading.Event()
+
+    def respond(_: Request) -> bytes:
+        reached.set()
+        time.sleep(1.0)
+        return answer([])
+
+    def stop() -> None:
+        reached.wait(20)
+        time.sleep(0.1)
+        kernel.manager.interrupt_kernel()
+
+    keys = {"BINANCE_API_KEY": "k" * 64, "BINANCE_API_SECRET": "s" * 64}
+    kernel.run(f"import os; os.environ.update({ {'NBEXT_BASE_URL': serve(respond).url, **keys} })\n%load_ext nbext")
+    for line in ("%nbext", "%nbext --doctor", "%open_orders BTCUSDT", "%nbext_guard BTCUSDT", "%cancel_all BTCUSDT"):
+        reached.clear()
+        heard: list[Any] = []
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        kernel.client.execute_interactive(line, timeout=60, output_hook=heard.append)
+        stopper.join()
+        shown = ["\n".join(each["content"]["traceback"]) for each in heard if each["msg_type"] == "error"]
+        assert [(said.partition(":")[0], said.count("\n")) for said in shown] == [("Interrupted", 0)], (line, shown)
 
 
 def test_a_guard_with_a_prefix_takes_only_those_orders(kernel: Kernel) -> None:

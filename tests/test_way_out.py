@@ -241,6 +241,59 @@ def test_what_is_still_connecting_when_the_call_is_left_never_goes_out() -> None
         assert came == b""
 
 
+def open_order(symbol: str, order_id: int) -> dict[str, Any]:
+    """Make an order as ``GET /api/v3/openOrders`` lists it."""
+    order = {**report(symbol, order_id), "clientOrderId": f"own-{order_id}", "status": "NEW", "time": 1700000000000}
+    del order["origClientOrderId"], order["transactTime"]
+    return order
+
+
+def interrupted_singly(serve: Callable[..., PlainServer], rings: tuple[float, float]) -> tuple[Interrupted, list[str]]:
+    """Cancel twelve orders of one symbol one by one, and interrupt that once or twice while eight are in flight."""
+
+    def respond(request: Request) -> bytes:
+        if request.method == "GET":
+            return answer([open_order("BTCUSDT", number) for number in range(1, 13)])
+        time.sleep(0.6)
+        return answer(report("BTCUSDT", int(request.params["orderId"])))
+
+    def ring(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    client = nbext.SpotClient(serve(respond).url, api_key="k" * 64, secret_key="s" * 64)
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, *rings)
+    try:
+        with pytest.raises(Interrupted) as interrupted:
+            make_job(["BTCUSDT"], client=client, side="BUY", say=said.append).run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return interrupted.value, said
+
+
+def test_what_an_interrupt_kept_from_leaving_is_told_from_what_was_sent(serve: Callable[..., PlainServer]) -> None:
+    """That nothing was changed is said of the cancels that never left, and these have an end in the journal."""
+    error, said = interrupted_singly(serve, (0.3, 0.0))
+    assert "8 orders canceled; 4 unknown" in said[-1]
+    assert "4 of 12 cancels on BTCUSDT on custom" in str(error)
+    assert "not sent before the call ended; no orders were changed" in str(error)
+    assert nbext.cancel_log()["state"].tolist() == ["concluded"] * 12
+
+
+def test_an_answer_that_was_not_waited_for_is_not_called_lost(serve: Callable[..., PlainServer]) -> None:
+    """Nor does the line speak of records that nobody has read, and what never left is told from what has."""
+    error, said = interrupted_singly(serve, (0.3, 0.1))
+    assert "answers on BTCUSDT were not waited for" in said[-1]
+    assert "records" not in said[-1]
+    assert "8 of 12 cancels on BTCUSDT on custom" in str(error)
+    assert "the outcome is not known" in str(error)
+    assert "4 of 12 cancels on BTCUSDT on custom" in str(error)
+    assert isinstance(error.failures["BTCUSDT"], nbext.OutcomeUnknownError)
+    assert nbext.cancel_log()["state"].tolist() == ["not concluded"] * 8 + ["concluded"] * 4
+
+
 BROKEN = {
     "an import that fails": "raise ImportError('numpy is too old')",
     "an import that breaks": "raise SyntaxError('half an installation')",

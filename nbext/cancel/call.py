@@ -81,8 +81,10 @@ class Call:
     rows : list of Row
     known, unknown : list of tuple
         The requests whose orders are all known, and the others, each with its rows, for the journal.
+    failed : list of Attempt
+        The requests that went wrong.
     failures : dict of str to NbextError
-        What went wrong, by symbol.
+        What went wrong, by symbol: the first, or the first whose outcome is not known.
     only_read : set of str
         Symbols on which a cancel was refused, and only reads show that nothing was open.
     recorded, told : bool
@@ -108,6 +110,7 @@ class Call:
     rows: list[Row] = field(default_factory=list)
     known: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
     unknown: list[tuple[Attempt, Sequence[Row]]] = field(default_factory=list)
+    failed: list[Attempt] = field(default_factory=list)
     failures: dict[str, NbextError] = field(default_factory=dict)
     only_read: set[str] = field(default_factory=set)
     recorded: bool = False

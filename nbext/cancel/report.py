@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
-from nbext.errors import IncompleteError, Interrupted, NbextError, OutcomeUnknownError
+from nbext.errors import IncompleteError, Interrupted, NbextError, NotSentError, OutcomeUnknownError
 from nbext.forks import imports, in_child
 from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.signals import from_a_signal, let_through
@@ -86,13 +86,25 @@ def shortfall(call: Call) -> NbextError | None:
 
 
 def _failures(call: Call) -> str:
-    """Return what went wrong, the same of several symbols once: ``BTCUSDT, ETHUSDT on live (...): not sent, ...``."""
+    """Return what went wrong, the same of several symbols once: ``BTCUSDT, ETHUSDT on live (...): not sent, ...``.
+
+    Where it befell only some of the cancels on a symbol, it is said of these: others may have changed orders.
+    """
     symbols: dict[str, list[str]] = {}
-    for symbol, failure in call.failures.items():
-        said = str(failure)
-        about_one = said.startswith(f"{symbol} on ")
-        of = symbols.setdefault(said.removeprefix(symbol) if about_one else said, [])
-        of += [symbol] if about_one else []
+    for symbol in call.failures:
+        alike: dict[object, list[NbextError]] = {}
+        for attempt in call.failed:
+            if attempt.request.symbol == symbol and (error := attempt.error) is not None:
+                kind = type(error), getattr(error, "code", None), getattr(error, "http_status", None)
+                alike.setdefault(kind, []).append(error)
+        number = sum(attempt.request.symbol == symbol for attempt in call.results if attempt.request.path)
+        for errors in alike.values():
+            which = symbol if len(errors) == number else f"{len(errors)} of {number} cancels on {symbol}"
+            said = str(errors[0])
+            if said.startswith(f"{symbol} on "):
+                symbols.setdefault(said.removeprefix(symbol), []).append(which)
+            else:
+                symbols.setdefault(said if which == symbol else f"{which}: {said}", [])
     return " ".join(f"{', '.join(of)}{said}" for said, of in symbols.items())
 
 
@@ -180,11 +192,14 @@ def _summary(call: Call) -> str:
     if call.only_read:
         refused = f"a cancel on {', '.join(sorted(call.only_read))} was refused, "
         said = f"{said}; {refused}so this is what reads show" if rows else f"{refused}and reads list nothing open"
-    found = {str(row.order.get("symbol")) for row in rows}
-    if shown := [symbol for symbol in call.lost if symbol in found]:
+    met = {str(row.order.get("symbol")) for row in rows}
+    if shown := [symbol for symbol in call.lost if symbol in met]:
         which = "an answer was" if len(call.results) == 1 else f"answers on {', '.join(shown)} were"
-        said += f"; {which} lost, so this is what the exchange's own records show"
-    if unknown := [symbol for symbol in call.lost if symbol not in found]:
+        told = [(each, found) for each, found in (*call.known, *call.unknown) if _has_no_answer(each)]
+        said += f"; {which} {'lost' if any(each.done for each, _ in told) else 'not waited for'}"
+        if any(row.outcome != "unknown" for _, found in told for row in found):
+            said += ", so this is what the exchange's own records show"
+    if unknown := [symbol for symbol in call.lost if symbol not in met]:
         said = f"{said}; what was open on {', '.join(unknown)} is not known" if rows else "what was open is not known"
     if not rows and not call.failures and not call.only_read:
         return f"{call.subject}: {with_invitation(said, call.client)}"
@@ -193,13 +208,19 @@ def _summary(call: Call) -> str:
 
 def _assess(call: Call) -> None:
     """Collect the rows, the failures, and the requests with a known result."""
-    call.rows, call.known, call.unknown, call.failures = [], [], [], {}
+    call.rows, call.known, call.unknown, call.failed, call.failures = [], [], [], [], {}
     for attempt, search in zip(call.results, call.searches, strict=True):
         found = _found(attempt, search)
         is_lost = _is_lost(attempt, search)
-        if attempt.error is not None and (is_lost or not isinstance(attempt.error, OutcomeUnknownError)):
-            call.failures.setdefault(attempt.request.symbol, attempt.error)
+        if (error := attempt.error) is not None and (is_lost or not _has_no_answer(attempt)):
+            call.failed.append(attempt)
+            symbol = attempt.request.symbol
+            # What may have changed orders must not be hidden behind what has not.
+            if symbol not in call.failures or (is_lost and not isinstance(call.failures[symbol], OutcomeUnknownError)):
+                call.failures[symbol] = error
         is_known = not is_lost and all(row.outcome != "unknown" for row in found)
+        # Of what never left, nothing remains to be found out, whatever has become of its orders meanwhile.
+        is_known = is_known or (isinstance(error, NotSentError) and not attempt.has_left)
         (call.known if is_known else call.unknown).append((attempt, found))
         call.rows += found
     call.rows = unique(call.rows)
@@ -285,9 +306,14 @@ def _found(attempt: Attempt, search: Reconciliation | None) -> list[Row]:
     return rows if search is None else unique(rows + search.rows(), amended=True)
 
 
+def _has_no_answer(attempt: Attempt) -> bool:
+    """Return whether it was sent, and no answer tells the outcome."""
+    return isinstance(attempt.error, OutcomeUnknownError)
+
+
 def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
     """Return whether an answer was lost and not all outcomes are known."""
-    return isinstance(attempt.error, OutcomeUnknownError) and not (search is not None and search.proven)
+    return _has_no_answer(attempt) and not (search is not None and search.proven)
 
 
 def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:

@@ -41,3 +41,13 @@ def run(shell: InteractiveShell, code: tuple[Any, Any]) -> None:
     exec(statements, shell.user_ns)
     if expression is not None and (value := eval(expression, shell.user_ns)) is not None:
         display(value)
+
+
+def is_from_one(error: BaseException) -> bool:
+    """Return whether an exception came out of a cell that `run` ran."""
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code is run.__code__:
+            return True
+        step = step.tb_next
+    return False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import io
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from nbext.errors import Interrupted, NbextError
+from nbext.notebook import cells
 from nbext.untrusted import printable
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")  # what word processors make of ``--``
+_INTERRUPTED = "%{}: interrupted before its end. %open_orders shows what is open now."
 
 
 def arguments_of(parser: ArgumentParser) -> list[Action]:
@@ -27,6 +31,24 @@ def whole_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Accept no abbreviated options: ``--d`` must not mean ``--dry-run``, nor ``--a`` ``--all``."""
     function.parser.allow_abbrev = False  # type: ignore[attr-defined] # magic_arguments puts it there
     return function
+
+
+def in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an interrupt end a magic with one line, wherever it comes; that of a cell keeps its place in the cell."""
+
+    @functools.wraps(function)
+    def magic(*args: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            return function(*args)
+        except KeyboardInterrupt as error:
+            if isinstance(error, Interrupted) or cells.is_from_one(error):
+                raise
+            if isinstance(told := error.__context__, NbextError | Interrupted):  # it was being shown
+                raise told from None
+            raise Interrupted(_INTERRUPTED.format(function.__name__), frame=None, failures={}) from None
+
+    return magic
 
 
 def parse(magic: Any, line: str) -> Namespace:

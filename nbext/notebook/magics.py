@@ -17,7 +17,7 @@ from traitlets import Enum, TraitError
 from nbext import messages, profiles
 from nbext.errors import NbextError
 from nbext.notebook import cells
-from nbext.notebook.lines import parse, whole_options
+from nbext.notebook.lines import in_one_line, parse, whole_options
 from nbext.notebook.progress import Progress
 from nbext.signals import let_through
 from nbext.untrusted import encodable, printable
@@ -64,6 +64,7 @@ class NBExt(Magics):
         super().__init__(shell)
         self._panels: dict[tuple[str, str, str], CancelPanel] = {}
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; {name} takes a variable")
@@ -119,6 +120,7 @@ class NBExt(Magics):
             except DeclinedError as declined:
                 return _summed_up(job.keep(declined))
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT; none means all")
@@ -147,6 +149,7 @@ class NBExt(Magics):
         client = session.client_for(args.profile)
         return _summed_up(cancel.open_orders(client, wanted, exact=args.exact, say=_say))
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument("profile", nargs="?", metavar="PROFILE", help="the profile to switch to")
@@ -195,6 +198,7 @@ class NBExt(Magics):
             print(f"waiting       {client.held_for:.0f} s, as the exchange asked")
         return None
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument("--last", metavar="N", type=int, help="the last N requests; by default 1000")
@@ -227,6 +231,7 @@ class NBExt(Magics):
             print(said)
         return unfinished.cancel_log(last)
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTCUSDT or BTC/USDT")
@@ -288,6 +293,7 @@ class NBExt(Magics):
         symbols = ", ".join(job.symbols[0] for job in jobs)
         _say(f"Guarded: {symbols} {messages.place(client)}. {which} are canceled {when} (watchdog: {keeper.state}).")
 
+    @in_one_line
     @whole_options
     @magic_arguments()
     @argument(
