@@ -152,7 +152,6 @@ class Ahead:
         except Exception:  # noqa: BLE001, S110 - whoever needs a connection will find out
             pass
         finally:
-            call.under_way = False
             self._coming.remove(began)
 
 

@@ -336,13 +336,6 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
             http_status=status,
             retry_after=wait,
         )
-    if status < HTTPStatus.MULTIPLE_CHOICES:  # of a read: a page, such as the login of a network
-        problem = f"HTTP {status}, but not JSON" if document is _UNREADABLE else said
-        raise RejectedError(
-            f"{where}: read failed ({problem}); no orders were changed. "
-            "Check the base URL, and whether this network asks for a login.",
-            http_status=status,
-        )
     said, advice = _advice(answer, code, said)
     unchanged = "; no orders were changed"
     if method != "GET" and of_the_engine(code):  # which may have canceled some orders first

@@ -9,9 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import itertools
-import logging
 import math
-import re
 import socket
 import ssl
 import sys
@@ -45,7 +43,6 @@ _MOST_INTERIM_ANSWERS = 100
 class Call(threading.local):
     """The current call of each thread."""
 
-    under_way = False
     connecting = False
     written = False
     stage = ""
@@ -62,7 +59,7 @@ class Call(threading.local):
         self, timeouts: tuple[float, float, float], until: float | None, unless: Callable[[], bool] | None
     ) -> None:
         """Start a call; raise if its deadline has passed."""
-        self.under_way, self.connecting, self.written = True, False, False
+        self.connecting, self.written = False, False
         self.stage, self.tunnel_status = "request", 0
         self.connect_timeout, self.answer_timeout, self.idle_timeout = timeouts
         self.until, self.unless = math.inf if until is None else until, unless
@@ -87,23 +84,6 @@ class Call(threading.local):
 
 
 call = Call()
-
-
-def _hide_signature(record: logging.LogRecord) -> bool:
-    """Keep signatures out of urllib3's log, which has lines with the whole URL; only in our own calls."""
-    if call.under_way and isinstance(record.args, tuple):
-        record.args, record.exc_info = tuple(map(_without_signature, record.args)), None
-    return True
-
-
-def _without_signature(arg: object) -> object:
-    if isinstance(arg, Exception):  # its message may quote what a proxy echoed
-        return type(arg).__name__
-    return re.sub(r"signature=[^&\s]*", "signature=<hidden>", arg) if isinstance(arg, str) else arg
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_hide_signature)
 
 
 class _TimedReader(io.RawIOBase):

@@ -244,8 +244,6 @@ class Wire:
                 raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
             host = self._base_url.partition("://")[2]
             why = explain(error, call.stage, host, self._proxy.reveal(), call.tunnel_status)
-        finally:
-            call.under_way = False
         # Raised here: chained to it, requests' error would carry the signed URL into every traceback.
         raise Unanswered(*why, written=call.written)
 
