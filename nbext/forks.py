@@ -29,7 +29,6 @@ from nbext.signals import number_of
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Sequence
-    from collections.abc import Set as AbstractSet
 
 PATIENCE = 5.0
 """Seconds for which a fork waits. While there is an import that makes progress, the time starts again."""
@@ -44,6 +43,10 @@ sockets: WeakSet[socket.socket] = WeakSet()
 _threads: deque[tuple[int, int]] = deque(maxlen=1000)  # system id and Python's, of those that did such work
 
 
+# The first by thread; `threading` does not know those that were started without it.
+_frames, _frame = sys._current_frames, sys._getframe  # noqa: SLF001
+
+
 class _Noted(threading.local):
     is_noted = False
 
@@ -52,21 +55,25 @@ _noted = _Noted()
 
 
 class Work:
-    """Work of one kind that a fork waits for; usable as a context, also within itself.
+    """Work of one kind that a fork waits for; for `with` in a function that is no generator, also within itself.
 
     There is no lock, since an interrupt could leave it locked: threads note what they do, and see what others noted.
+    What is noted counts for as long as the function runs, since an interrupt may come instead of `__exit__`.
     """
 
     def __init__(self) -> None:
-        self.under_way: dict[int, int] = {}
-        """How deep each thread is in it."""
+        self.under_way: dict[int, tuple[int, int]] = {}
+        """How deep each thread is in it, and the id of the frame in which that began."""
         self.forking: list[int] = []
         """Threads that are about to fork."""
 
     def __enter__(self) -> None:
         me = threading.get_ident()
-        depth = self.under_way.get(me, 0)
-        self.under_way[me] = depth + 1
+        if (known := self.under_way.get(me)) is not None and self._is_in(me, known):
+            depth, began = known
+        else:
+            depth, began = 0, id(_frame(1))
+        self.under_way[me] = depth + 1, began
         if not depth:
             if not _noted.is_noted:
                 _threads.append((threading.get_native_id(), me))
@@ -76,15 +83,23 @@ class Work:
 
     def __exit__(self, *_: object) -> None:
         me = threading.get_ident()
-        if (depth := self.under_way.pop(me, 1)) > 1:
-            self.under_way[me] = depth - 1
+        depth, began = self.under_way.pop(me, (1, 0))
+        if depth > 1:
+            self.under_way[me] = depth - 1, began
 
     def _make_way(self, me: int) -> None:
-        until = time.monotonic() + LONGEST_WAIT
+        until, known = time.monotonic() + LONGEST_WAIT, self.under_way[me]
         while self.forking and me not in self.forking and time.monotonic() < until:
             self.under_way.pop(me, None)
             time.sleep(_STEP)
-            self.under_way[me] = 1
+            self.under_way[me] = known
+
+    @staticmethod
+    def _is_in(thread: int, known: tuple[int, int]) -> bool:
+        frame = _frames().get(thread)
+        while frame is not None and id(frame) != known[1]:
+            frame = frame.f_back
+        return frame is not None
 
     def await_others(self) -> None:
         """Wait, on a thread that is about to fork, until no other is at it; none begins."""
@@ -92,7 +107,7 @@ class Work:
         if me not in self.forking:
             self.forking.append(me)
         until = time.monotonic() + PATIENCE
-        while self.under_way.keys() - {me}:
+        while any(each[0] != me and self._is_in(*each) for each in list(self.under_way.items())):
             if time.monotonic() > until:
                 if len(sys.modules) == modules:  # it may well wait for what this thread holds
                     return
@@ -108,21 +123,16 @@ encryption = Work()
 """Signatures, and steps of TLS: OpenSSL has locks inside."""
 
 
-def _running() -> AbstractSet[int]:
-    """Return the threads that Python has."""
-    return sys._current_frames().keys()  # noqa: SLF001 - `threading` does not know those that were started without it
-
-
 def _await_leaving() -> None:
     """Wait for threads that have ended for Python only: a thread's last act is to take a lock of OpenSSL."""
     until = time.monotonic() + _LEAVING_SECONDS
     while time.monotonic() < until:
-        running = _running()
+        running = _frames().keys()
         for thread in list(_threads):
             # Elsewhere than on Linux nothing tells. There, a process with threads cannot count on forks anyway.
             if thread[1] not in running and not Path(f"/proc/self/task/{thread[0]}").exists():
                 _threads.remove(thread)
-        if {ident for _, ident in _threads} <= _running():
+        if {ident for _, ident in _threads} <= _frames().keys():
             return  # and before the fork no thread gets to run Python, let alone to end
         time.sleep(_STEP)
 

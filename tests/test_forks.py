@@ -471,3 +471,72 @@ def test_a_signal_that_comes_around_a_fork_is_not_lost(serve: Serve, hook: str, 
     assert (symbol, again) == ("AFTER", "CHILD")
     assert sockets == 1  # its own; the parent's is closed
     assert Counter(request.params["symbol"] for request in server.requests) == {"FIRST": 1, "CHILD": 1, "AFTER": 1}
+
+
+def test_an_interrupt_does_not_leave_a_child_with_a_socket_of_the_exchange() -> None:
+    """It comes while the child closes them: all are closed, and then it is raised."""
+    made = run(
+        """
+from nbext.exchange.http import server
+
+class Shooter:  # stands among the servers, as a signal does that comes just then
+    def disown(self):
+        if armed:
+            armed.clear()
+            signal.raise_signal(signal.SIGINT)
+
+with nbext.LocalExchange() as exchange:
+    shooters = [Shooter() for _ in range(9)]
+    for shooter in shooters:
+        server._servers.add(shooter)
+    armed, parent, caught = [True], os.getpid(), "nothing"
+    read, write = os.pipe()
+    try:
+        child = os.fork()
+        for _ in range(1000): pass
+    except KeyboardInterrupt:
+        caught = "KeyboardInterrupt"
+    if os.getpid() != parent:
+        listening = [each._socket.fileno() for each in server._servers if each not in shooters]
+        os.write(write, json.dumps([caught, listening]).encode())
+        os._exit(0)
+    end(child)
+    print(json.dumps([caught, json.loads(os.read(read, 999))]))
+"""
+    )
+    assert made == ["nothing", ["KeyboardInterrupt", [-1]]]
+
+
+def test_an_interrupt_of_a_step_that_fails_makes_no_fork_wait() -> None:
+    """It is raised in place of the end of the block, as while there is nothing to read yet and the user gives up."""
+    seconds = run(
+        """
+import _thread, operator
+from functools import partial
+from nbext.forks import encryption
+
+def step():
+    with encryption:  # the signal comes while this is in C, as in OpenSSL, and that then fails
+        list(map(operator.call, [_thread.interrupt_main, partial(operator.truediv, 1, 0)]))
+
+def interrupted():
+    try:
+        step()
+    except KeyboardInterrupt:
+        return True
+
+caught = [interrupted() for _ in range(2)]
+
+def elsewhere():
+    began = time.monotonic()
+    end(fork(lambda: None))
+    caught.append(time.monotonic() - began)
+
+thread = threading.Thread(target=elsewhere)
+thread.start()
+thread.join()
+print(json.dumps(caught))
+"""
+    )
+    assert seconds[:2] == [True, True]
+    assert seconds[2] < 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
+import signal
 import socket
 import struct
 import time
 from contextlib import suppress
+from functools import partial
 from http.client import responses
 from random import getrandbits
 from typing import TYPE_CHECKING, cast
@@ -296,13 +299,23 @@ class Server(HTTPServerConnectionDelegate):
 _servers: WeakSet[Server] = WeakSet()
 
 
+_late: list[map[None]] = []
+
+
 def _disown_all() -> None:
-    for server in list(_servers):
-        server.disown()
+    try:
+        for server in list(_servers):
+            server.disown()
+    except KeyboardInterrupt:  # it would be printed and lost, and some sockets would stay open
+        _late.append(map(_thread.interrupt_main, [signal.SIGINT]))
+        _disown_all()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
+    # Gives it again: `any` takes the element of a map, and so calls `interrupt_main`. No signal interrupts this, as it
+    # is all in C.
+    os.register_at_fork(after_in_child=partial(_late.sort, key=any))
 
 
 def send(request: Message, response: Response, headers: dict[str, str] | None = None, *, copies: int = 1) -> None:
