@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -93,7 +95,7 @@ def test_an_interrupt_ends_every_magic_with_one_line(
     def stop() -> None:
         reached.wait(20)
         time.sleep(0.1)
-        kernel.manager.interrupt_kernel()
+        os.kill(kernel.pid, signal.SIGINT)  # the manager would leave an event loop behind on this thread
 
     keys = {"BINANCE_API_KEY": "k" * 64, "BINANCE_API_SECRET": "s" * 64}
     kernel.run(f"import os; os.environ.update({ {'NBEXT_BASE_URL': serve(respond).url, **keys} })\n%load_ext nbext")
