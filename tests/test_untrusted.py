@@ -205,6 +205,7 @@ SPELLINGS: dict[str, Callable[[str], str | bytes]] = {
     "XML": lambda echo: f"<p n='signature'>{unquote(echo.partition('signature=')[2].partition(' ')[0])}</p>",
     "a log line": lambda echo: f'client: 1.2.3.4, request: "{echo.partition(" HTTP")[0]}", host: "x"',
     "cut off": lambda echo: echo[: echo.index("signature=") + 40],
+    "a part, unnamed": lambda echo: f"near {_query(echo)['signature'][8:48]} of {echo.rstrip()[-40:]}",
     "Latin-1": lambda echo: "accès refusé ".encode("latin-1") + echo.encode(),
 }
 

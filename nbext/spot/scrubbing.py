@@ -31,7 +31,6 @@ _NAMES = ("signature", "apikey", "api-key")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ENTITY = re.compile(r"&#?[A-Za-z0-9]+;")
 _BROKEN = re.compile(r"%\s*([0-9a-fA-F])\s*([0-9a-fA-F])")
-_RUN = re.compile(r"[A-Za-z0-9]+")
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _TOKEN = re.compile(rf"[A-Za-z0-9+/=_.~-]{{{_PIECE},}}+")
 _NOT_ALNUM = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
@@ -52,7 +51,8 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
         Those shorter than 8 characters are passed over.
     """
     secrets = [secret for secret in secrets if len(secret) >= _SHORTEST]
-    if not any(mark in body for mark in _MARKS) and not any(_echoes(body, secret) for secret in secrets):
+    hiding = _Hiding(secrets)
+    if not any(mark in body for mark in _MARKS) and not hiding.spots(body):
         try:
             if body.isascii() or body.decode():
                 return body
@@ -61,7 +61,6 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
     text = _as_text(body)
     if text is None:
         return f"<{len(body)} bytes that are not text>".encode()
-    hiding = _Hiding(secrets)
     hidden = hiding.hide(text)
     if hidden == text:
         return body
@@ -70,15 +69,6 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
     except (ValueError, RecursionError):
         return hidden.encode("utf-8", "surrogatepass")
     return json.dumps(HIDDEN).encode() if hiding.finds(document) else document.encode()
-
-
-def _echoes(body: bytes, secret: str) -> bool:
-    """Return whether a body without escapes contains a secret, in any case or in base64."""
-    run = max(_RUN.findall(secret) or [secret], key=len)  # the longer, the faster it is looked for
-    forms = {run, run.lower(), run.upper()}
-    return any(form.encode() in body for form in forms) or any(
-        len(core) >= _PIECE and core.encode() in body for core in _in_base64(secret)
-    )
 
 
 def _in_base64(text: str) -> list[str]:
@@ -119,6 +109,11 @@ class _Hiding:
             for start in range(0, len(form) - _PIECE + 1, _PIECE // 2)
         ]
 
+    def spots(self, body: bytes) -> bool:
+        """Return whether a text without escapes contains a secret or part of one, in any case or in base64."""
+        squeezed = body.lower().translate(None, _NOT_ALNUM)
+        return any(form in squeezed for form in (*self._forms, *self._pieces))
+
     def hide(self, text: str, depth: int = _DEEPEST) -> str:
         """Return a text without the secrets, decoded if only that reveals them."""
         decoded = _decoded(text)
@@ -132,8 +127,7 @@ class _Hiding:
     def finds(self, text: str) -> bool:
         """Return whether a text contains a secret or part of one, in any spelling."""
         for _ in range(_DEEPEST):
-            squeezed = _squeezed(text)
-            if any(form in squeezed for form in (*self._forms, *self._pieces)):
+            if self.spots(text.encode("utf-8", "surrogatepass")):
                 return True
             if (decoded := _decoded(text)) == text:
                 return False
