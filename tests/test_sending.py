@@ -251,6 +251,8 @@ def exchange_that_lists(orders: list[object], lists: list[object], deletes: list
             return answer(lists)
         if request.method == "GET":
             return answer(orders if request.path == "/api/v3/openOrders" and not deletes else [])
+        if request.path == "/api/v3/order" and asked.get("origClientOrderId") != f"own-{asked['orderId']}":
+            return answer({"code": -2011, "msg": "Unknown order sent."}, 400)
         deletes.append(asked.get("orderId") or f"list {asked['orderListId']}")
         canceled = {**report("BTCUSDT"), "orderId": int(asked.get("orderId", 3)), "origClientOrderId": "own"}
         legs = [{**canceled, "orderListId": 7, "orderId": number} for number in (3, 4)]

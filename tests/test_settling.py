@@ -15,6 +15,7 @@ import nbext
 from nbext.cancel.call import Voice
 from nbext.cancel.selection import Latency, Options, by_symbol
 from nbext.cancel.sending import Sending
+from nbext.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -206,6 +207,31 @@ def test_one_lost_answer_does_not_cost_the_others(exchange: LocalExchange, clien
         "ETHUSDT": ["canceled"],
     }
     assert list(incomplete.value.failures) == ["NOSUCH"]
+
+
+def test_an_interrupt_while_settling_keeps_what_was_found_out(exchange: LocalExchange, client: SpotClient) -> None:
+    """The frame tells what had been read by then; only what was still in doubt is `unknown`."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    exchange.faults.lose_answer("DELETE", PATH, symbol="BTCUSDT")
+    exchange.faults.fail("DELETE", PATH, code=-1007, after_executing=False, symbol="ETHUSDT")
+    call = Quick(client, "BTCUSDT", "ETHUSDT", seen=True, recv_window=20000, reconcile=30.0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 2.0)
+    try:
+        with pytest.raises(Interrupted) as interrupted:
+            call.run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    frame = interrupted.value.frame
+    assert frame is not None
+    assert frame.groupby("symbol")["outcome"].unique().map(list).to_dict() == {
+        "BTCUSDT": ["canceled"],
+        "ETHUSDT": ["unknown"],
+    }
 
 
 def test_check_names_a_symbol_on_which_orders_keep_appearing(exchange: LocalExchange, client: SpotClient) -> None:
