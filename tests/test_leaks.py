@@ -385,6 +385,7 @@ WATCHDOG = """
 %nbext_guard ETHUSDT --yes --after 1s
 from pathlib import Path
 from nbext.cancel.guard import keeper
+while not Path(f"/proc/{keeper.pid}/environ").read_bytes(): pass
 for name in ("cmdline", "environ", "status"): print(Path(f"/proc/{keeper.pid}/{name}").read_bytes())
 %nbext
 attempt(lambda: [keeper, vars(keeper), keeper._guards, vars(keeper._line)])
