@@ -323,7 +323,7 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
     ):
         raise unanswered(method, where, f"the exchange answered {said}")
     if status < HTTPStatus.MULTIPLE_CHOICES:
-        raise unrelated(method, where, status, _unusable(answer, document))
+        raise RejectedError(f"{where}: read failed, {_unusable(answer, document)}", http_status=status)
     if status in RATE_LIMIT_STATUSES or code in _RATE_LIMITED:
         wait = None
         if status in RATE_LIMIT_STATUSES:
@@ -344,12 +344,13 @@ def accept(answer: Answer, document: object, method: str, where: str, now: float
 
 
 def _unusable(answer: Answer, document: object) -> str:
-    """Return why an answer that refuses nothing is not what was asked for."""
+    """Return why an answer that refuses nothing is not what was asked for, and what to do."""
     if answer.body is None:
-        return "the body is incomplete"
+        return "the body is incomplete; no orders were changed. Try again."
+    problem = f"HTTP {answer.status} is not an answer of this API"
     if document is _UNREADABLE:
-        return "the body is not JSON, as that of a login page"
-    return f"HTTP {answer.status} is not an answer of this API"
+        problem = "the body is not JSON, as that of a login page"
+    return f"{problem}; no orders were changed. Check the base URL, and whether this network asks for a login."
 
 
 def unanswered(method: str, where: str, problem: str) -> NotSentError | OutcomeUnknownError:
