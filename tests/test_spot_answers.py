@@ -717,8 +717,6 @@ def test_a_page_in_place_of_an_answer_is_not_called_a_refusal(
     """As from a network that wants a login first: there is nothing to fix in the request."""
     server = serve(lambda _: answer(body, status))
     words = "HTTP 203 is not an answer of this API" if isinstance(body, dict) else "not JSON, as that of a login page"
-    with pytest.raises(
-        RejectedError, match=rf"read failed, .*{words}; no orders were changed\. .* asks for a login\.$"
-    ) as failed:
+    with pytest.raises(RejectedError, match=rf"read failed, .*{words}; no .* asks for a login\.$") as failed:
         connect(server.url).request("GET", "/api/v3/openOrders")
     assert "refused" not in str(failed.value)
