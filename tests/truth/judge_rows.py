@@ -290,7 +290,8 @@ def _was_amended_since(shown: Mapping[str, Any], truth: Truth | None) -> bool:
     A query of a canceled order may show the cancel's id, so that the amendment's own stays untold.
     """
     quantity = None if truth is None else truth.lasting["origQty"]
-    return quantity is not None and "origQty" in shown and Decimal(str(shown["origQty"])) > quantity
+    shown_quantity = shown.get("origQty")  # null, where one dialect has it, is none
+    return quantity is not None and shown_quantity is not None and Decimal(str(shown_quantity)) > quantity
 
 
 def _is_nothing(value: object) -> bool:

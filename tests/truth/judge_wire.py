@@ -154,7 +154,7 @@ def _conclusion(case: Case, entry: Mapping[str, Any], talks: list[Talk]) -> Iter
         if truth is None:
             yield f"{each}, and there is no such order"
             continue
-        if each["outcome"] == "unknown":
+        if each["outcome"] == "unknown" and talks:  # about a cancel that never left nothing remains to be found out
             yield f"concluded with {each}"
         known = (
             truth.could_be("origClientOrderId") if each["outcome"] == "open" else {truth.lasting["origClientOrderId"]}
