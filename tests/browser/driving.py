@@ -166,12 +166,21 @@ class Notebook:
 
     def open(self, app: str = "lab", *, fresh: bool = False) -> None:
         """Open it in JupyterLab, or in Notebook 7 as ``notebooks``, and wait for its kernel."""
-        if fresh or not self.page.url.startswith(f"{self.lab.url}{app}"):
-            folder = "lab/tree" if app == "lab" else app
-            self.page.goto(f"{self.lab.url}{folder}/{self.path.name}?token={self.lab.token}&reset")
-        else:
-            self.command("docmanager:open", path=self.path.name)
-        self.page.wait_for_function(IDLE, arg=self.path.name, timeout=60_000)
+        from playwright.sync_api import TimeoutError as Late
+
+        folder = "lab/tree" if app == "lab" else app
+        for patience in (30_000, 60_000):
+            if fresh or not self.page.url.startswith(f"{self.lab.url}{app}"):
+                self.page.goto(f"{self.lab.url}{folder}/{self.path.name}?token={self.lab.token}&reset")
+            else:
+                self.command("docmanager:open", path=self.path.name)
+            try:
+                self.page.wait_for_function(IDLE, arg=self.path.name, timeout=patience)
+            except Late:  # now and then a page of a busy machine never hears that its kernel is there
+                fresh = True
+            else:
+                return
+        raise RuntimeError(f"{self.path.name} has no idle kernel")
 
     def close(self) -> None:
         """Close what is open, unsaved as it is, and end its kernel."""
