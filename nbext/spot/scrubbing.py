@@ -23,6 +23,8 @@ _SHORTEST = 8
 """Shorter text cannot be a key, and would match ordinary words."""
 _PIECE = 12
 """So much of a secret, and half as much on either side of it, is a part of it and no chance."""
+_ECHO = 16_384
+"""Bytes of the largest plain body searched for parts: pages that quote a request are short, lists of orders long."""
 _DEEPEST = 16
 """At most this many nested encodings are undone; text with more is hidden entirely."""
 
@@ -52,7 +54,7 @@ def scrub(body: bytes, secrets: Sequence[str]) -> bytes:
     """
     secrets = [secret for secret in secrets if len(secret) >= _SHORTEST]
     hiding = _Hiding(secrets)
-    if not any(mark in body for mark in _MARKS) and not hiding.spots(body):
+    if not any(mark in body for mark in _MARKS) and not hiding.spots(body, parts=len(body) <= _ECHO):
         try:
             if body.isascii() or body.decode():
                 return body
@@ -110,10 +112,10 @@ class _Hiding:
             if not form[start : start + _PIECE].isdigit()  # or prices and ids could be hidden
         ]
 
-    def spots(self, body: bytes) -> bool:
+    def spots(self, body: bytes, *, parts: bool = True) -> bool:
         """Return whether a text without escapes contains a secret or part of one, in any case or in base64."""
         squeezed = body.lower().translate(None, _NOT_ALNUM)
-        return any(form in squeezed for form in (*self._forms, *self._pieces))
+        return any(form in squeezed for form in (*self._forms, *(self._pieces if parts else ())))
 
     def hide(self, text: str, depth: int = _DEEPEST) -> str:
         """Return a text without the secrets, decoded if only that reveals them."""
