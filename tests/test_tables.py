@@ -363,6 +363,18 @@ def test_importing_nbext_is_enough_for_the_display(exchange: LocalExchange, tmp_
     assert child.stdout.strip() == "[]"
 
 
+def test_a_cancel_that_was_refused_or_not_sent_is_not_said_to_have_met_no_orders(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Whoever cleans up later may believe that nothing was open."""
+    monkeypatch.setenv("NBEXT_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    client = "nbext.connect(base_url='http://127.0.0.1:9', api_key='k' * 64, secret_key='s' * 64)"
+    for line in ("'NOSUCH', yes=True", f"'BTCUSDT', yes=True, client={client}"):
+        run(shell, f"import contextlib\nwith contextlib.suppress(nbext.NbextError): nbext.cancel_all({line})")
+    run(shell, "df = %cancel_log\ndf")
+    assert shell.user_ns["df"]["outcome"].tolist() == ["refused", "not sent"]
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_log_says_first_what_was_asked_and_what_came_of_it(
     shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, width: int

@@ -86,11 +86,17 @@ def request(entry: Entry) -> str:
 
 
 def _outcome(entry: Entry) -> str | None:
-    """Return the outcomes of the orders: ``13 canceled, 1 filled``; None before that is known."""
+    """Return the outcomes of the orders: ``13 canceled, 1 filled``; None before that is known.
+
+    A cancel that was refused or never left tells nothing about what was open, so it does not say ``no orders``.
+    """
     if entry.concluded_at is None or entry.is_damaged:
         return None
     counts = {each: sum(order.get("outcome") == each for order in entry.outcomes) for each in OUTCOMES}
-    return ", ".join(f"{count} {each}" for each, count in counts.items() if count) or "no orders"
+    said = ", ".join(f"{count} {each}" for each, count in counts.items() if count)
+    if entry.error and entry.left_at is None and entry.http_status is None:
+        return f"not sent; {said}" if said else "not sent"
+    return said or ("refused" if entry.error else "no orders")
 
 
 def _state(entry: Entry, now: int) -> str:
