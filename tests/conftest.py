@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nbext.exchange import LocalExchange
     from nbext.spot.client import SpotClient
 
+pytest_plugins = ["support.repeating"]
+
 GUARD = Path(__file__).parent / "guard"
 
 runpy.run_path(str(GUARD / "sitecustomize.py"))
