@@ -49,15 +49,16 @@ def dead() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Addresses:
-    """Let the resolver, which is outside, give exchange.test certain addresses, after some time."""
+    """Let the resolver, which is outside, give exchange.test certain addresses, when something has happened."""
 
-    def install(*addresses: tuple[str, int], seconds: float = 0.0) -> None:
+    def install(*addresses: tuple[str, int], after: threading.Event | None = None) -> None:
         def lookup(host: str, *rest: int) -> Any:
             if host != "exchange.test":
                 return LOOKUP(host, *rest)
             if len(rest) > WITHOUT_FLAGS:
                 raise socket.gaierror(socket.EAI_NONAME, "not a number")
-            time.sleep(seconds)
+            if after is not None:
+                after.wait(30)
             return [row(address) for address in addresses]
 
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
@@ -76,16 +77,16 @@ def test_a_dead_first_address_costs_a_quarter_of_a_second(
     """The next one is tried beside it, and wins; the one that refuses costs nothing."""
     server = serve(lambda _: answer(b"ok"))
     live = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-    with wire() as line:
+    with wire(connect_timeout=20.0) as line:
         resolve(dead, live)
         began = time.monotonic()
         assert line.send("DELETE", "/").body == b"ok"
-        assert 0.2 < time.monotonic() - began < 0.6
+        assert 0.2 < time.monotonic() - began < 10
         line.close()
-        resolve(refused(), refused(), live)
+        resolve(*[refused()] * 60, live)
         began = time.monotonic()
         assert line.send("DELETE", "/").body == b"ok"
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 60 * 0.25 / 2
         line.close()
         resolve(dead, dead, dead, live)
         assert line.send("DELETE", "/").body == b"ok"
@@ -94,26 +95,27 @@ def test_a_dead_first_address_costs_a_quarter_of_a_second(
 
 def test_many_dead_addresses_stop_at_the_connect_timeout(resolve: Addresses, dead: tuple[str, int]) -> None:
     """All of them together get the time of one."""
-    resolve(*[dead] * 24)
+    resolve(*[dead] * 60)
     with wire(connect_timeout=0.7) as line:
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             line.send("DELETE", "/")
-        assert 0.6 < time.monotonic() - began < 1.2
+        assert 0.6 < time.monotonic() - began < 60 * 0.25 / 2
         assert (caught.value.written, caught.value.reason) == (False, "the connection timed out")
+    with wire(connect_timeout=20.0) as line:
         began = time.monotonic()
         with pytest.raises(Unanswered, match="the connection timed out"):
             line.send("DELETE", "/", until=began + 0.2)
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 10
 
 
 def test_addresses_that_all_refuse_say_so(resolve: Addresses) -> None:
     """At once, however many."""
-    resolve(*[refused() for _ in range(5)])
+    resolve(*[refused()] * 40)
     began = time.monotonic()
     with wire() as line, pytest.raises(Unanswered, match="the connection was refused"):
         line.send("DELETE", "/")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 40 * 0.25 / 2
     resolve()
     with wire() as line, pytest.raises(Unanswered, match="the host could not be reached"):
         line.send("DELETE", "/")
@@ -124,14 +126,16 @@ def test_a_lookup_that_hangs_is_left_behind(serve: Serve, resolve: Addresses) ->
     server = serve(lambda _: answer(b"ok"))
     live = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     with wire(connect_timeout=0.3) as line:
-        resolve(live, seconds=2)
+        resolve(live, after=(over := threading.Event()))
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             line.send("DELETE", "/")
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 15
         assert (caught.value.written, caught.value.reason) == (False, "looking up the host name took too long")
         assert server.connections == 0
+        over.set()
         resolve(live)
+    with wire() as line:
         assert line.send("DELETE", "/").body == b"ok"
         threads = threading.active_count()
         assert line.send("DELETE", "/").body == b"ok"
@@ -166,13 +170,13 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         return [*six, *four]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    assert look_up("exchange.test", 1, time.monotonic() + 1) == [six[0], four[0], six[1], four[1], six[2], six[3]]
+    assert look_up("exchange.test", 1, time.monotonic() + 10) == [six[0], four[0], six[1], four[1], six[2], six[3]]
 
 
 def test_a_number_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """IPv4 and IPv6, with brackets or without."""
     monkeypatch.setattr("_thread.start_new_thread", None)
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     assert look_up("127.0.0.1", 5, deadline)[0][4] == ("127.0.0.1", 5)
     assert look_up("[::1]", 5, deadline)[0][4][:2] == ("::1", 5)
 
@@ -183,11 +187,11 @@ def test_no_socket_stays_behind(dead: tuple[str, int]) -> None:
         live = listener.getsockname()
         before = descriptors()
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-        with dial([row(dead), row(live), row(live)], time.monotonic() + 3, options) as sock:
+        with dial([row(dead), row(live), row(live)], time.monotonic() + 15, options) as sock:
             assert sock.getpeername() == live
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         with pytest.raises(ConnectionRefusedError):
-            dial([row(refused()), row(refused())], time.monotonic() + 3, ())
+            dial([row(refused()), row(refused())], time.monotonic() + 15, ())
         with pytest.raises(TimeoutError):
             dial([row(dead)] * 3, time.monotonic() + 0.1, ())
         assert descriptors() == before

@@ -403,7 +403,7 @@ def interruptible(exchange: LocalExchange, symbols: str, journal_path: Path) -> 
 
 def wait_for_deletes(exchange: LocalExchange, number: int) -> None:
     """Wait until so many DELETEs have arrived."""
-    for _ in range(200):
+    for _ in range(1000):
         if len(exchange.requests("DELETE", PATH)) >= number:
             return
         time.sleep(0.02)
@@ -451,7 +451,7 @@ def test_eight_symbols_are_two_commits(exchange: LocalExchange, client: SpotClie
 
 def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, journal_path: Path) -> None:
     """Whoever insists is let go, and the journal knows that the cancel has no known end."""
-    exchange.faults.answer_late("DELETE", PATH, seconds=5.0)
+    exchange.faults.answer_late("DELETE", PATH, seconds=30.0)
     child = interruptible(exchange, "BTCUSDT", journal_path)
     wait_for_deletes(exchange, 1)
     child.send_signal(signal.SIGINT)
@@ -460,7 +460,7 @@ def test_a_second_interrupt_leaves_the_intent_open(exchange: LocalExchange, jour
     child.send_signal(signal.SIGINT)
     began = time.monotonic()
     out, _ = child.communicate(timeout=20)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 9
     assert "True" in out
     with sqlite3.connect(journal_path) as connection:
         rows = connection.execute("SELECT concluded_at FROM intents").fetchall()

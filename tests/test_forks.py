@@ -390,13 +390,13 @@ os._exit(0)
 """
     )
     done = tmp_path / "result.done"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not done.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     said, seconds = json.loads(done.read_text())
     assert said.startswith("NotSentError: BTCUSDT on local (127.0.0.1:")
     assert "the connection was refused" in said
-    assert seconds < 3
+    assert seconds < 10
 
 
 def test_a_child_that_exits_as_a_program_does_leaves_the_exchange_alone() -> None:
@@ -539,4 +539,4 @@ print(json.dumps(caught))
 """
     )
     assert seconds[:2] == [True, True]
-    assert seconds[2] < 2
+    assert seconds[2] < 4

@@ -21,6 +21,7 @@ from support.documents import fixture_body
 from support.server import answer
 
 import nbext
+from nbext.notebook import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,10 +86,9 @@ def sample(serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch) -
         }
         symbol = request.params.get("symbol", "BTCUSDT")
         if request.path == "/api/v3/order":
-            order = {"symbol": symbol, "orderId": int(request.params["orderId"]), "status": "FILLED"}
-            told = fixture_body("query_order")
-            of_another = {"side", "type", "clientOrderId", "time"}  # what the sample's own order has of these
-            return answer({name: value for name, value in told.items() if name not in of_another} | order)
+            mixed = fixture_body("constructed_open_orders_mixed")
+            (order,) = (order for order in mixed if order["orderId"] == int(request.params["orderId"]))
+            return answer(order | {"symbol": symbol, "status": "FILLED", "executedQty": order["origQty"]})
         if request.path == "/api/v3/allOrders":
             return answer([])
         body = json.dumps(fixture_body(bodies[request.method, request.path]))
@@ -423,12 +423,12 @@ def test_a_failing_cancel_is_raised_from_the_cells_error(
     shell: Shell, serve: Callable[..., PlainServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When both fail, the cancel's error is what counts, and the cell's is its cause."""
-    server = serve(lambda _: answer({"code": -1007, "msg": "Timeout waiting for response."}, 504))
+    server = serve(lambda _: answer({"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}, 401))
     monkeypatch.setenv("NBEXT_BASE_URL", server.url)
     monkeypatch.setenv("BINANCE_API_KEY", API_KEY)
     monkeypatch.setenv("BINANCE_API_SECRET", SECRET_KEY)
     error = shell.fails("%%cancel_all BTCUSDT -y\n1/0")
-    assert isinstance(error, nbext.OutcomeUnknownError)
+    assert isinstance(error, nbext.RejectedError)
     assert isinstance(error.__cause__, ZeroDivisionError)
     assert deletes(server) == ["BTCUSDT"]
 
@@ -539,8 +539,8 @@ def test_progress_is_one_line_of_a_terminal_that_goes_again(
 ) -> None:
     """It comes after a second, says how many requests are answered, and is wiped out before the summary."""
 
-    def respond(_: Request) -> bytes:
-        time.sleep(0.8)
+    def respond(request: Request) -> bytes:
+        time.sleep(3.0 if request.params["symbol"] in {"S8USDT", "S9USDT"} else 0.0)
         return answer([])
 
     monkeypatch.setenv("NBEXT_BASE_URL", serve(respond).url)
@@ -569,8 +569,9 @@ def test_progress_is_one_line_of_a_terminal_that_goes_again(
     assert "Canceling" not in "".join(lines)
 
 
-def test_quick_calls_show_no_progress(shell: Shell, sample: PlainServer) -> None:
-    """Within a second there is nothing to wait for."""
+def test_quick_calls_show_no_progress(shell: Shell, sample: PlainServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the time after which it comes there is nothing to wait for."""
+    monkeypatch.setattr(progress, "_AFTER", 20.0)
     shell.run("%cancel_all " + " ".join(f"S{n}USDT" for n in range(40)) + " -y")
     assert len(deletes(sample)) == 40
     assert "of 40" not in shell.out

@@ -56,7 +56,7 @@ def test_locked_by_another(journal: Journal, path: Path, how: str) -> None:
         for write in writes:
             began = time.monotonic()
             assert write() == f"{path} was locked by another program for 200 ms"
-            assert 0.2 <= time.monotonic() - began < 0.9
+            assert 0.2 <= time.monotonic() - began < 4
         assert not journal.claim("one", "me", NOW)
         if how == "BEGIN EXCLUSIVE":
             with pytest.raises(ConfigurationError, match="200 ms"):

@@ -133,7 +133,7 @@ def test_one_bad_row_does_not_spoil_the_rest(path: Path, kept: SpotClient, colum
         "concluded" if column in {"profile", "left_at"} or value == b"\xc3(" else "damaged"
     )
     alter(path, "UPDATE intents SET concluded_at = NULL, deadline = 2 WHERE number = 1")
-    frame = unfinished.reconcile_open(say=lambda _: None)
+    frame = unfinished.reconcile_open(seconds=5, say=lambda _: None)
     if column in {"params", "seen"}:  # what was asked is not known, so no read may conclude it
         assert frame["state"].iloc[0] == "damaged"
         assert Journal(path).count_open() == 1

@@ -1,7 +1,7 @@
 """Repeats a test that failed while the machine stood still: that tells something of the machine, and nothing of nbext.
 
 A thread wakes every hundredth of a second, and notes how much too late. A test that fails is run again, twice at most,
-if a wake-up during it was late by a tenth of a second. The end of the run lists each failure that did not count.
+if a wake-up during it was late by 0.05 s. The end of the run lists each failure that did not count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ATTEMPTS = 3
-LATE = 0.1
+LATE = 0.05
 REPEATED = "repeated"
 
 _pulse = pytest.StashKey[Pulse]()

@@ -118,11 +118,9 @@ class PlainServer:
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             with connection, connection.makefile("rb") as lines:
-                while start := lines.readline():
-                    method, *rest = start.decode("latin-1").split(" ")
-                    if len(rest) != 2:
-                        return  # not HTTP, such as the greeting of a SOCKS client
-                    target = rest[0]
+                # What is not HTTP, such as the greeting of a SOCKS client, may end without a line end.
+                while lines.peek(1)[:1].isalpha():
+                    method, target, _ = lines.readline().decode("latin-1").split(" ")
                     headers = {}
                     while (line := lines.readline().decode("latin-1").strip()) != "":
                         name, _, value = line.partition(":")
