@@ -91,8 +91,11 @@ _CONCLUDE = """
 _CLAIM = """
     UPDATE intents SET claimed_by = :by, claimed_at = :now
     WHERE id = :id AND concluded_at IS NULL
-      AND (claimed_by IS NULL OR claimed_by = :by OR abs(:now - claimed_at) > :good_for)
+      AND (claimed_by IS NULL OR claimed_by IN (:by, :ended) OR abs(:now - claimed_at) > :good_for)
 """
+_RELEASE = (
+    "UPDATE intents SET claimed_by = NULL, claimed_at = NULL WHERE id = ? AND claimed_by = ? AND concluded_at IS NULL"
+)
 _ENTRIES = """
     SELECT number, id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen,
            left_at, concluded_at, http_status, error, outcomes, answer IS NOT NULL, claimed_by
@@ -218,7 +221,7 @@ class Entry:
     has_answer : bool
         Whether `Journal.answer` has the raw answer.
     claimed_by : str or None
-        Who is reconciling it, or has tried to.
+        Who is reconciling it, has concluded it, or was killed over it.
     is_damaged : bool
         Whether some of it could not be read; the rest is as recorded.
     """
@@ -472,7 +475,7 @@ class Journal:
         except (zlib.error, TypeError):
             raise self._unreadable(f"{self.path} {_FLAWS['CORRUPT']}") from None
 
-    def claim(self, intent_id: str, by: str, now: int) -> bool:
+    def claim(self, intent_id: str, by: str, now: int, *, ended: str | None = None) -> bool:
         """Reserve an intent for reconciling; for five minutes no other process can.
 
         Parameters
@@ -482,14 +485,20 @@ class Journal:
             One name per kernel. The holder may claim again, to keep it longer.
         now : int
             Milliseconds UTC.
+        ended : str, optional
+            A kernel that has ended, so that its claim is void.
 
         Returns
         -------
         bool
             False if another kernel has it, it is concluded, or the journal cannot be written.
         """
-        claim = {"id": intent_id, "by": by, "now": now, "good_for": CLAIM_MS}
+        claim = {"id": intent_id, "by": by, "ended": ended, "now": now, "good_for": CLAIM_MS}
         return self._write(_CLAIM, lambda _: [claim])[0] == 1
+
+    def release(self, intent_id: str, by: str) -> None:
+        """Give up a claim on an intent that has no conclusion; another kernel may claim it at once."""
+        self._write(_RELEASE, lambda _: [(intent_id, by)])
 
     def close(self) -> None:
         """Close the file. A later call opens it again."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from typing import TYPE_CHECKING
 
-from nbext import messages, profiles, session
+from nbext import messages, processes, profiles, session
 from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.searches import reconcile
 from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
-from nbext.errors import ConfigurationError, NbextError
+from nbext.errors import ConfigurationError, Interrupted, NbextError
 from nbext.frames import log
-from nbext.orders import Row, named
+from nbext.journal import Conclusion
+from nbext.orders import FINAL, Row, identity, named
 from nbext.spot.parameters import parse_count, parse_recv_window
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ LAST = 1000
 
 # Reconciling is bounded: in all, for one request, and in how many requests are held in memory at a time.
 _SECONDS, _SECONDS_EACH, _PAGE = 60.0, 20.0, 100
+_INTERRUPTED = "%cancel_log --reconcile: interrupted; what it has found out is recorded."
 _NOTHING_FOUND = "found no order that this cancel can have ended; whether anything was open is not known"
 
 
@@ -79,19 +79,21 @@ def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> 
     DataFrame
         As `cancel_log`.
     """
-    journal = session.journal()
-    me = f"{socket.gethostname()}:{os.getpid()}"
+    journal, me = session.journal(), processes.name()
     now = time.time_ns() // 1_000_000
     ends, after, found = time.monotonic() + seconds, 0, False
-    while time.monotonic() < ends and (page := journal.overdue(now, after=after, most=_PAGE)):
-        for number, entry in page:
-            after = number
-            if (left := ends - time.monotonic()) <= 0:
-                break
-            if not entry.is_damaged and journal.claim(entry.intent.id, me, now):
-                found = True
-                said = _reconcile(journal, entry, min(_SECONDS_EACH, left), say)
-                say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
+    try:
+        while time.monotonic() < ends and (page := journal.overdue(now, after=after, most=_PAGE)):
+            for number, entry in page:
+                after = number
+                if (left := ends - time.monotonic()) <= 0:
+                    break
+                if not entry.is_damaged and _reconcile_alone(journal, me, entry, min(_SECONDS_EACH, left), say):
+                    found = True
+    except KeyboardInterrupt:
+        have = messages.count(waiting := journal.count_open(), "request") + (" has" if waiting == 1 else " have")
+        said = f"{_INTERRUPTED} {have} no recorded outcome. Run it again."
+        raise Interrupted(said, frame=None, failures={}) from None
     if waiting := journal.count_open():
         say(
             f"{messages.count(waiting, 'request')} left: sent in the last minutes, being reconciled by another "
@@ -100,6 +102,19 @@ def reconcile_open(*, seconds: float = _SECONDS, say: Callable[[str], None]) -> 
     elif not found:
         say("Every request has a recorded outcome.")
     return cancel_log()
+
+
+def _reconcile_alone(journal: Journal, me: str, entry: Entry, seconds: float, say: Callable[[str], None]) -> bool:
+    """Reconcile a request unless another kernel does; return whether it was tried."""
+    ended = entry.claimed_by if entry.claimed_by and processes.has_ended(entry.claimed_by) else None
+    try:
+        if not journal.claim(entry.intent.id, me, time.time_ns() // 1_000_000, ended=ended):
+            return False
+        said = _reconcile(journal, entry, seconds, say)
+        say(f"{log.request(entry)} [{entry.intent.profile}, {entry.intent.host}]: {said}")
+        return True
+    finally:
+        journal.release(entry.intent.id, me)
 
 
 def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[str], None]) -> str:
@@ -125,15 +140,33 @@ def _reconcile(journal: Journal, entry: Entry, seconds: float, say: Callable[[st
         Latency(),
         until=entry.intent.deadline if entry.left_at is None else None,
     )
-    reconcile([search], seconds=seconds, say=say)
-    rows = search.rows()
-    if not search.is_reconciled:
+    try:
+        reconcile([search], seconds=seconds, say=say)
+    finally:  # what it has found out is recorded even if it is interrupted
+        rows = _with_earlier(search.rows(), entry)
+        is_known = search.is_reconciled or (bool(entry.intent.seen) and all(row.outcome in FINAL for row in rows))
+        # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.
+        said = "reconciled later" if rows else _NOTHING_FOUND
+        if is_known or any(row.outcome != "unknown" for row in rows):
+            outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
+            conclusion = Conclusion(
+                entry.intent.id, None, None, outcomes, said if is_known else entry.error, is_final=is_known
+            )
+            journal.conclude_all([conclusion])
+    if not is_known:
         return f"not reconciled within {seconds:.0f} s; {messages.outcomes(rows)}"
-    outcomes = [{**named(row), "outcome": row.outcome} for row in rows]
-    # Absence proves nothing: reads may lag, and the time of the cancel is known within limits only.
-    said = "reconciled later" if rows else _NOTHING_FOUND
-    journal.conclude(entry.intent.id, http_status=None, answer=None, outcomes=outcomes, error=said)
     return messages.outcomes(rows) if rows else _NOTHING_FOUND
+
+
+def _with_earlier(rows: Sequence[Row], entry: Entry) -> list[Row]:
+    """Return the rows with the final outcomes that were recorded before, which reads may have forgotten since."""
+    kept = {identity(order): order for order in entry.outcomes if order.get("outcome") in FINAL and identity(order)}
+    merged: list[Row] = []
+    for row in rows:
+        before = None if row.outcome in FINAL - {"archived"} else kept.get(identity(row.order))
+        merged.append(row if before is None else row._replace(outcome=str(before["outcome"])))
+    told = {identity(row.order) for row in rows}
+    return merged + [Row(order, None, str(order["outcome"])) for ident, order in kept.items() if ident not in told]
 
 
 def _require_key(client: SpotClient, journal: Journal, entry: Entry) -> None:
