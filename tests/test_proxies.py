@@ -129,7 +129,7 @@ def test_a_proxy_that_drips_has_the_timeouts_in_all(exchange: TLSServer, tls_pro
     tls_proxy(piece=10, pause=0.1)
     began = time.monotonic()
     assert "timed out" in fault(exchange.url, connect_timeout=0.5)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
@@ -209,16 +209,16 @@ def test_a_socks_proxy_that_drips_has_the_connect_timeout_in_all(
         for reply in (b"\x05\x00", b"\x05\x00\x00\x01" + bytes(6)):
             client.recv(99)
             for number in range(len(reply)):
-                time.sleep(0.1)
+                time.sleep(0.25)
                 client.sendall(reply[number : number + 1])
         through.set()
         return False
 
     monkeypatch.setenv("HTTPS_PROXY", f"socks5h://127.0.0.1:{start(Tunnels(0, drip)).port}")
     began = time.monotonic()
-    assert "did not answer in time" in fault("https://exchange.invalid", connect_timeout=0.4)
-    assert time.monotonic() - began < 0.9
-    assert through.wait(5)  # what came late is closed by whoever opened it
+    assert "did not answer in time" in fault("https://exchange.invalid", connect_timeout=1.5)
+    assert time.monotonic() - began < 12 * 0.25
+    assert through.wait(20)  # what came late is closed by whoever opened it
 
 
 def test_a_slow_tunnel_leaves_tls_the_rest_of_the_time(
@@ -228,14 +228,14 @@ def test_a_slow_tunnel_leaves_tls_the_rest_of_the_time(
 
     def dawdle(client: socket.socket) -> bool:
         client.recv(9999)
-        time.sleep(0.4)
+        time.sleep(1.2)
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         return bool(client.recv(9999)) and client.recv(1) == b"x"
 
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{start(Tunnels(0, dawdle)).port}")
     began = time.monotonic()
-    assert "the TLS handshake timed out" in fault("https://exchange.invalid", connect_timeout=0.6)
-    assert time.monotonic() - began < 0.85
+    assert "the TLS handshake timed out" in fault("https://exchange.invalid", connect_timeout=2.5)
+    assert time.monotonic() - began < 2.5 + 1.2 - 0.1
 
 
 def free_port() -> int:

@@ -91,25 +91,26 @@ def test_the_last_pause_does_not_last_to_the_end(exchange: LocalExchange, client
     assert call.run()["outcome"].tolist() == ["canceled"]
 
 
-def test_a_clock_that_is_told_slowly_does_not_outlast_the_time(exchange: LocalExchange, client: SpotClient) -> None:
+def test_a_clock_that_is_told_slowly_does_not_outlast_the_time(exchange: LocalExchange) -> None:
     """After a lost answer the exchange's time is asked for first, within the same time."""
-    call = Quick(client, seen=True, reconcile=1.0)
-    exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
-    exchange.faults.answer_late("GET", "/api/v3/time", seconds=0.4, times=None)
-    began = time.monotonic()
-    with pytest.raises(nbext.OutcomeUnknownError):
-        call.run()
-    assert time.monotonic() - began < 1.7
+    with nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        call = Quick(client, seen=True, reconcile=1.0)
+        exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
+        exchange.faults.answer_late("GET", "/api/v3/time", seconds=10, times=None)
+        began = time.monotonic()
+        with pytest.raises(nbext.OutcomeUnknownError):
+            call.run()
+        assert time.monotonic() - began < 6
 
 
 def test_reading_ends_with_the_time(exchange: LocalExchange, client: SpotClient) -> None:
     """What cannot be proven in time costs no more than that, and no read that the end would cut off."""
-    call = Quick(client, seen=True, reconcile=0.7)
+    call = Quick(client, seen=True, reconcile=0.7, latency=Latency(engine=20.0, lag=0.2))
     exchange.faults.lose_answer("DELETE", PATH, after_executing=False)
     began = time.monotonic()
     with pytest.raises(nbext.OutcomeUnknownError):
         call.run()
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 10
     assert not any("Read failed" in line for line in call.said)
 
 

@@ -181,15 +181,16 @@ def test_a_long_wait_or_a_ban_is_not_waited_out(exchange: LocalExchange, client:
     assert len(exchange.requests()) == 1
 
 
-def test_several_symbols_go_side_by_side(exchange: LocalExchange, client: SpotClient) -> None:
-    """Eight answers that take half a second each take half a second together."""
+def test_several_symbols_go_side_by_side(exchange: LocalExchange) -> None:
+    """Six answers that take a second each take little more than that together."""
     symbols = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "ETHBTC", "SOLUSDT", "DOGEUSDT"]
-    exchange.faults.answer_late("DELETE", PATH, seconds=0.4, times=None)
+    exchange.faults.answer_late("DELETE", PATH, seconds=1.0, times=None)
     done: list[tuple[int, int]] = []
-    call = Quick(client, *symbols, progress=lambda *counts: done.append(counts))
-    began = time.monotonic()
-    frame = call.run()
-    assert time.monotonic() - began < 6 * 0.4
+    with nbext.SpotClient(exchange.url, api_key=exchange.api_key, secret_key=exchange.secret_key) as client:
+        call = Quick(client, *symbols, progress=lambda *counts: done.append(counts))
+        began = time.monotonic()
+        frame = call.run()
+        assert time.monotonic() - began < 5 * 1.0
     assert frame["symbol"].unique().tolist() == ["BTCUSDT", "ETHUSDT"]
     assert done[-1] == (6, 6)
     assert [request["symbol"] for request in exchange.requests("DELETE", PATH)] != []

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 from support.documents import FIXTURES, fixture_body
+from support.kernels import soon
 from support.networking import TLSServer
 from support.server import PlainServer, Request, ResetConnection, answer
 from support.spot_clients import API_KEY, CREDENTIALS, PATH, SECRET_KEY, always, empty, everything_of
@@ -231,9 +232,11 @@ def test_a_cancel_without_a_clear_answer_is_unknown(serve: Serve, connect: Conne
     server = serve(respond)
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="the outcome is not known") as caught:
-        connect(server.url, answer_timeout=0.4 if re.search("silence|drip", fault) else 8).cancel_open_orders("BTCUSDT")
+        connect(server.url, answer_timeout=1.2 if re.search("silence|drip", fault) else 20).cancel_open_orders(
+            "BTCUSDT"
+        )
     if "silence" in fault or "drip" in fault:
-        assert 0.35 < time.monotonic() - began < 8
+        assert 1.1 < time.monotonic() - began < 8
     assert "no orders were changed" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(server.requests) == 1
@@ -246,7 +249,7 @@ def test_a_question_without_a_clear_answer_changed_nothing(serve: Serve, connect
     respond, expected = LOST[fault]
     server = serve(respond)
     with pytest.raises(NbextError, match="no orders were changed") as caught:
-        connect(server.url, answer_timeout=0.4 if re.search("silence|drip", fault) else 8).request(
+        connect(server.url, answer_timeout=1.2 if re.search("silence|drip", fault) else 20).request(
             "GET", PATH, {"symbol": "BTCUSDT"}
         )
     assert type(caught.value) is expected
@@ -491,7 +494,7 @@ def test_a_proxy_that_gives_no_tunnel_means_not_sent(
     """The proxy is asked for a tunnel and sees neither path nor key; without one, nothing was sent."""
     proxy = serve(respond)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    never_sent(connect("https://exchange.invalid", connect_timeout=0.4), "not sent")
+    never_sent(connect("https://exchange.invalid", connect_timeout=0.8), "not sent")
     assert [request.method for request in proxy.requests] == ["CONNECT"] * 2
     assert {request.target for request in proxy.requests} == {"exchange.invalid:443"}
     assert API_KEY not in repr(proxy.requests)
@@ -570,7 +573,7 @@ def test_no_error_shows_a_secret_a_signature_or_a_signed_url(
     caplog.set_level(logging.DEBUG)
     server: PlainServer = serve(ECHOES[echoed])
     # Unpacked here, so that the test's own variables hold no key.
-    client = connect(server.url, answer_timeout=0.3 if echoed == "silence" else 2, **CREDENTIALS[kind])
+    client = connect(server.url, answer_timeout=0.5 if echoed == "silence" else 20, **CREDENTIALS[kind])
     errors: list[NbextError] = []
     for call in (
         lambda: client.cancel_open_orders("BTCUSDT"),
@@ -583,7 +586,7 @@ def test_no_error_shows_a_secret_a_signature_or_a_signed_url(
         except NbextError as error:
             errors.append(error)
     assert errors
-    assert len(server.requests) == 3
+    assert soon(lambda: len(server.requests) == 3)
     shown = "\n".join([*map(everything_of, errors), caplog.text, *(repr(vars(record)) for record in caplog.records)])
     assert "BTCUSDT" in shown
     for request in server.requests:

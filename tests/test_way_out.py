@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -148,11 +150,16 @@ def test_an_alarm_ends_the_call_in_good_order(serve: Callable[..., PlainServer],
     """A time limit, as test runners and schedulers set it with a signal, is no way to lose what was done."""
 
     def ring(*_: object) -> None:
+        rung.set()
         raise error("time is up")
 
+    rung = threading.Event()
+
     def respond(request: Request) -> bytes:
-        if len(slow.requests) == 1:
-            signal.setitimer(signal.ITIMER_REAL, 1.4 * ANSWERED_AFTER)
+        if len(slow.requests) == 9:  # one of the second eight
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        if len(slow.requests) > 8:
+            rung.wait(20)
         return cancels(request)
 
     slow = serve(respond)
@@ -248,22 +255,30 @@ def open_order(symbol: str, order_id: int) -> dict[str, Any]:
     return order
 
 
-def interrupted_singly(serve: Callable[..., PlainServer], rings: tuple[float, float]) -> tuple[Interrupted, list[str]]:
-    """Cancel twelve orders of one symbol one by one, and interrupt that once or twice while eight are in flight."""
+def interrupted_singly(serve: Callable[..., PlainServer], times: int) -> tuple[Interrupted, list[str]]:
+    """Cancel twelve orders of one symbol one by one, and interrupt that so many times while eight are in flight."""
+    arrived, rings, rung = itertools.count(1), 0, threading.Event()
 
     def respond(request: Request) -> bytes:
         if request.method == "GET":
             return answer([open_order("BTCUSDT", number) for number in range(1, 13)])
-        time.sleep(0.6)
+        if next(arrived) == 8:
+            signal.setitimer(signal.ITIMER_REAL, 0.1, 0.2)
+        rung.wait(20)
+        time.sleep(0.5)
         return answer(report("BTCUSDT", int(request.params["orderId"])))
 
     def ring(*_: object) -> None:
+        nonlocal rings
+        rings += 1
+        if rings == times:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            rung.set()
         raise KeyboardInterrupt
 
     said: list[str] = []
     client = nbext.SpotClient(serve(respond).url, api_key="k" * 64, secret_key="s" * 64)
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, *rings)
     try:
         with pytest.raises(Interrupted) as interrupted:
             make_job(["BTCUSDT"], client=client, side="BUY", say=said.append).run()
@@ -275,7 +290,7 @@ def interrupted_singly(serve: Callable[..., PlainServer], rings: tuple[float, fl
 
 def test_what_an_interrupt_kept_from_leaving_is_told_from_what_was_sent(serve: Callable[..., PlainServer]) -> None:
     """That nothing was changed is said of the cancels that never left, and these have an end in the journal."""
-    error, said = interrupted_singly(serve, (0.3, 0.0))
+    error, said = interrupted_singly(serve, 1)
     assert "8 orders canceled; 4 unknown" in said[-1]
     assert "4 of 12 cancels on BTCUSDT on custom" in str(error)
     assert "not sent before the call ended; no orders were changed" in str(error)
@@ -284,7 +299,7 @@ def test_what_an_interrupt_kept_from_leaving_is_told_from_what_was_sent(serve: C
 
 def test_an_answer_that_was_not_waited_for_is_not_called_lost(serve: Callable[..., PlainServer]) -> None:
     """Nor does the line speak of records that nobody has read, and what never left is told from what has."""
-    error, said = interrupted_singly(serve, (0.3, 0.1))
+    error, said = interrupted_singly(serve, 2)
     assert "answers on BTCUSDT were not waited for" in said[-1]
     assert "records" not in said[-1]
     assert "8 of 12 cancels on BTCUSDT on custom" in str(error)
@@ -410,6 +425,7 @@ print(json.dumps({"at": at, "end": lines}), flush=True)
 """
 
 
+@pytest.mark.timeout(400)  # a thousand calls, each with threads that wait for a turn
 def test_an_interrupt_between_any_two_lines_keeps_the_frame(serve: Callable[..., PlainServer]) -> None:
     """Wherever in the call it comes: nothing was sent, or the frame is in the error, and is the last one."""
     server = serve(lambda request: answer([report(request.params["symbol"])]))
@@ -432,6 +448,7 @@ def test_an_interrupt_between_any_two_lines_keeps_the_frame(serve: Callable[...,
     assert len(bare) <= 6, bare
 
 
+@pytest.mark.timeout(400)  # a thousand calls, each with threads that wait for a turn
 def test_an_alarm_between_any_two_lines_gets_through(serve: Callable[..., PlainServer]) -> None:
     """A time limit's TimeoutError is an OSError, and no step that survives failures may take it for one of its own."""
 
