@@ -52,7 +52,7 @@ def certificate(folder: Path, name: str = "localhost", days: int = 1) -> Path:
 
 
 class TLSServer(PlainServer):
-    """A plain server behind TLS, with a certificate that only its own file vouches for."""
+    """A plain server behind TLS, with a certificate that only its own file vouches for; it counts its handshakes."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class TLSServer(PlainServer):
         self.certificate = certificate(folder, name, days)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.certificate)
+        self.handshakes = 0
         super().__init__(respond)
         self.port = int(self.url.rpartition(":")[2])
         self.url = f"https://{name}:{self.port}"
@@ -76,6 +77,7 @@ class TLSServer(PlainServer):
             connection.close()
         else:
             self._open.append(wrapped)
+            self.handshakes += 1
             super()._serve(wrapped, number)
 
 
