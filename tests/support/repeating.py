@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 LATE = 0.05
+PATIENCE = 60.0
+"""Seconds after which nothing is repeated: pytest-timeout measures all attempts together, and fires once."""
 REPEATED = "repeated"
 
 _pulse = pytest.StashKey[Pulse]()
@@ -34,11 +36,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Run a test until it passes, or fails while the machine kept up."""
     hooks, pulse = item.ihook, item.config.stash[_pulse]
     hooks.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    ends = time.monotonic() + PATIENCE
     for left in reversed(range(ATTEMPTS)):
         began = time.monotonic()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         late = pulse.late(began, time.monotonic())
-        again = left > 0 and late > LATE and any(report.failed for report in reports)
+        again = left > 0 and late > LATE and time.monotonic() < ends and any(report.failed for report in reports)
         for report in reports:
             if again and report.failed:
                 report.outcome = REPEATED  # type: ignore[assignment]
