@@ -354,8 +354,16 @@ def test_what_went_wrong_for_many_symbols_is_said_once(serve: Serve, status: int
     refusal: object = (
         {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."} if status == 401 else b""
     )
-    server = serve(lambda request: answer(refusal, status) if request.method == "DELETE" else answer([]))
-    symbols = [f"S{number}USDT" for number in range(12)]
+    together = threading.Barrier(8, timeout=20)  # all are in flight when the first is refused
+
+    def respond(request: Request) -> bytes:
+        if request.method == "GET":
+            return answer([])
+        together.wait()
+        return answer(refusal, status)
+
+    server = serve(respond)
+    symbols = [f"S{number}USDT" for number in range(8)]
     client = nbext.connect(base_url=server.url, api_key="k" * 64, secret_key="s" * 64)
     with client, pytest.raises((nbext.IncompleteError, nbext.OutcomeUnknownError)) as failed:
         nbext.cancel_all(*symbols, client=client, yes=True, reconcile=0)
@@ -363,3 +371,81 @@ def test_what_went_wrong_for_many_symbols_is_said_once(serve: Serve, status: int
     assert str(failed.value).count(words) == 1
     assert list(failed.value.failures) == symbols
     assert str(failed.value.failures["S7USDT"]).startswith("S7USDT on custom")
+
+
+REFUSED = {
+    "-2015": (401, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}),
+    "-2014": (401, {"code": -2014, "msg": "API-key format invalid."}),
+    "-2008": (400, {"code": -2008, "msg": "Invalid Api-Key ID."}),
+    "-1022": (400, {"code": -1022, "msg": "Signature for this request is not valid."}),
+    "403": (403, "<html>Request blocked.</html>"),
+    "451": (451, {"code": 0, "msg": "Service unavailable from a restricted location."}),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSED)
+def test_after_a_refusal_of_every_request_the_rest_is_not_sent(serve: Serve, refusal: str) -> None:
+    """What is in flight is waited for; of the rest it says that it was not sent, and why."""
+    status, body = REFUSED[refusal]
+    together, numbers = threading.Barrier(8, timeout=20), itertools.count()
+
+    def respond(_: Request) -> bytes:
+        if next(numbers) < 8:
+            together.wait()  # so that eight are in flight when the first is refused
+        return answer(body, status)
+
+    server = serve(respond)
+    symbols = [f"V{number}USDT" for number in range(30)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        make_job(symbols, client=connect(server, answer_timeout=20.0)).run()
+    assert len(server.requests) < 16
+    failures = incomplete.value.failures
+    assert list(failures) == symbols
+    left = {name for name, failure in failures.items() if isinstance(failure, nbext.RejectedError)}
+    assert left == {request.params["symbol"] for request in server.requests}
+    unsent = next(failure for failure in failures.values() if isinstance(failure, nbext.NotSentError))
+    assert "not sent, because V" in str(unsent)
+    assert f"refused ({'HTTP ' if status in {403, 451} else ''}{refusal}" in str(unsent)
+    assert str(unsent).count("no orders were changed") == 1
+    assert len(str(incomplete.value).splitlines()) == 1
+    assert str(incomplete.value).count("refused (") == 1
+    assert "not sent, because V" in str(incomplete.value)
+
+
+@pytest.mark.parametrize("refusal", ["-1022", "403", "-2015", "-1121"])
+def test_a_refusal_that_is_not_of_every_request_stops_nothing(serve: Serve, refusal: str) -> None:
+    """A query may hold what a firewall takes for an attack, a key may be refused on one of two addresses only."""
+    status, body = REFUSED.get(refusal, (400, {"code": -1121, "msg": "Invalid symbol."}))
+    let_through = threading.Event()
+
+    def respond(request: Request) -> bytes:
+        symbol = request.params["symbol"]
+        if symbol == "V0USDT" or refusal == "-1121":
+            let_through.wait(20)
+            return answer(body, status)
+        if int(symbol[1:-4]) >= 8:  # it goes out once another has been answered
+            let_through.set()
+        return answer([report(symbol)])
+
+    server = serve(respond)
+    if refusal == "-1121":
+        let_through.set()
+    symbols = [f"V{number}USDT" for number in range(30)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        make_job(symbols, client=connect(server, answer_timeout=20.0)).run()
+    assert len(server.requests) == len(symbols)
+    assert list(incomplete.value.failures) == (symbols if refusal == "-1121" else ["V0USDT"])
+
+
+def test_a_refused_symbol_raises_its_refusal_however_many_cancels_it_had(serve: Serve) -> None:
+    """Cancels that were not sent because of it are no failure of another kind, and end in the journal."""
+    orders = [queried("BTCUSDT", number) for number in range(1, 31)]
+    status, body = REFUSED["-2015"]
+    server = serve(lambda request: answer(orders) if request.method == "GET" else answer(body, status))
+    with pytest.raises(nbext.RejectedError) as rejected:
+        make_job(["BTCUSDT"], client=connect(server), side="BUY", reconcile=0).run()
+    assert rejected.value.code == -2015
+    assert sum(request.method == "DELETE" for request in server.requests) < 30
+    log = nbext.cancel_log()
+    assert len(log) == 30
+    assert log["error"].str.contains("not sent, because another cancel was refused").any()

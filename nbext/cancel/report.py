@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nbext import messages, profiles, session
 from nbext.cancel.reads import OpenOrders, look
-from nbext.errors import IncompleteError, Interrupted, NbextError, NotSentError, OutcomeUnknownError
+from nbext.errors import IncompleteError, Interrupted, NbextError, NotSentError, OutcomeUnknownError, RejectedError
 from nbext.forks import imports, in_child
 from nbext.orders import FINAL, Row, from_reports, identity, unique
 from nbext.signals import from_a_signal, let_through
@@ -101,6 +101,8 @@ def _failures(call: Call) -> str:
         for errors in alike.values():
             which = symbol if len(errors) == number else f"{len(errors)} of {number} cancels on {symbol}"
             said = str(errors[0])
+            if _refusal(errors[0]) is not errors[0]:  # which is said of the request that was refused
+                said = f"{said.rpartition(' refused (')[0]} refused; no orders were changed."
             if said.startswith(f"{symbol} on "):
                 symbols.setdefault(said.removeprefix(symbol), []).append(which)
             else:
@@ -318,10 +320,15 @@ def _is_lost(attempt: Attempt, search: Reconciliation | None) -> bool:
 
 def _refused_in_one(results: Sequence[Attempt]) -> NbextError | None:
     """Return the error of a call for one symbol whose requests were all refused or not sent."""
-    errors = [attempt.error for attempt in results]
+    errors = [_refusal(attempt.error) for attempt in results]
     if len({attempt.request.symbol for attempt in results}) != 1 or len({type(error) for error in errors}) != 1:
         return None
     return None if isinstance(errors[0], OutcomeUnknownError) else errors[0]
+
+
+def _refusal(error: NbextError | None) -> NbextError | None:
+    """Return the refusal of another cancel because of which one was not sent; otherwise what went wrong with it."""
+    return error.__cause__ if error is not None and isinstance(error.__cause__, RejectedError) else error
 
 
 _loading: list[_thread.LockType] = []

@@ -23,7 +23,7 @@ from nbext.errors import (
     RateLimitedError,
     RejectedError,
 )
-from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY
+from nbext.spot.answers import CLOCK_IS_OFF, TOO_MANY, of_the_engine, refuses_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -129,6 +129,7 @@ class Sending:
         self._options = options
         self._say = say
         self._progress = progress
+        self._refusals: list[tuple[Attempt, RejectedError]] = []
         self._over = threading.Event()
         self._alone = threading.Lock()
         self._waited = 0.0
@@ -255,6 +256,8 @@ class Sending:
                 attempt.error = self._not_sent(attempt.request)
             except NbextError as error:
                 attempt.error = error
+                if isinstance(error, RejectedError) and attempt.at:
+                    self._refusals.append((attempt, error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like an answer, nor hang the call
                 attempt.error = OutcomeUnknownError(
                     f"{self._where(attempt.request)}: {type(error).__name__} in nbext itself; the outcome is not "
@@ -320,9 +323,32 @@ class Sending:
             raise NotSentError(
                 f"{self._where(attempt.request)}: not sent, because time ran out; no orders were changed. Cancel again."
             )
+        if self._refusals:
+            self._require_use(attempt)
         if self.stopped or not attempt.goes(otherwise=True):
             raise _StoppedError
         attempt.at, attempt.stamp = time.monotonic(), self._client.now()
+
+    def _require_use(self, attempt: Attempt) -> None:
+        """Raise if refusals show that this request would be refused, too; not if any of the call has been let through.
+
+        Raises
+        ------
+        NotSentError
+            From the refusal that shows it.
+        """
+        refused = [error for _, error in self._refusals]
+        let_through = any(each.reply is not None for each in self.attempts) or any(
+            of_the_engine(error.code) for error in refused
+        )
+        if let_through or not refuses_all(refused):
+            return
+        first, why = next((each, error) for each, error in self._refusals if refuses_all([error, error]))
+        other = (
+            f"{first.request.symbol} was" if first.request.symbol != attempt.request.symbol else "another cancel was"
+        )
+        reason = str(why).partition(": ")[2]
+        raise NotSentError(f"{self._where(attempt.request)}: not sent, because {other} {reason}") from why
 
     def _correct_clock(self) -> None:
         """Measure the clock once, even if several workers found it wrong."""

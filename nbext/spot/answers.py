@@ -70,7 +70,8 @@ _ENGINE_CODES = range(-2999, -2000 + 1)
 _REQUEST_CODES = range(-1299, -1100 + 1)  # API docs, "Error codes": "11xx - Request issues"
 _OF_FILTERS = -1013
 # The API itself returns these, before the engine has seen anything (API docs, "Error codes").
-KEY_CODES = frozenset({-1022, -2008, -2014, -2015, -2017})
+_WRONG_SIGNATURE = -1022
+KEY_CODES = frozenset({_WRONG_SIGNATURE, -2008, -2014, -2015, -2017})
 """These refuse the key or its signature, and retrying does not help."""
 
 CLOCK_IS_OFF = -1021
@@ -147,6 +148,23 @@ def is_unseen(error: NbextError | None) -> bool:
     if isinstance(error, (NotSentError, RateLimitedError)):
         return True
     return isinstance(error, RejectedError) and not of_the_engine(error.code)
+
+
+def refuses_all(errors: Sequence[RejectedError]) -> bool:
+    """Return whether refusals show that any other request would be refused, too.
+
+    One about the key or the country does. A signature or a firewall may have stumbled over what one request contains,
+    so that takes two of a kind.
+    """
+    kinds = [(error.code, error.http_status) for error in errors]
+    return any(
+        code in KEY_CODES - {_WRONG_SIGNATURE} or (code is None and status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
+        for code, status in kinds
+    ) or any(
+        kinds.count(kind) > 1
+        for kind in kinds
+        if kind[0] == _WRONG_SIGNATURE or (kind[0] is None and kind[1] == HTTPStatus.FORBIDDEN)
+    )
 
 
 def contradicts_request(method: str, path: str, asked: Mapping[str, Any], document: object) -> str:
