@@ -49,7 +49,7 @@ def order_list(symbol: str, list_id: object, *legs: dict[str, Any]) -> dict[str,
 
 def connect(server: PlainServer) -> nbext.SpotClient:
     """Connect to a server, with a key."""
-    return nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=2)
+    return nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=10)
 
 
 ASTRAY: list[tuple[str, str, dict[str, Any], object]] = [

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., PlainServer]
 
 
-def connect(server: PlainServer, *, answer_timeout: float = 2.0) -> nbext.SpotClient:
+def connect(server: PlainServer, *, answer_timeout: float = 10.0) -> nbext.SpotClient:
     """Connect to a server, with a key."""
     return nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64, answer_timeout=answer_timeout)
 
@@ -57,7 +57,7 @@ def test_a_limit_that_asks_for_no_wait_gets_no_burst(serve: Serve, headers: Mapp
     assert len(incomplete.value.failures) == len(symbols)
     arrived = [request.at for request in server.requests]
     assert len(arrived) <= 8 + 3
-    assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(arrived[7:]))
+    assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(arrived[7:]))
 
 
 def test_a_request_is_tried_five_times_at_most(serve: Serve) -> None:
@@ -133,11 +133,11 @@ def test_an_interrupt_ends_the_wait_for_a_limit(serve: Serve) -> None:
     began = time.monotonic()
     with pytest.raises(Interrupted):
         make_job(["BTCUSDT", "ETHUSDT"], client=connect(server), say=interrupt).run()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 7
     assert len(server.requests) <= 2
 
 
-def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has waited past the last moment is not sent, and says so; the reads that follow have their own bound."""
     monkeypatch.setattr(cancel, "SENDING_SECONDS", 1.5)
 
@@ -146,16 +146,16 @@ def test_fifty_symbols_at_a_slow_host_end_in_bounded_time(serve: Serve, monkeypa
         return answer([report(request.params["symbol"])] if request.method == "DELETE" else [])
 
     server = serve(respond)
-    symbols = [f"V{number}USDT" for number in range(50)]
+    symbols = [f"V{number}USDT" for number in range(200)]
     client = nbext.SpotClient(
         server.url, api_key="k" * 64, secret_key="s" * 64, connect_timeout=0.5, answer_timeout=0.8
     )
     began = time.monotonic()
     with pytest.raises(nbext.OutcomeUnknownError) as unknown:
         make_job(symbols, client=client, reconcile=1.5, max_wait=0).run()
-    assert time.monotonic() - began < 1.5 + 0.8 + 1.5 + 3  # and the table, on a busy machine
+    assert time.monotonic() - began < 200 / 8 * 0.8 / 2
     deletes = [request for request in server.requests if request.method == "DELETE"]
-    assert max(request.at for request in deletes) < began + 1.5 + 1  # the last moment is counted from after the intents
+    assert len(deletes) < 200 / 2
     not_sent = {symbol for symbol, error in unknown.value.failures.items() if isinstance(error, nbext.NotSentError)}
     assert not_sent == set(symbols) - {request.params["symbol"] for request in deletes}
     assert not_sent
@@ -194,10 +194,12 @@ def test_what_is_still_connecting_at_the_last_moment_is_not_sent() -> None:
         worker = threading.Thread(target=sending.run)
         worker.start()
         time.sleep(0.5)
-        accepted = [crowded.accept()[0], crowded.accept()[0]]
-        accepted[1].settimeout(0.5)
+        crowded.settimeout(5)
+        accepted = [crowded.accept()[0]]
         came = b""
-        with suppress(TimeoutError, ConnectionError):
+        with suppress(TimeoutError, ConnectionError):  # the worker may have been too late even to connect
+            accepted.append(crowded.accept()[0])
+            accepted[1].settimeout(0.5)
             came = accepted[1].recv(4096)
         for each in (*accepted, first):
             each.close()
@@ -210,23 +212,23 @@ def test_what_is_still_connecting_at_the_last_moment_is_not_sent() -> None:
 @pytest.mark.parametrize("check", [False, True], ids=["look", "check"])
 def test_reading_what_is_open_has_a_bound(serve: Serve, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
     """Many symbols at a host that takes its time to answer questions."""
-    monkeypatch.setattr("nbext.cancel.selection.LOOK_SECONDS", 0.8)
-    monkeypatch.setattr("nbext.cancel.job.LOOK_SECONDS", 0.8)
+    monkeypatch.setattr("nbext.cancel.selection.LOOK_SECONDS", 1.5)
+    monkeypatch.setattr("nbext.cancel.job.LOOK_SECONDS", 1.5)
 
     def respond(request: Request) -> bytes:
         if request.method == "DELETE":
             return answer([report(request.params["symbol"])])
-        time.sleep(0.3)
+        time.sleep(0.5)
         return answer([])
 
     client, began = connect(serve(respond)), time.monotonic()
-    job = make_job([f"V{number}USDT" for number in range(150)], client=client, side=None if check else "BUY")
+    job = make_job([f"V{number}USDT" for number in range(250)], client=client, side=None if check else "BUY")
     if check:
-        assert len(job.run(check=True)) == 150
+        assert len(job.run(check=True)) == 250
     else:
         with pytest.raises(nbext.NotSentError):
             job.run()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 250 / 8 * 0.5 / 1.5
 
 
 def test_a_check_that_fails_takes_nothing_away(serve: Serve) -> None:
