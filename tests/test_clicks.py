@@ -128,6 +128,17 @@ def test_threads_take_short_turns_while_a_question_is_open(panel: CancelPanel, c
     assert sys.getswitchinterval() == usual
 
 
+def test_turns_stay_short_from_the_question_to_the_end_of_its_cancel(panel: CancelPanel, clock: Clock) -> None:
+    """What the panel shows meanwhile does not lengthen them, or the cancel would wait beside a cell."""
+    ask(panel, keys(panel)[0])
+    shown: list[tuple[str, float]] = []
+    panel.observe(lambda change: shown.append((change["new"]["busy"], sys.getswitchinterval())), "status")
+    agree(panel, clock)
+    canceling = [turn for busy, turn in shown if busy.startswith("Canceling")]
+    assert canceling
+    assert canceling[0] == pytest.approx(TURN)
+
+
 def test_turns_that_somebody_else_has_set_stay(panel: CancelPanel) -> None:
     """Whether before or during a question."""
     usual = sys.getswitchinterval()

@@ -103,16 +103,16 @@ class Turns:
         self._asking: WeakSet[object] = WeakSet()
         self._usual: float | None = None
 
-    def shorten(self, panel: object) -> None:
-        """Take short turns, until this panel needs none."""
-        self._asking.add(panel)
+    def shorten(self, reason: object) -> None:
+        """Take short turns, until this reason for them is gone: an open question, or a cancel on its way."""
+        self._asking.add(reason)
         if self._usual is None and (usual := sys.getswitchinterval()) > TURN:
             self._usual = usual
             sys.setswitchinterval(TURN)
 
-    def restore(self, panel: object) -> None:
-        """Take turns as before, if no other panel needs short ones and nobody has changed them meanwhile."""
-        self._asking.discard(panel)
+    def restore(self, reason: object) -> None:
+        """Take turns as before, if nothing else needs short ones and nobody has changed them meanwhile."""
+        self._asking.discard(reason)
         if self._usual is not None and not self._asking:
             if abs(sys.getswitchinterval() - TURN) < TURN / 2:
                 sys.setswitchinterval(self._usual)

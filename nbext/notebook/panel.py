@@ -405,9 +405,9 @@ class CancelPanel(AnyWidget):
             self._working.acquire()
             self._said = []
             if right:
+                turns.shorten(asked.job)  # until it is sent
                 self._start(self._cancel, asked)  # first of all, since each message to the browser takes time
                 self._withdraw(busy="Canceling …")
-                turns.shorten(self)  # until it is sent
             else:  # perhaps the number is right, and the question is not
                 self._withdraw(busy="Looking …")
                 note = f"{typed.strip()[:20]!r} is not the number of orders." if typed.strip() else ""
@@ -429,7 +429,7 @@ class CancelPanel(AnyWidget):
         finally:
             self._fresh_from = time.monotonic()  # an earlier read is outdated
             with self._state:
-                turns.restore(self)
+                turns.restore(asked.job)
                 if self.frame is not None:
                     known = {which: row for row in self._open if (which := identity(row.order)) is not None}
                     self._ended |= panel_view.told(self.frame, {**self._ended, **known})
