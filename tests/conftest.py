@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.panels import Clock
 from support.server import PlainServer
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from support.spot_clients import Connect
 
     from nbext.exchange import LocalExchange
+    from nbext.notebook.panel import CancelPanel
     from nbext.spot.client import SpotClient
 
 pytest_plugins = ["support.repeating"]
@@ -97,3 +99,21 @@ def journal_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "journal.sqlite3"
     monkeypatch.setenv("NBEXT_JOURNAL", str(path))
     return path
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Make a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
+    """Open a panel that has read what is open."""
+    from nbext.notebook.panel import CancelPanel
+
+    panel = CancelPanel("BTCUSDT", client=client, clock=clock)
+    panel.wait()
+    yield panel
+    panel.close()
+    panel.wait()

@@ -12,13 +12,12 @@ from support.kernels import Kernel
 from support.panels import Clock, agree, ask, deletes, keys, notes, panel_rests, send
 
 from nbext.notebook.clicks import ANSWER, LATE, TOO_SOON, TURN
-from nbext.notebook.panel import CancelPanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbext.exchange import LocalExchange
-    from nbext.spot.client import SpotClient
+    from nbext.notebook.panel import CancelPanel
 
 # jupyter_client leaves a socket of its event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -44,22 +43,6 @@ def kernel() -> Iterator[Kernel]:
     kernel.run(OPEN)
     yield kernel
     kernel.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Make a clock that stands still."""
-    return Clock()
-
-
-@pytest.fixture
-def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
-    """Open a panel that has read what is open."""
-    panel = CancelPanel("BTCUSDT", client=client, clock=clock)
-    panel.wait()
-    yield panel
-    panel.close()
-    panel.wait()
 
 
 def test_a_click_counts_while_a_cell_computes(kernel: Kernel) -> None:

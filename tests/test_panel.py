@@ -29,22 +29,6 @@ if TYPE_CHECKING:
 PATH = "/api/v3/openOrders"
 
 
-@pytest.fixture
-def clock() -> Clock:
-    """Make a clock that stands still."""
-    return Clock()
-
-
-@pytest.fixture
-def panel(client: SpotClient, clock: Clock) -> Iterator[CancelPanel]:
-    """Open a panel that has read what is open."""
-    panel = CancelPanel("BTCUSDT", client=client, clock=clock)
-    panel.wait()
-    yield panel
-    panel.close()
-    panel.wait()
-
-
 def test_it_shows_what_is_open_and_where(exchange: LocalExchange, panel: CancelPanel) -> None:
     """The badge names the exchange in words; lists stand together; what has traded is shown; symbols are suggested."""
     assert panel.status["exchange"]["word"] == "LOCAL"
