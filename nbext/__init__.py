@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
+    Interrupted,
     NbextError,
     NotSentError,
     OutcomeUnknownError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "IncompleteError",
+    "Interrupted",
     "LocalExchange",
     "NbextError",
     "NotSentError",

@@ -139,9 +139,9 @@ def _said(state: str, rows: Sequence[Row]) -> str:
 
 
 def as_of(rows: Sequence[Row]) -> str:
-    """Return when orders were last known to be open, by the local clock: `` as of 12:03:07``, the earliest."""
+    """Return when orders were last known to be open, in UTC as in all tables: `` as of 12:03:07 UTC``, the earliest."""
     moments = [row.as_of for row in rows if row.outcome == "open" and row.as_of is not None]
-    return time.strftime(" as of %H:%M:%S", time.localtime(min(moments))) if moments else ""
+    return time.strftime(" as of %H:%M:%S UTC", time.gmtime(min(moments))) if moments else ""
 
 
 def inexact(counts: Mapping[str, int]) -> str:

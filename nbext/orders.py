@@ -334,6 +334,8 @@ def unique(rows: list[Row], *, amended: bool = False) -> list[Row]:
     ids = [identity(row.order) for row in rows]
     if len({each for each in ids if each is not None}) == len(ids):
         return rows
+    if None in ids:
+        ids = _with_ids(rows, ids)
     kept: dict[object, Row] = {}
     for number, (row, ident) in enumerate(zip(rows, ids, strict=True)):
         key: object = number if ident is None else ident
@@ -351,6 +353,24 @@ def unique(rows: list[Row], *, amended: bool = False) -> list[Row]:
             order={**other.order, **better.order}, order_list=before.order_list or row.order_list
         )
     return list(kept.values())
+
+
+def own_name(order: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return an order's symbol and own id, which no two open orders share; None if it lacks one of them."""
+    symbol, own = order.get("symbol"), order.get("origClientOrderId")
+    return (symbol, own) if isinstance(symbol, str) and isinstance(own, str) and own else None
+
+
+def _with_ids(rows: Sequence[Row], ids: Sequence[tuple[str, int] | None]) -> list[tuple[str, int] | None]:
+    """Return the identity of each row, that of one without an id by its own id, if that is one order's."""
+    found: dict[tuple[str, str] | None, set[tuple[str, int]]] = {}
+    for row, ident in zip(rows, ids, strict=True):
+        if ident is not None:
+            found.setdefault(own_name(row.order), set()).add(ident)
+    alike = [found.get(name, set()) if (name := own_name(row.order)) is not None else set() for row in rows]
+    return [
+        next(iter(same)) if ident is None and len(same) == 1 else ident for ident, same in zip(ids, alike, strict=True)
+    ]
 
 
 def _tells_of(row: Row) -> tuple[int, bool]:

@@ -128,6 +128,8 @@ def test_what_cannot_be_sent_is_refused_in_a_line(exchange: LocalExchange, clien
     wrong: Any = "live"
     calls: list[tuple[str, Callable[[], object]]] = [
         ("a symbol must be text, not bytes", lambda: nbext.cancel_all(wrong.encode(), client=client)),
+        ("Unpack what holds several", lambda: nbext.cancel_all(["BTCUSDT"], client=client)),  # type: ignore[arg-type]
+        ("Write the symbols of a list as", lambda: nbext.cancel_all("['BTCUSDT', 'ETHUSDT']", client=client)),
         ("client must be one that nbext.connect made, not str", lambda: nbext.cancel_all("BTCUSDT", client=wrong)),
         ("client must be", lambda: nbext.cancel_orders(frame, client=wrong)),
         ("client must be", lambda: nbext.guard("BTCUSDT", client=wrong)),

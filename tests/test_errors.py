@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import nbext
 from nbext import errors
 from nbext.errors import (
     ConfigurationError,
     IncompleteError,
+    Interrupted,
     NbextError,
     NotSentError,
     OutcomeUnknownError,
@@ -43,6 +45,14 @@ def test_the_tree_has_the_documented_shape() -> None:
         assert related == ({RejectedError} if kind is RateLimitedError else set())
         assert issubclass(kind, NbextError)
         assert not issubclass(kind, (OSError, ValueError))
+
+
+def test_every_error_that_a_call_raises_can_be_named() -> None:
+    """The one of an interrupt included, which is no `NbextError`, so that a loop ends."""
+    for kind in (*LEAVES, NbextError, Interrupted):
+        assert getattr(nbext, kind.__name__) is kind
+        assert kind.__name__ in nbext.__all__
+    assert issubclass(nbext.Interrupted, KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("kind", LEAVES)

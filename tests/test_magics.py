@@ -163,6 +163,8 @@ def test_a_line_is_read_as_a_shell_would(shell: Shell, sample: PlainServer, cell
         ("''", " is empty"),
         ("{nope} -y", "variable 'nope' is not defined"),
         ("$nope -y", "variable 'nope' is not defined"),
+        ("{['BTCUSDT', 'ETHUSDT']} -y", "Write the symbols of a list as {' '.join(symbols)}"),
+        ("('BTCUSDT') -y", "Write the symbols of a list as"),
         ("BTC#USDT -y", "symbol 'BTC#USDT' contains '#'"),
         ("BTCUSDT -y#", "#"),
         ("BTC&USDT -y", "contains '&'"),

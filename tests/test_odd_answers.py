@@ -21,6 +21,7 @@ from nbext.cancel.selection import Latency, orders_of
 from nbext.spot.client import forget_holds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ODD: list[Any] = [
@@ -246,3 +247,36 @@ def test_whatever_an_exchange_answers_there_is_a_word_and_it_is_true(fuzzed: Pat
         assert len(logged) >= len(sent)
         session.reset()
     server.close()
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_an_order_listed_without_its_id_is_neither_waited_for_nor_shown_twice(
+    serve: Callable[[Callable[[Request], bytes]], PlainServer], reported: bool
+) -> None:
+    """The cancel's report is known by the order's own id; without one it is unknown, at once, as no read can tell."""
+
+    def respond(request: Request) -> bytes:
+        orders = [named(number) for number in (1, 2)]
+        if request.method == "DELETE":
+            return answer([{**order, "status": "CANCELED"} for order in orders[: 2 if reported else 1]])
+        listed = [{**order, "clientOrderId": order.pop("origClientOrderId")} for order in orders]
+        del listed[1]["orderId"]
+        return answer(listed)
+
+    def named(number: int) -> dict[str, Any]:
+        order = {"symbol": "BTCUSDT", "orderId": number, "orderListId": -1, "origClientOrderId": f"own-{number}"}
+        return {**order, "price": "1.0", "origQty": "1", "executedQty": "0", "status": "NEW", "side": "BUY"}
+
+    server = serve(respond)
+    client = nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64)
+    began = time.monotonic()
+    frame: Any
+    if reported:
+        frame = make_job(all_symbols=True, client=client).run()
+    else:
+        with pytest.raises(nbext.OutcomeUnknownError, match="the outcome of 1 order is not known") as unknown:
+            make_job(all_symbols=True, client=client).run()
+        frame = unknown.value.frame
+    assert time.monotonic() - began < 10
+    assert frame["origClientOrderId"].tolist() == ["own-1", "own-2"]
+    assert frame["outcome"].tolist() == ["canceled", "canceled" if reported else "unknown"]

@@ -78,8 +78,8 @@ def test_what_is_open_was_so_before_the_read_began(exchange: LocalExchange) -> N
         with pytest.raises(nbext.IncompleteError) as incomplete:
             call.run()
     latest = time.time() - slow - lag
-    told = {re.findall(r"still open as of ([0-9:]{8})", line)[0] for line in (str(incomplete.value), call.said[-1])}
-    assert told <= {time.strftime("%H:%M:%S", time.localtime(latest - earlier)) for earlier in range(60)}
+    told = {re.findall(r"still open as of ([0-9:]{8}) UTC", line)[0] for line in (str(incomplete.value), call.said[-1])}
+    assert told <= {time.strftime("%H:%M:%S", time.gmtime(latest - earlier)) for earlier in range(60)}
 
 
 def test_the_last_pause_does_not_last_to_the_end(exchange: LocalExchange, client: SpotClient) -> None:

@@ -296,3 +296,11 @@ def test_a_body_that_breaks_off_is_none_on_every_connection(serve: Serve, cut: b
         assert line.send("DELETE", "/cut") == Answer(200, ANY, None)
         assert line.send("DELETE", "/").body == b"ok"
     assert server.connections == 3
+
+
+def test_a_debug_log_tells_where_each_request_went(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Its method, path and host, and nothing of the query, which has the signature."""
+    server = serve(lambda _: answer("[]"))
+    with caplog.at_level("DEBUG", "nbext"), wire(server) as line:
+        line.send("DELETE", "/api/v3/openOrders?symbol=BTCUSDT&signature=abc", {"X-MBX-APIKEY": "secret"})
+    assert caplog.messages == [f"DELETE /api/v3/openOrders at {server.url}"]

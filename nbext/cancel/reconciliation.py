@@ -158,13 +158,17 @@ class Reconciliation:
     @property
     def done(self) -> bool:
         """Whether further reads are useless."""
-        return self._helpless or self.is_reconciled
+        # No read can be told to be about an order that was listed without its id.
+        return self._helpless or (self._knows_all if self._seen is not None else self.is_reconciled)
 
     @property
     def is_reconciled(self) -> bool:
         """Whether reads have shown all they can."""
-        known = all(each.is_whole if each.state in FINAL else each.state == "open" for each in self._known.values())
-        return known and (self._found_all if self._seen is None else self._names_all)
+        return self._knows_all and (self._found_all if self._seen is None else self._names_all)
+
+    @property
+    def _knows_all(self) -> bool:
+        return all(each.is_whole if each.state in FINAL else each.state == "open" for each in self._known.values())
 
     @property
     def proven(self) -> bool:

@@ -13,7 +13,7 @@ from nbext.cancel.reads import look
 from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.selection import CANCEL_ALL
 from nbext.errors import NbextError, OutcomeUnknownError, RateLimitedError, RejectedError
-from nbext.orders import FINAL, from_reports, identity, outcome, unique
+from nbext.orders import FINAL, from_reports, identity, outcome, own_name, unique
 from nbext.spot.answers import is_unseen, of_the_engine
 
 if TYPE_CHECKING:
@@ -117,7 +117,13 @@ def _search(call: Call, attempt: Attempt, ended: frozenset[tuple[str, int]]) -> 
     if isinstance(attempt.error, OutcomeUnknownError):
         return search()
     rows = [] if attempt.error is not None else from_reports(attempt.reply or ())
-    left = [row for row in (*rows, *(attempt.request.seen or ())) if identity(row.order) not in ended]
+    told = {own_name(row.order) for row in rows if row.outcome in FINAL}  # a read may have listed one without its id
+    left = [
+        row
+        for row in (*rows, *(attempt.request.seen or ()))
+        if (ident := identity(row.order)) not in ended
+        and (ident is not None or own_name(row.order) not in told - {None})
+    ]
     if not left:
         return None
     return search(missing=unique(left, amended=True), unseen=not attempt.request.path or is_unseen(attempt.error))

@@ -247,7 +247,7 @@ class Watched:
     def _head(self, did: str) -> str:
         prefix = f" ({self.terms['prefix']}*)" if self.terms["prefix"] else ""
         where = f"on {messages.subject(self.terms['symbols'])}{prefix} {messages.place(self.client)}"
-        return f"the guard {did} {where} at {time.strftime('%H:%M:%S')}"
+        return f"the guard {did} {where} at {time.strftime('%H:%M:%S UTC', time.gmtime())}"
 
 
 def _is_not_sent(error: NbextError | None) -> bool:

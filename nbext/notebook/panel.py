@@ -241,7 +241,7 @@ class CancelPanel(AnyWidget):
     def _show(self, seen: OpenOrders, wanted: Sequence[str], prices: Mapping[str, Any]) -> None:
         """Show what was read, with one message to the browser."""
         self._open = seen.only(lambda order: not wanted or order.get("symbol") in wanted).rows()
-        self._read_at = time.strftime("%H:%M:%S")
+        self._read_at = time.strftime("%H:%M:%S UTC", time.gmtime())
         ended = {which: row for which, row in self._ended.items() if not wanted or which[0] in wanted}
         with self.hold_sync():
             self.rows = panel_view.shown(self._open, ended, self.rows, prices, seen.placed())

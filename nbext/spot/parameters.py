@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from numbers import Integral, Rational, Real
-from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 from urllib.parse import quote
 
 from nbext.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # SupportsIndex and SupportsFloat: numpy's numbers and flags, which the parsing below tells from anything else.
 Value = str | int | float | Decimal | bool | SupportsIndex | SupportsFloat | list[str] | tuple[str, ...] | None
@@ -24,7 +21,7 @@ _FINEST = -3  # thousandths
 _LONGEST = 60_000  # ms, for a recv window (API docs, "Timing security")
 
 
-def parse_symbol(text: str) -> str:
+def parse_symbol(text: object) -> str:
     """Return the symbol that the user typed.
 
     Surrounding blanks are dropped, ASCII letters become upper case and ``BTC/USDT`` means ``BTCUSDT``. Letters and
@@ -36,8 +33,10 @@ def parse_symbol(text: str) -> str:
         It is empty, an unexpanded ``{name}``, or contains an invalid character.
     """
     if not isinstance(text, str):
+        several = isinstance(text, Iterable) and not isinstance(text, bytes)
         raise ConfigurationError(
-            f"a symbol must be text, not {type(text).__name__}; nothing was sent. Use one like 'BTCUSDT'."
+            f"a symbol must be text, not {type(text).__name__}; nothing was sent. "
+            + ("Unpack what holds several, as in cancel_all(*symbols)." if several else "Use one like 'BTCUSDT'.")
         )
     typed, symbol = text, text.strip()
     if not symbol:
@@ -51,9 +50,10 @@ def parse_symbol(text: str) -> str:
     if slash and base and quoted:
         symbol = base + quoted
     if strange := next((c for c in symbol if not (c.isalnum() or c in "-_.")), None):
-        raise ConfigurationError(
-            f"symbol {typed!r} contains {strange!r}; nothing was sent. Use letters and digits, like BTCUSDT."
-        )
+        advice = "Use letters and digits, like BTCUSDT."
+        if strange in "[](){}'\"":  # what a list leaves of itself in a line
+            advice = "Write the symbols of a list as {' '.join(symbols)}, and in Python as *symbols."
+        raise ConfigurationError(f"symbol {typed!r} contains {strange!r}; nothing was sent. {advice}")
     # Only ASCII: upper-casing other scripts can change the letters themselves, and the exchange compares bytes.
     return "".join(c.upper() if c.isascii() else c for c in symbol)
 

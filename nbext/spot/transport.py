@@ -10,6 +10,7 @@ Connections belong to the process that made them: a forked child opens its own.
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import threading
 from contextlib import ExitStack, contextmanager, suppress
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from nbext.spot.connections import TimedResponse, WatchedConnection
 
+_LOG = logging.getLogger("nbext")
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
 _AT_ONCE = 1 << 20
@@ -232,6 +234,8 @@ class Wire:
         if method != "GET":
             sent["Content-Length"] = "0"
         try:
+            # Path and host only: the query has the signature.
+            _LOG.debug("%s %s at %s", method, target.partition("?")[0], self._base_url)
             call.begin(self._timeouts, until, unless)
             pools = self._way()
             pool = pools.pool

@@ -83,7 +83,7 @@ PART = re.compile(
     r"^(?P<count>\d+) (?:orders? )?"
     r"(?P<state>canceled|filled|expired|rejected|archived|still open|open|unknown)\b(?P<rest>.*)$"
 )
-KINDS = re.compile(r"^ ?(?:as of [0-9:]{8})? ?\((?P<kinds>[^)]*)\)(?P<rest>.*)$")
+KINDS = re.compile(r"^ ?(?:as of [0-9:]{8} UTC)? ?\((?P<kinds>[^)]*)\)(?P<rest>.*)$")
 KIND = re.compile(r"^(\d+) (single|[A-Za-z]+ lists?)$")
 TRADED = re.compile(r"([0-9.?]+) of ([0-9.?]+)")
 CAPTION = re.compile(r"^[^:]+: \d+ orders?, ")
@@ -239,9 +239,9 @@ def error_is_right(case: Case) -> Iterator[str]:
 def _dated(case: Case) -> Iterator[str]:
     """Require of a moment that the error or the summary names that it lies within the call, and what was open then."""
     for line in [*case.told.said, case.told.message]:
-        for clock in re.findall(r"as of (\d\d:\d\d:\d\d)", line):
+        for clock in re.findall(r"as of (\d\d:\d\d:\d\d)(?: UTC)?", line):
             moments = range(int(case.told.began), int(case.told.returned) + 1)  # a call may see midnight
-            if clock not in {time.strftime("%H:%M:%S", time.localtime(moment)) for moment in moments}:
+            if clock not in {time.strftime("%H:%M:%S", time.gmtime(moment)) for moment in moments}:
                 yield f"as of {clock}, it says, and the call had {len(moments)} s that were not"
             case.facts["dated statements"] += 1
 
