@@ -295,7 +295,7 @@ def test_what_a_refused_cancel_leaves_open_hides_no_difference(custom: LocalExch
     assert [each["rule"] for each in found(tmp_path / "found.json")["differences"]] == ["partial-refusal"]
 
 
-@pytest.mark.parametrize("dialect", [Dialect(archive_from="live"), Dialect(replicas=0.4)])
+@pytest.mark.parametrize("dialect", [Dialect(archive_from="live"), Dialect(replicas=0.2)])
 def test_reads_that_show_less_or_older_break_no_claim(custom: LocalExchange, tmp_path: Path, dialect: Dialect) -> None:
     """Where queries call open orders archived, and where copies of the records are behind."""
     custom.reset(dialect=dialect)
