@@ -35,7 +35,7 @@ def exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TLSSer
     """Serve as exchange.invalid behind TLS, with its certificate trusted: only a proxy finds the way."""
 
     def respond(request: Request) -> bytes:
-        return answer(request.target)
+        return answer(request.target) * (1 + request.target.count("more"))
 
     with contextlib.closing(TLSServer(respond, tmp_path, name="exchange.invalid")) as server:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
@@ -122,6 +122,27 @@ def test_faults_of_the_certificate_of_a_proxy_are_named(
     )
     assert not proxy.asked
     assert not other.asked
+
+
+def test_a_connection_through_a_tls_proxy_is_kept(exchange: TLSServer, tls_proxy: Callable[..., TLSProxy]) -> None:
+    """Each new one would cost four round trips; what has nothing unread, in either TLS, serves the next request."""
+    proxy = tls_proxy()
+    with contextlib.closing(Wire(exchange.url, {}, proxied=True)) as line:
+        sent = [line.send("DELETE", f"/{number}") for number in range(4)]
+    assert [answer.body for answer in sent] == [b"/0", b"/1", b"/2", b"/3"]
+    assert len(proxy.asked) == 1
+    assert len({answer.connection for answer in sent}) == 1
+
+
+def test_what_follows_an_answer_through_a_tls_proxy_is_no_answer(
+    exchange: TLSServer, tls_proxy: Callable[..., TLSProxy]
+) -> None:
+    """Such a connection serves no further request."""
+    proxy = tls_proxy()
+    with contextlib.closing(Wire(exchange.url, {}, proxied=True)) as line:
+        for target in ("/more", "/more-more", "/2", "/3"):
+            assert line.send("DELETE", target).body == target.encode()
+    assert len(proxy.asked) == 3
 
 
 def test_a_proxy_that_drips_has_the_timeouts_in_all(exchange: TLSServer, tls_proxy: Callable[..., TLSProxy]) -> None:

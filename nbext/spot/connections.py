@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssltransport import SSLTransport
 
 from nbext.forks import sockets
 from nbext.spot.causes import LateError
@@ -141,6 +142,15 @@ class TimedResponse(http.client.HTTPResponse):
         return not self.fp.closed and bool(self.fp.peek(1))
 
 
+def _holds_more(sock: Any) -> bool:
+    """Return whether TLS holds something that came after an answer and would be taken for the next one."""
+    if isinstance(sock, SSLTransport):  # TLS within the TLS of a proxy
+        return bool(sock.sslobj.pending() or sock.incoming.pending) or _holds_more(sock.socket)
+    if isinstance(sock, ssl.SSLSocket):
+        return bool(sock.pending())
+    return not isinstance(sock, socket.socket)  # which cannot say
+
+
 _numbers = itertools.count(1)
 known: WeakValueDictionary[int, WatchedConnection] = WeakValueDictionary()
 
@@ -161,9 +171,7 @@ class WatchedConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether the next request may use this connection; urllib3 asks before reusing it."""
-        if self._spoiled or not isinstance(self.sock, socket.socket):  # TLS within TLS cannot say what is unread
-            return False
-        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+        if self._spoiled or self.sock is None or _holds_more(self.sock):
             return False
         return self.idle_for <= call.idle_timeout and (super().is_connected or self._has_tickets_only())
 
@@ -212,7 +220,9 @@ class WatchedConnection(HTTPConnection):
 
     def hang_up(self, number: int) -> None:
         """End the connection of this number, from any thread."""
-        sock = self.sock
+        sock: Any = self.sock
+        while isinstance(sock, SSLTransport):
+            sock = sock.socket
         if number == self.number and isinstance(sock, socket.socket):
             self._spoiled = True
             with suppress(OSError):
