@@ -280,3 +280,41 @@ def test_an_order_listed_without_its_id_is_neither_waited_for_nor_shown_twice(
     assert time.monotonic() - began < 10
     assert frame["origClientOrderId"].tolist() == ["own-1", "own-2"]
     assert frame["outcome"].tolist() == ["canceled", "canceled" if reported else "unknown"]
+
+
+STRANGE = {
+    "a page of maintenance under 200": b"<html>system upgrade</html>",
+    "null": b"null",
+    "an empty object": b"{}",
+    "the order of before": b"",
+}
+
+
+@pytest.mark.parametrize("body", STRANGE)
+def test_single_cancels_that_were_answered_with_something_else_are_looked_up(
+    serve: Callable[[Callable[[Request], bytes]], PlainServer], body: str
+) -> None:
+    """As other clients have met them: each row is what a query shows, and no cancel goes out twice."""
+
+    def respond(request: Request) -> bytes:
+        if request.path.endswith("/time"):
+            return answer({"serverTime": time.time_ns() // 1_000_000})
+        if request.path.endswith("/openOrders"):
+            return answer([shown(number, "NEW") for number in (1, 2, 3)])
+        number = int(request.params["orderId"])
+        if request.method == "DELETE":
+            return answer(STRANGE[body] or json.dumps(shown(number, "NEW")))
+        return answer(shown(number, "FILLED" if number == 2 else "CANCELED"))
+
+    def shown(number: int, status: str) -> dict[str, Any]:
+        executed = "1" if status == "FILLED" else "0"
+        order = {"symbol": "BTCUSDT", "orderId": number, "orderListId": -1, "clientOrderId": f"own-{number}"}
+        amounts = {"price": "1.0", "origQty": "1", "executedQty": executed, "cummulativeQuoteQty": executed}
+        times = {"time": 1700000000000, "updateTime": 1700000000000}
+        return {**order, **amounts, **times, "status": status, "side": "BUY", "type": "LIMIT", "isWorking": True}
+
+    server = serve(respond)
+    client = nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64)
+    frame = make_job(["BTCUSDT"], client=client, side="BUY").run()
+    assert frame["outcome"].tolist() == ["canceled", "filled", "canceled"]
+    assert sum(request.method == "DELETE" for request in server.requests) == 3

@@ -124,7 +124,7 @@ class Ahead:
         """Begin to open what is missing, if there are so many at least; return how many those are."""
         places = self.pool.pool
         proxy = self.pool.proxy
-        # TLS within TLS cannot say what is unread, so no such connection is used twice.
+        # The tickets that follow a handshake look like an answer in TLS within TLS, so none that has waited is used.
         if places is None or (proxy is not None and proxy.scheme == "https"):
             return 0
         inside = [cast("WatchedConnection | None", line) for line in list(places.queue)]
