@@ -675,8 +675,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _json(document: object) -> str:
-    # A value that JSON lacks is kept as text: better than a cancel without a record.
-    return json.dumps(document, default=str, separators=(",", ":"))
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _conclusion(conclusion: Conclusion, now: int) -> _Row:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
 START = """
-import contextlib, json, multiprocessing, os, signal, socket, sys, threading, time, warnings
+import contextlib, io, json, multiprocessing, os, signal, socket, sys, threading, time, warnings
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python's own, about forks beside threads
 os.environ["NBEXT_JOURNAL"] = "off"
 import nbext
@@ -542,3 +542,89 @@ print(json.dumps(caught))
     )
     assert seconds[:2] == [True, True]
     assert seconds[2] < 4
+
+
+def test_a_fork_waits_for_a_step_of_encryption(tmp_path: Path) -> None:
+    """Certificates that come slowly, here out of a pipe, keep OpenSSL busy: nobody forks until they are read."""
+    made = run(
+        f"""
+bundle = {str(tmp_path / "bundle.pem")!r}
+os.mkfifo(bundle)
+os.environ["REQUESTS_CA_BUNDLE"] = bundle
+client = nbext.connect(base_url="https://127.0.0.1:1", api_key="k" * 64, secret_key="s" * 64)
+failed, forked = [], threading.Event()
+
+def ask():
+    try:
+        client.cancel_open_orders("BTCUSDT")
+    except nbext.NotSentError as error:
+        failed.append(str(error))
+
+def elsewhere():
+    end(fork(lambda: None))
+    forked.set()
+
+asking, forking = threading.Thread(target=ask), threading.Thread(target=elsewhere)
+asking.start()
+write = os.open(bundle, os.O_WRONLY)  # opens once it is read
+forking.start()
+early = forked.wait(1)
+os.close(write)
+forking.join()
+asking.join()
+print(json.dumps([early, len(failed)]))
+"""
+    )
+    assert made == [False, 1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing else tells of threads that leave")
+def test_a_fork_waits_for_a_thread_that_has_ended_for_python_only() -> None:
+    """Its last act, OpenSSL's clean-up, takes a lock. Here another clean-up comes first and takes its time."""
+    left = run(
+        """
+import ctypes
+from nbext.forks import encryption
+libc, key = ctypes.CDLL(None), ctypes.c_uint()
+assert libc.pthread_key_create(ctypes.byref(key), libc.usleep) == 0  # called with the thread's value, as it ends
+libc.pthread_setspecific.argtypes = [ctypes.c_uint, ctypes.c_void_p]
+
+def work():
+    with encryption:
+        libc.pthread_setspecific(key, 200_000)
+    os.write(write, str(threading.get_native_id()).encode())
+
+read, write = os.pipe()
+threading.Thread(target=work, daemon=True).start()
+number = os.read(read, 99).decode()
+while len(sys._current_frames()) > 1:
+    time.sleep(0.001)
+end(fork(lambda: None))
+print(json.dumps(os.path.exists(f"/proc/self/task/{number}")))
+"""
+    )
+    assert left is False
+
+
+def test_an_interrupt_while_pandas_is_imported_breaks_no_later_frame(serve: Serve) -> None:
+    """What it meets is the wait for another thread's import: modules in C cannot be imported a second time."""
+    server = serve(report)
+    made = run(
+        f"""
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "numpy.linalg":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+client = nbext.connect(base_url={server.url!r}, api_key="k" * 64, secret_key="s" * 64)
+said = io.StringIO()
+try:
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        nbext.cancel_all("FIRST", client=client, yes=True)
+except KeyboardInterrupt as error:
+    first = [type(error).__name__]
+print(json.dumps(first + nbext.cancel_all("SECOND", client=client, yes=True).symbol.tolist()))
+"""
+    )
+    assert made == ["Interrupted", "SECOND"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from traitlets.config import Config
 
 import nbext
 from nbext.notebook.panel import CancelPanel
+from nbext.notebook.workers import IDLE, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +76,23 @@ def test_a_closed_panel_leaves_nothing_behind(exchange: LocalExchange, client: S
     while threading.active_count() > before[1] and time.monotonic() < end:
         time.sleep(0.1)
     assert threading.active_count() <= before[1]
+
+
+def test_an_idle_thread_keeps_nothing_of_its_last_work() -> None:
+    """What a panel had done is not held until the thread that did it ends."""
+
+    class Panel:
+        def work(self) -> None:
+            """Do nothing."""
+
+    panel = Panel()
+    gone = weakref.ref(panel)
+    Workers().start(panel.work).result()
+    del panel
+    end = time.monotonic() + IDLE - 1
+    while gone() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert gone() is None
 
 
 def test_a_panel_that_cannot_be_made_leaves_nothing_behind(client: SpotClient) -> None:

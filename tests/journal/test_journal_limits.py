@@ -226,6 +226,60 @@ def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, pa
     )
 
 
+def test_what_one_kernel_has_claimed_another_leaves_alone(
+    exchange: LocalExchange, kept: SpotClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For five minutes, though both are on one machine, and though the first has not found out anything."""
+    lose(exchange, kept, path)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("BINANCE_API_KEY", "k" * 64)
+        program = "from nbext.cancel import unfinished; unfinished.reconcile_open(say=print)"
+        first = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert "sent with the key" in first.stdout
+    said: list[str] = []
+    assert unfinished.reconcile_open(say=said.append)["state"].tolist() == ["not concluded"]
+    assert [line.partition(":")[0] for line in said] == ["1 request left"]
+
+
+def test_what_was_not_proven_in_time_stays_open(exchange: LocalExchange, kept: SpotClient, path: Path) -> None:
+    """An exchange that answers nothing but the time leaves the request for later."""
+    lose(exchange, kept, path)
+    for name in ("openOrders", "openOrderList", "allOrders", "order"):
+        exchange.faults.unavailable("GET", f"/api/v3/{name}", times=None)
+    said: list[str] = []
+    assert unfinished.reconcile_open(seconds=2, say=said.append)["state"].tolist() == ["not concluded"]
+    assert "not reconciled within" in "".join(said)
+    exchange.faults.clear()
+    assert unfinished.reconcile_open(say=said.append)["canceled"].tolist() == [13]
+
+
+def test_another_host_concludes_nothing(
+    exchange: LocalExchange, kept: SpotClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The profile's host was changed after the cancel: the new one is not asked, and the old one may be, later."""
+    lose(exchange, kept, path)
+    monkeypatch.setenv("NBEXT_BASE_URL", exchange.url.replace("127.0.0.1", "localhost"))
+    asked, said = len(exchange.requests()), list[str]()
+    assert unfinished.reconcile_open(say=said.append)["state"].tolist() == ["not concluded"]
+    assert "now has the host localhost:" in said[0]
+    assert len(exchange.requests()) == asked
+
+
+def test_a_local_exchange_that_has_ended_tells_nothing_more(path: Path) -> None:
+    """Its orders went with it: the request is concluded for good, and nobody is asked."""
+    local = nbext.local()
+    local.seed_orders()
+    local.faults.lose_answer("DELETE", PATH)
+    with pytest.raises(nbext.OutcomeUnknownError):
+        nbext.cancel_all("BTCUSDT", profile="local", reconcile=0)
+    local.stop()
+    make_overdue(path)
+    said: list[str] = []
+    assert unfinished.reconcile_open(say=said.append)["state"].tolist() != ["not concluded"]
+    assert "the local exchange that it went to has ended" in said[0]
+    assert [request["method"] for request in nbext.local().requests()] == ["DELETE"]
+
+
 def test_each_request_has_its_own_time(exchange: LocalExchange, kept: SpotClient, path: Path) -> None:
     """A request that left seconds after its call began, by a clock that was off, has the exchange's time of leaving."""
     exchange.faults.skew = 30.0
