@@ -243,6 +243,17 @@ def test_reports_in_other_shapes_become_one_row_for_each_order() -> None:
     assert len(two) == 2, "the documented sample of the WebSocket API gives two orders one number"
 
 
+def test_a_report_with_one_id_only_takes_the_orders_own_from_the_look() -> None:
+    """It is the order's own, or else the cancel's; without a look it may be either."""
+    seen = [Row({"symbol": "BTCUSDT", "orderId": 7, "origClientOrderId": "own"}, None, "open")]
+    told = {"symbol": "BTCUSDT", "orderId": 7, "status": "CANCELED"}
+    for shown, ids in {"own": ("own", None), "other": ("own", "other")}.items():
+        (row,) = from_reports([{**told, "clientOrderId": shown}], seen)
+        assert (row.order.get("origClientOrderId"), row.order.get("clientOrderId")) == ids
+    (row,) = from_reports([{**told, "clientOrderId": "own"}])
+    assert not {"origClientOrderId", "clientOrderId"} & row.order.keys()
+
+
 def test_an_order_that_no_cancel_has_ended_has_no_cancels_id() -> None:
     """Reported along with its list, or left open: `clientOrderId` is missing, and what else stood there is kept."""
     leg = {"symbol": "A", "orderId": 1, "orderListId": 0, "origClientOrderId": "own", "clientOrderId": "own"}

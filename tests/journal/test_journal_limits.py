@@ -18,6 +18,8 @@ from support.jobs import make_job
 import nbext
 from nbext import session
 from nbext.cancel import unfinished
+from nbext.cancel.job import SENDING_SECONDS
+from nbext.cancel.selection import Latency
 from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
 
 if TYPE_CHECKING:
@@ -226,19 +228,12 @@ def test_absence_concludes_nothing(exchange: LocalExchange, kept: SpotClient, pa
     )
 
 
-def test_what_one_kernel_has_claimed_another_leaves_alone(
-    exchange: LocalExchange, kept: SpotClient, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For five minutes, though both are on one machine, and though the first has not found out anything."""
-    lose(exchange, kept, path)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("BINANCE_API_KEY", "k" * 64)
-        program = "from nbext.cancel import unfinished; unfinished.reconcile_open(say=print)"
-        first = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert "sent with the key" in first.stdout
-    said: list[str] = []
-    assert unfinished.reconcile_open(say=said.append)["state"].tolist() == ["not concluded"]
-    assert [line.partition(":")[0] for line in said] == ["1 request left"]
+def test_a_deadline_covers_all_that_a_cancel_may_take(kept: SpotClient, path: Path) -> None:
+    """Until then it may wait, be on its way for the recv window, and take effect in the engine."""
+    make_job(["BTCUSDT"], client=kept, recv_window=60_000, max_wait=10.0).run()
+    intent = Journal(path).entries()[0].intent
+    most = (SENDING_SECONDS + 10 + 60 + Latency().engine) * 1000
+    assert most - 5000 < intent.deadline - intent.sent_at <= most  # less what this machine took to get there
 
 
 def test_what_was_not_proven_in_time_stays_open(exchange: LocalExchange, kept: SpotClient, path: Path) -> None:
