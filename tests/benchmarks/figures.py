@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -244,6 +246,14 @@ def canned() -> Iterator[Server]:
     """Yield a server, in another process, that answers with prepared bytes at once."""
     with serving("canned") as server:
         yield server
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Yield two folders for a journal: what stands in memory is synced at once, however busy the disks are."""
+    memory = Path("/", "dev", "shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+        yield {"in memory": Path(folder), "on disk": tmp_path}
 
 
 @pytest.fixture(scope="session")

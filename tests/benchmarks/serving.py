@@ -49,6 +49,13 @@ class Server:
             met: list[dict[str, Any]] = json.loads(asking.send("GET", "/arrivals"))
         return met
 
+    def cancel(self) -> float:
+        """Return when the one cancel arrived that was sent since the arrivals were last asked for; wait for it."""
+        while not (met := [each["at"] for each in self.arrivals() if each["request"].startswith("DELETE")]):
+            time.sleep(0.05)
+        (at,) = met
+        return float(at)
+
 
 @contextmanager
 def serving(kind: str, *options: object) -> Iterator[Server]:
