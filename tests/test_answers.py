@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ import nbext
 from nbext.spot import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.server import PlainServer
 
@@ -210,7 +211,7 @@ def test_a_read_that_is_out_of_step_makes_an_earlier_empty_answer_doubtful(
 
     def respond(request: Request) -> bytes:
         if request.method == "DELETE":  # to the first that nothing was open, and to the second nothing that tells
-            return answer([]) if request.params["symbol"] == "BTCUSDT" else answer({"code": -1007, "msg": ""}, 504)
+            return answer([] if request.params["symbol"] == "BTCUSDT" else {})
         if request.path == "/api/v3/time":
             return answer({"serverTime": 1700000000000})
         return answer([queried("BTCUSDT")])  # to whatever is asked about ETHUSDT
@@ -221,6 +222,55 @@ def test_a_read_that_is_out_of_step_makes_an_earlier_empty_answer_doubtful(
         make_job(["BTCUSDT", "ETHUSDT"], client=connect(serve(respond)), reconcile=0.5, say=said.append).run()
     assert set(unknown.value.failures) == {"BTCUSDT", "ETHUSDT"}
     assert "what was open on ETHUSDT is not known" in said[-1]
+
+
+@pytest.mark.parametrize("refusal", [(-2011, "Unknown order sent."), (-1021, "Timestamp..."), (-1003, "Too much.")])
+def test_a_refusal_that_comes_twice_is_not_that_of_the_next_cancel(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, refusal: tuple[int, str]
+) -> None:
+    """The second cancel was carried out, and neither "nothing was open" nor "no orders were changed" is said of it."""
+    code, msg = refusal
+    status = 429 if code == -1003 else 400
+    refused = answer({"code": code, "msg": msg}, status, {"Retry-After": "60"} if status == 429 else None)
+
+    def respond(request: Request) -> bytes:
+        if request.method == "DELETE":
+            first = request.params["symbol"] == "BTCUSDT"
+            return refused if first else refused + answer([report("ETHUSDT")])
+        return answer({"serverTime": 1700000000000} if request.path == "/api/v3/time" else [])
+
+    monkeypatch.setattr("nbext.cancel.sending.WIDTH", 1)
+    said: list[str] = []
+    with pytest.raises(nbext.NbextError) as failed:
+        make_job(["BTCUSDT", "ETHUSDT"], client=connect(serve(respond)), reconcile=0.5, say=said.append).run()
+    told = getattr(failed.value, "failures", {})["ETHUSDT"]
+    if code == -1003:  # nothing at all went out on that connection again
+        assert isinstance(told, nbext.RateLimitedError)
+        return
+    assert isinstance(told, nbext.OutcomeUnknownError)
+    assert not any(line.startswith("ETHUSDT") and ("nothing was open" in line or "no orders" in line) for line in said)
+
+
+def test_an_empty_look_that_comes_twice_hides_no_order(serve: Serve) -> None:
+    """The look at the second symbol meets the first one's answer: it is not told that nothing is open there."""
+
+    def respond(request: Request) -> bytes | Iterator[bytes]:
+        return answer([]) if request.params["symbol"] == "BTCUSDT" else meeting(request)
+
+    def meeting(request: Request) -> Iterator[bytes]:
+        yield answer([])
+        yield answer([queried(request.params["symbol"])])
+        released.wait(5)
+
+    released = threading.Event()
+    server = serve(respond)
+    client = connect(server)
+    with pytest.raises(nbext.NotSentError, match="its answer may belong to another request; no orders were changed"):
+        nbext.cancel_all("BTCUSDT", "ETHUSDT", side="BUY", client=client, yes=True)
+    assert {request.method for request in server.requests} == {"GET"}
+    with pytest.raises(nbext.NotSentError, match="its answer may belong to another request"):
+        nbext.open_orders("BTCUSDT", "ETHUSDT", client=client)
+    released.set()
 
 
 def test_an_order_that_is_listed_without_its_id_is_not_said_to_be_open(serve: Serve) -> None:

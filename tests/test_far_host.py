@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import math
 import ssl
 import time
@@ -65,12 +66,14 @@ def test_the_line_counts_what_was_waited_for(serve: Callable[..., PlainServer], 
 
 @pytest.fixture
 def far(serve: Callable[..., PlainServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarHost]:
-    """Serve, far away, an exchange at which nothing is open."""
+    """Serve, far away, an exchange at which nothing is open, and whose answers have ids as everywhere."""
+    ids = itertools.count()
 
     def respond(request: Request) -> bytes:
+        own = {"X-MBX-UUID": f"{next(ids)}"}
         if request.method == "DELETE":
-            return answer({"code": -2011, "msg": "Unknown order sent."}, 400)
-        return answer("[]")
+            return answer({"code": -2011, "msg": "Unknown order sent."}, 400, own)
+        return answer("[]", headers=own)
 
     proof = certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(proof))

@@ -6,6 +6,7 @@ These stand on private hooks of http.client and urllib3: a Python or a urllib3 t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +155,66 @@ def test_a_doubled_answer_that_comes_later_is_not_the_next_ones(open_way: Callab
     assert way.bodies(3, pause=0.15) == [b"/0", b"/1", b"/2"]
     assert way.server.connections == 3
     released.set()
+
+
+@pytest.mark.parametrize("own_ids", [True, False])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_may_be_the_one_before_it_is_proven_by_a_ping(
+    open_way: Callable[[Respond], Way], status: int, *, own_ids: bool
+) -> None:
+    """Where nothing was open twice, the connection is kept; with an id in each answer, nothing needs to be proven."""
+    ids = itertools.count()
+
+    def respond(_: Request) -> bytes:
+        return answer([], status, {"x-mbx-uuid": str(next(ids))} if own_ids else None)
+
+    way = open_way(respond)
+    assert way.bodies(5) == [b"[]"] * 5
+    assert way.server.connections == 1
+    assert len(way.server.pings) == (0 if own_ids else 2)  # a ping's answer stands between the others
+    assert {(ping.method, ping.target, ping.headers.get("X-Mbx-Apikey")) for ping in way.server.pings} <= {
+        ("GET", "/api/v3/ping", None)
+    }
+
+
+@pytest.mark.parametrize("follows", ["at once", "later", "never"])
+@pytest.mark.parametrize("body", ["[]", '{"code":-2011,"msg":"Unknown order sent."}'])
+def test_a_doubled_answer_is_not_that_of_the_request_it_meets(
+    open_way: Callable[[Respond], Way], body: str, follows: str
+) -> None:
+    """It comes when the next request is on its way, whose own answer comes after it: what came of that is not known."""
+    released = threading.Event()
+    doubled = answer(body, 200 if body == "[]" else 400, {"X-MBX-UUID": "8edbfa20"})
+
+    def respond(request: Request) -> bytes | Iterator[bytes]:
+        if request.target == "/first":
+            return doubled
+        return doubled + own(request) if follows == "at once" else meeting(request)
+
+    def meeting(request: Request) -> Iterator[bytes]:
+        yield doubled
+        time.sleep(0.05)
+        if follows == "later":
+            yield own(request)
+        released.wait(5)
+
+    way = open_way(respond)
+    first = way.wire.send("DELETE", "/first")
+    assert first.body == body.encode()
+    with pytest.raises(Unanswered) as lost:
+        way.wire.send("DELETE", "/met", until=time.monotonic() + (0.5 if follows == "never" else 10))
+    assert lost.value.written
+    if follows != "never":
+        assert lost.value.reason == "its answer may belong to another request"
+        assert lost.value.mixed_up == first.connection
+    released.set()
+
+
+def test_what_a_limited_host_repeats_comes_on_another_connection(open_way: Callable[[Respond], Way]) -> None:
+    """It says the same to everyone, a ping included, so nothing would prove whose answer it is."""
+    way = open_way(lambda _: answer({"code": -1003, "msg": "Too many requests."}, 429))
+    assert len(way.bodies(3)) == 3
+    assert (way.server.connections, way.server.pings) == (3, [])
 
 
 def test_a_chunked_answer_may_not_be_followed_either(open_way: Callable[[Respond], Way]) -> None:

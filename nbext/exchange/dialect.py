@@ -106,6 +106,7 @@ class Dialect:
     zero_fields: str = _choice("zero-fields", "absent", "zero", "neutral")
     older_fields: str = _choice("older-fields", "present", "absent")
     opo_pending_quantity: str = _choice("opo-pending-quantity", "absent", "zero", "null")
+    answer_ids: str = _choice("answer-ids", "each", "absent")
     quoted_ids: str = _choice("quoted-ids", "numbers", "ids", "ids_and_times")
     extra_fields: str = _choice("extra-fields", "none", "flat", "nested")
     decimals: str = _choice("decimals", "eight", "six", "trimmed")

@@ -33,6 +33,10 @@ class LateError(TimeoutError):
     """The deadline of the call has passed."""
 
 
+class MixedUpError(OSError):
+    """What arrived may be the answer to another request."""
+
+
 class SetUpError(OSError):
     """A setting prevents connections.
 
@@ -70,6 +74,8 @@ def explain(error: BaseException, stage: str, host: str, proxy: str, tunnel_stat
     for cause in causes:
         if isinstance(cause, SetUpError):
             return cause.reason, cause.advice
+        if isinstance(cause, MixedUpError):
+            return "its answer may belong to another request", AGAIN
     told = f"Check the proxy's address in {_variables(proxy)}." if proxy else NETWORK
     return _OF_STAGE.get(stage, _answer)(_Way(causes, host, shown(proxy) if proxy else "", told, tunnel_status))
 

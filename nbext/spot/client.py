@@ -18,12 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from nbext.base_url import is_loopback, parse_base_url
 from nbext.credentials import Credential, Secret, quoted, sealed
-from nbext.errors import (
-    ConfigurationError,
-    NotSentError,
-    RateLimitedError,
-    RejectedError,
-)
+from nbext.errors import ConfigurationError, NotSentError, RateLimitedError, RejectedError
 from nbext.spot import answers, signing
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS
 from nbext.spot.parameters import Value, encode, parse_symbol, texts
@@ -449,6 +444,8 @@ class SpotClient:
         try:
             answer = self._wire.send(method, target, headers, **self.limits)
         except Unanswered as lost:
+            if lost.mixed_up is not None:
+                self.doubted.add(lost.mixed_up)
             if lost.written:
                 raise answers.unanswered(method, where, lost.reason) from None
             said = f"{where}: not sent, because {lost.reason}; no orders were changed. {lost.advice}"

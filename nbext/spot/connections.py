@@ -160,6 +160,8 @@ class WatchedConnection(HTTPConnection):
 
     debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
     number = 0
+    last: int | None = None
+    """Stands for the last answer on it, to tell whether another is just like it."""
     _spoiled = False
     _heard = False
     _used = -math.inf, -math.inf
@@ -205,6 +207,7 @@ class WatchedConnection(HTTPConnection):
     def connect(self) -> None:
         """Open it, within the time for that."""
         call.connecting, self.number, self._spoiled, self._heard = True, next(_numbers), False, False
+        self.last = None
         known[self.number] = self
         call.allow(call.connect_timeout)
         try:

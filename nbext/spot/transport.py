@@ -4,6 +4,10 @@ requests reads the environment and sets up proxies, certificates and the pool of
 settings change. Connections are urllib3's; requests go through http.client, since urllib3's preparations take longer
 than the rest of a call. Nothing is ever sent twice, and redirects are not followed.
 
+A proxy may deliver an answer twice, the second time when the next request is on its way, and nothing in HTTP tells
+whose it is. So an answer that may be the one before it on its connection, since it has the same body and no id of its
+own, counts only once a ping behind it has been answered.
+
 Connections belong to the process that made them: a forked child opens its own.
 """
 
@@ -15,6 +19,7 @@ import os
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -27,7 +32,7 @@ from nbext.forks import in_child
 from nbext.signals import from_a_signal, let_through
 from nbext.spot import connections
 from nbext.spot.ahead import Ahead
-from nbext.spot.causes import BUNDLES, explain, require_bundle, set_up
+from nbext.spot.causes import BUNDLES, MixedUpError, explain, require_bundle, set_up
 from nbext.spot.connections import ANSWER_SECONDS, CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, call
 from nbext.spot.encryption import context_for
 
@@ -42,6 +47,10 @@ _LOG = logging.getLogger("nbext")
 # 20,000 orders are about 10 MB. More than this is not an answer of this API.
 LARGEST_BODY = 64 * 1024 * 1024
 _AT_ONCE = 1 << 20
+_PING = "/api/v3/ping"  # weight 1, and its answer is like no other (API docs, "Test connectivity")
+# Other answers may be repeated for as long as something lasts, and asking a host that limits or fails for a ping helps
+# nobody: what follows goes on another connection.
+_KEPT_AFTER = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 _SETTINGS = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
@@ -77,13 +86,16 @@ class Unanswered(Exception):
         Why, without quoting the request.
     advice : str
         What to do, in a sentence.
+    mixed_up : int or None
+        The connection on which another request's answer may have arrived instead.
     """
 
-    def __init__(self, reason: str, advice: str, *, written: bool) -> None:
+    def __init__(self, reason: str, advice: str, *, written: bool, mixed_up: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
         self.written = written
+        self.mixed_up = mixed_up
 
 
 class Wire:
@@ -248,33 +260,61 @@ class Wire:
                 raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
             host = self._base_url.partition("://")[2]
             why = explain(error, call.stage, host, self._proxy.reveal(), call.tunnel_status)
+            mixed_up = call.connection if isinstance(error, MixedUpError) else None
         # Raised here: chained to it, requests' error would carry the signed URL into every traceback.
-        raise Unanswered(*why, written=call.written)
+        raise Unanswered(*why, written=call.written, mixed_up=mixed_up)
 
-    @staticmethod
-    def _ask(pools: Ahead, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+    def _ask(
+        self, pools: Ahead, line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]
+    ) -> Answer:
         """Send a request on a connection, opened if need be, and return the connection to the pool."""
         kept = False
         try:
             if line.is_closed:
                 pools.connect(line)
-            line.putrequest(method, target, skip_accept_encoding=True)
-            for name, value in headers.items():
-                line.putheader(name, value)
-            # The answer may have come before the connection broke, as when the exchange closes it early.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                line.endheaders()
-            reply = line.reply()
-            try:
-                body = _body(reply)
-                kept = body is not None and reply.isclosed() and not reply.will_close
-                return Answer(reply.status, cast("Mapping[str, str]", reply.headers), body, line.number)
-            finally:
-                reply.close()
+            answer, kept = _exchange(line, method, target, headers)
+            before, line.last = line.last, _identity(answer)
+            if kept and line.last == before:
+                kept = False
+                self._prove(line)
+                kept = True
+            return answer
         finally:
             if not kept:
                 line.close()
             pools.pool._put_conn(line)
+
+    def _prove(self, line: WatchedConnection) -> None:
+        """Raise unless a ping is answered next: otherwise the last answer was the one before it, come twice."""
+        if line.is_connected:
+            ping, _ = _exchange(line, "GET", _PING, self._headers)
+            line.last = _identity(ping)
+            if ping.status == HTTPStatus.OK and ping.body is not None and ping.body.strip() == b"{}":
+                return
+        raise MixedUpError
+
+
+def _identity(answer: Answer) -> int:
+    """Return what two answers have in common if they may be one that came twice."""
+    return hash((answer.status, answer.headers.get("X-MBX-UUID"), answer.body))
+
+
+def _exchange(line: WatchedConnection, method: str, target: str, headers: Mapping[str, str]) -> tuple[Answer, bool]:
+    """Send a request and read its answer; return also whether the connection can be used again."""
+    line.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers.items():
+        line.putheader(name, value)
+    # The answer may have come before the connection broke, as when the exchange closes it early.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        line.endheaders()
+    reply = line.reply()
+    try:
+        body = _body(reply)
+        whole = body is not None and reply.isclosed() and not reply.will_close
+        answer = Answer(reply.status, cast("Mapping[str, str]", reply.headers), body, line.number)
+        return answer, whole and reply.status in _KEPT_AFTER
+    finally:
+        reply.close()
 
 
 def _share_context(pool: HTTPConnectionPool) -> None:

@@ -625,6 +625,10 @@ SCENES: dict[str, tuple[Callable[[Stage], object], Mapping[Any, object]]] = {
     ),
     "list_expiry_reason": (list_expiry_reason, {"absent": [None, None], "in_orders": ["OCO_TRIGGER", None]}),
     "exchange_filters": (exchange_filters, {"listed": True, "empty": False}),
+    "answer_ids": (
+        lambda stage: "X-MBX-UUID" in stage.client.public("/api/v3/time").headers,
+        {"each": True, "absent": False},
+    ),
 }
 
 

@@ -354,11 +354,12 @@ def test_answers_are_dated(client: Client, exchange: LocalExchange) -> None:
 
 
 def test_answers_carry_the_usual_headers(client: Client) -> None:
-    """Every answer has a content type, the used weight and an id."""
+    """Every answer has a content type, the used weight and an id of its own."""
     answer = client.public("/api/v3/time")
     assert answer.headers["Content-Type"] == "application/json;charset=UTF-8"
     assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "1"
     assert len(answer.headers["x-mbx-uuid"]) == 36
+    assert answer.headers["x-mbx-uuid"] != client.public("/api/v3/time").headers["x-mbx-uuid"]
     assert abs(answer.body["serverTime"] - now()) < 5_000
 
 

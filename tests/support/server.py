@@ -69,11 +69,15 @@ class PlainServer:
 
     The responder gets a `Request` and returns the bytes of the answer, or an iterable of pieces to send one by one.
     The connection stays open after ``bytes``, and is closed after an iterable.
+
+    Pings, with which a client makes sure of an answer that is just like the one before, get their answer like on every
+    exchange, and are listed in ``pings`` rather than in ``requests``.
     """
 
     def __init__(self, respond: Callable[[Request], bytes | Iterable[bytes]]) -> None:
         self._respond = respond
         self.requests: list[Request] = []
+        self.pings: list[Request] = []
         self.connections = 0
         self.at_work = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -126,6 +130,10 @@ class PlainServer:
                         name, _, value = line.partition(":")
                         headers[name] = value.strip()
                     request = Request(method, target, headers, number, time.monotonic())
+                    if target == "/api/v3/ping":
+                        self.pings.append(request)
+                        connection.sendall(answer({}))
+                        continue
                     self.requests.append(request)
                     try:
                         pieces = self._respond(request)

@@ -24,6 +24,7 @@ from nbext.exchange.api.reads import Reads
 from nbext.exchange.api.responses import (
     JSON_TYPE,
     Response,
+    answer_id,
     held_back,
     http_date,
     refused,
@@ -348,11 +349,14 @@ class App:
         return {"Date": http_date(self.clock() // SECOND)}
 
     def limit_headers(self, request: Request) -> dict[str, str]:
-        """Return the headers that every response carries (rule: request-limits, date)."""
+        """Return the headers that every response carries (rule: request-limits, date, answer-ids)."""
         used = str(self.admission.used_weight(request))
         while self._to_refund:
             self.admission.refund(self._to_refund.popleft())
-        return {**self.date(), "X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+        headers = {**self.date(), "X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+        if self.dialect.answer_ids == "each":
+            headers["X-MBX-UUID"] = answer_id()
+        return headers
 
     def held_back(self, response: Response) -> Response:
         """Return a 429 or 418 in the form that the dialect has for it."""

@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from functools import partial
 from http.client import responses
-from random import getrandbits
 from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
@@ -375,9 +374,7 @@ def _head(response: Response, headers: dict[str, str] | None) -> bytes:
 
 
 def _fields(response: Response, more: dict[str, str] | None) -> dict[str, str]:
-    digits = f"{getrandbits(128):032x}"  # uuid.uuid4 asks the system for each, and takes five times as long
-    made_up = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-    return {"X-Mbx-Uuid": made_up, "Content-Length": str(len(response.body)), **response.headers, **(more or {})}
+    return {"Content-Length": str(len(response.body)), **response.headers, **(more or {})}
 
 
 def _phrase(status: int) -> str:
