@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import importlib
+import logging
 import os
 import socket
 import sys
@@ -147,7 +148,9 @@ def _disown_sockets() -> None:
 # What may take longest comes first, as nothing of a kind begins once that has been waited for.
 _kinds = imports, records, encryption
 _before: list[Callable[[], object]] = [*(kind.await_others for kind in _kinds), _await_leaving]
-_in_child: list[Callable[[], object]] = [_disown_sockets]
+# Python frees logging's locks in the child before that. It is in Python, and what interrupts it leaves them locked.
+_free_logging: Callable[[], object] = getattr(logging, "_after_at_fork_child_reinit_locks", lambda: None)
+_in_child: list[Callable[[], object]] = [_free_logging, _disown_sockets]
 _late: list[map[None]] = []
 
 
@@ -176,8 +179,9 @@ def _complete(steps: Sequence[Callable[[], object]]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    for _name in ("logging", "random"):  # theirs are in Python, and so have to come before the last of ours
-        importlib.import_module(_name)
+    importlib.import_module(
+        "random"
+    )  # its own, like logging's, is in Python, and so has to come before the last of ours
     # What is registered as a method in C cannot be interrupted. The last one has each late signal given again: `any`
     # takes the one element of a map, and so calls `interrupt_main`, after which no more of our Python code follows.
     os.register_at_fork(before=lambda: _complete(_before), after_in_child=_late.clear)

@@ -47,10 +47,10 @@ def end(child):
 """
 
 
-def run(program: str, **environment: str) -> Any:
-    """Run a program in a process of its own, and give the JSON document that it printed."""
+def run(program: str, first: str = "", **environment: str) -> Any:
+    """Run a program in a process of its own, something first, and give the JSON document that it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", START + program],
+        [sys.executable, "-W", "error", "-c", first + START + program],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -473,6 +473,28 @@ def test_a_signal_that_comes_around_a_fork_is_not_lost(serve: Serve, hook: str, 
     assert (symbol, again) == ("AFTER", "CHILD")
     assert sockets == 1  # its own; the parent's is closed
     assert Counter(request.params["symbol"] for request in server.requests) == {"FIRST": 1, "CHILD": 1, "AFTER": 1}
+
+
+BREAK = """
+import logging, os
+os.register_at_fork(after_in_child=logging._lock.acquire)  # after logging's own: as if that had been interrupted
+"""
+
+
+def test_an_interrupt_around_a_fork_leaves_no_lock_of_logging_locked(serve: Serve) -> None:
+    """Python frees it in the child in Python, and goes on if that is interrupted: what logs would then wait forever."""
+    made = run(
+        f"BASE = {serve(report).url!r}"
+        """
+logging.getLogger("nbext").setLevel("DEBUG")
+client = nbext.connect(base_url=BASE, api_key="k" * 64, secret_key="s" * 64)
+read, write = os.pipe()
+end(fork(lambda: os.write(write, nbext.cancel_all("CHILD", client=client, yes=True).symbol[0].encode())))
+print(json.dumps(os.read(read, 99).decode()))
+""",
+        first=BREAK,
+    )
+    assert made == "CHILD"
 
 
 def test_an_interrupt_does_not_leave_a_child_with_a_socket_of_the_exchange() -> None:

@@ -246,8 +246,9 @@ class Wire:
         if method != "GET":
             sent["Content-Length"] = "0"
         try:
-            # Path and host only: the query has the signature.
-            _LOG.debug("%s %s at %s", method, target.partition("?")[0], self._base_url)
+            # Path and host only: the query has the signature. Asking logging whether anybody listens takes a lock.
+            if _LOG.getEffectiveLevel() <= logging.DEBUG:
+                _LOG.debug("%s %s at %s", method, target.partition("?")[0], self._base_url)
             call.begin(self._timeouts, until, unless)
             pools = self._way()
             pool = pools.pool

@@ -254,6 +254,12 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
     told_of: dict[Id, set[str]] = {}
     while_open: dict[Id, set[str]] = {}
     first = min((number for number, talk in enumerate(case.talks) if talk.method == "DELETE"), default=len(case.talks))
+    sizes = {
+        order: shown["origQty"]
+        for talk in case.talks[:first]
+        for order, shown, _ in reports(case.heard(talk))
+        if shown.get("origQty") is not None
+    }
     for number, talk in enumerate(case.talks):
         for order, shown, order_list in reports(case.heard(talk)):
             names = told_of.setdefault(order, set())
@@ -269,7 +275,9 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
             if not case.lossless:  # amounts that a read shows may be torn, and want to be confirmed (`judge_time`)
                 present -= {"executedQty", "cummulativeQuoteQty"}
             if number < first:  # before the cancel an order goes by its own id
-                if _was_amended_since(shown, case.truth(order)):
+                # One look may have no quantity, that of a pending order, and a later one has.
+                size = sizes.get(order) if shown.get("origQty") is None else shown["origQty"]
+                if _was_amended_since(size, case.truth(order)):
                     present.discard("clientOrderId")
                 names |= {"origClientOrderId" if name == "clientOrderId" else name for name in present}
             else:
@@ -284,13 +292,12 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
                 yield f"{identity(row)} ({row['outcome']}) lacks {name}, which was told"
 
 
-def _was_amended_since(shown: Mapping[str, Any], truth: Truth | None) -> bool:
+def _was_amended_since(shown_quantity: object, truth: Truth | None) -> bool:
     """Return whether an order's quantity has been lowered since, and its id changed, for all that a client can know.
 
     A query of a canceled order may show the cancel's id, so that the amendment's own stays untold.
     """
     quantity = None if truth is None else truth.lasting["origQty"]
-    shown_quantity = shown.get("origQty")  # null, where one dialect has it, is none
     return quantity is not None and shown_quantity is not None and Decimal(str(shown_quantity)) > quantity
 
 
