@@ -210,6 +210,28 @@ def test_a_doubled_answer_is_not_that_of_the_request_it_meets(
     released.set()
 
 
+@pytest.mark.parametrize("told", [answer("[]"), answer({"error": "no such path"}, 404)])
+def test_a_stand_in_without_a_ping_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bytes) -> None:
+    """One that answers everything alike has answered this request, too; and 404 is about nothing but the ping."""
+    way = Way("TCP", lambda _: answer("[]"), tmp_path, monkeypatch)
+    way.server.pong = told
+    with contextlib.closing(way):
+        assert way.bodies(6) == [b"[]"] * 6
+        assert len(way.server.pings) == 3
+        assert way.server.connections == (3 if told == answer("[]") else 1)
+
+
+def test_a_cancel_that_names_its_orders_needs_no_ping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its account shows by itself what it is about; that of a read may have been true a while ago only."""
+    way = Way("TCP", lambda _: answer([{"symbol": "BTCUSDT", "orderId": 1}]), tmp_path, monkeypatch)
+    with contextlib.closing(way):
+        assert len(way.bodies(3)) == 3
+        assert way.server.pings == []
+        way.wire.send("GET", "/")
+        way.wire.send("GET", "/")
+        assert len(way.server.pings) == 1
+
+
 def test_what_a_limited_host_repeats_comes_on_another_connection(open_way: Callable[[Respond], Way]) -> None:
     """It says the same to everyone, a ping included, so nothing would prove whose answer it is."""
     way = open_way(lambda _: answer({"code": -1003, "msg": "Too many requests."}, 429))

@@ -161,7 +161,7 @@ class WatchedConnection(HTTPConnection):
     debuglevel = 0  # http.client's own, for all connections, prints whole requests, and with them key and signature
     number = 0
     last: int | None = None
-    """Stands for the last answer on it, to tell whether another is just like it."""
+    """Stands for the last answer on it, to tell whether another is just like it; None if that shows whose it is."""
     _spoiled = False
     _heard = False
     _used = -math.inf, -math.inf

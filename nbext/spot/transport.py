@@ -51,6 +51,7 @@ _PING = "/api/v3/ping"  # weight 1, and its answer is like no other (API docs, "
 # Other answers may be repeated for as long as something lasts, and asking a host that limits or fails for a ping helps
 # nobody: what follows goes on another connection.
 _KEPT_AFTER = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
+_NO_PING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})  # stand-ins
 _SETTINGS = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
@@ -274,25 +275,35 @@ class Wire:
             if line.is_closed:
                 pools.connect(line)
             answer, kept = _exchange(line, method, target, headers)
-            before, line.last = line.last, _identity(answer)
-            if kept and line.last == before:
+            before, line.last = line.last, None if _is_account(method, answer) else _identity(answer)
+            if kept and line.last is not None and line.last == before:
                 kept = False
-                self._prove(line)
-                kept = True
+                kept = self._is_in_step(line)
             return answer
         finally:
             if not kept:
                 line.close()
             pools.pool._put_conn(line)
 
-    def _prove(self, line: WatchedConnection) -> None:
-        """Raise unless a ping is answered next: otherwise the last answer was the one before it, come twice."""
+    def _is_in_step(self, line: WatchedConnection) -> bool:
+        """Return whether a ping is answered next, after an answer that may be the one before it, come twice.
+
+        False if the next one is the same again. Then it may have been meant for this request, which has its answer.
+        """
+        suspect = line.last
         if line.is_connected:
             ping, _ = _exchange(line, "GET", _PING, self._headers)
             line.last = _identity(ping)
-            if ping.status == HTTPStatus.OK and ping.body is not None and ping.body.strip() == b"{}":
-                return
+            if ping.status in _NO_PING or (ping.status, (ping.body or b"").strip()) == (HTTPStatus.OK, b"{}"):
+                return True
+            if line.last == suspect:
+                return False
         raise MixedUpError
+
+
+def _is_account(method: str, answer: Answer) -> bool:
+    """Return whether an answer to a cancel names what was canceled, and so shows by itself what it is about."""
+    return method == "DELETE" and answer.status == HTTPStatus.OK and (answer.body or b"").strip() not in {b"", b"[]"}
 
 
 def _identity(answer: Answer) -> int:

@@ -6,6 +6,7 @@ The first line on standard output is a greeting in JSON; the process ends with i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import socket
@@ -85,6 +86,7 @@ class Canned:
         self._delay = delay
         self._answers = {b"N0USDT": _answer(b'{"code":-2011,"msg":"Unknown order sent."}', "400 Bad Request")}
         self._arrivals: list[dict[str, object]] = []
+        self._ids = itertools.count()
 
     def serve(self, listening: socket.socket) -> None:
         """Serve until the process ends."""
@@ -99,7 +101,8 @@ class Canned:
         with connection:
             while request := _receive(connection):
                 at = time.monotonic()
-                connection.sendall(self._reply(request, number, at))
+                own = b"\r\nX-Mbx-Uuid: %d\r\n" % next(self._ids)
+                connection.sendall(self._reply(request, number, at).replace(b"\r\n", own, 1))
 
     def _reply(self, request: bytes, number: int, at: float) -> bytes:
         start = request[: request.index(b"\r\n")]

@@ -78,6 +78,7 @@ class PlainServer:
         self._respond = respond
         self.requests: list[Request] = []
         self.pings: list[Request] = []
+        self.pong = answer({})
         self.connections = 0
         self.at_work = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -132,7 +133,7 @@ class PlainServer:
                     request = Request(method, target, headers, number, time.monotonic())
                     if target == "/api/v3/ping":
                         self.pings.append(request)
-                        connection.sendall(answer({}))
+                        connection.sendall(self.pong)
                         continue
                     self.requests.append(request)
                     try:
