@@ -439,6 +439,34 @@ def test_an_exchange_that_does_not_answer_is_not_asked_about(exchange: LocalExch
     assert panel.status["problem"].startswith("NotSentError: ")
 
 
+@pytest.mark.parametrize("refusal", ["clock", "limit"])
+def test_a_refusal_that_passes_keeps_nothing_from_view(
+    exchange: LocalExchange, client: SpotClient, clock: Clock, refusal: str
+) -> None:
+    """The first look, a reading again and a question get over a clock that is off, and over a limit of a second."""
+    skews = iter((30, -30, 30))
+
+    def refuse() -> None:
+        if refusal == "clock":
+            exchange.faults.skew = next(skews)
+        else:
+            exchange.faults.on("GET", PATH).limit(retry_after=1)
+
+    refuse()
+    panel = CancelPanel("BTCUSDT", client=client, clock=clock)
+    panel.wait()
+    assert (panel.status["problem"], len(panel.rows)) == ("", 9)
+    refuse()
+    panel.refresh()
+    panel.wait()
+    assert (panel.status["problem"], len(panel.rows)) == ("", 9)
+    refuse()
+    assert ask(panel)["sentence"] == "Cancel 13 orders on BTCUSDT?"
+    refused = [request["status"] for request in exchange.requests("GET", PATH) if request["status"] != 200]
+    assert refused == [400 if refusal == "clock" else 429] * 3
+    panel.close()
+
+
 def test_without_a_key_or_such_a_symbol_nothing_can_be_asked(exchange: LocalExchange, panel: CancelPanel) -> None:
     """The panel says what is missing, and is not ready."""
     for wrong, error in (("BTC USDT!", "ConfigurationError: "), ("NOSUCH", "RejectedError: ")):

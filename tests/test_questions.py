@@ -14,7 +14,6 @@ import nbext
 from nbext.cancel.reads import OpenOrders, look, read
 from nbext.cancel.selection import Filter, Latency, one_by_one
 from nbext.exchange import Dialect, LocalExchange
-from nbext.notebook.panel import CancelPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,15 +94,6 @@ def test_a_ban_is_not_waited_out_however_short(exchange: LocalExchange, client: 
         nbext.open_orders("BTCUSDT", client=client) if method == "GET" else Quick(client, max_wait=10.0).run()
     assert banned.value.http_status == 418
     assert len(exchange.requests(method, PATH)) == 1
-
-
-def test_a_panel_gets_over_a_clock_that_is_off(exchange: LocalExchange, client: SpotClient) -> None:
-    """The panel reads through the same function."""
-    exchange.faults.skew = 30
-    panel = CancelPanel("BTCUSDT", client=client)
-    panel.wait()
-    assert len(panel.rows) > 0
-    panel.close()
 
 
 def test_reconciling_gets_over_a_clock_that_jumps(exchange: LocalExchange, client: SpotClient) -> None:
