@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from nbext.journal import Intent, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from support.server import PlainServer, Request
 
@@ -173,6 +173,44 @@ def test_the_claim_of_a_killed_process_is_free_at_once(stage: Stage) -> None:
     assert stage.recorded()[1] == ("cancel-2", True, None, ["canceled", "canceled"])
 
 
+FORKED = """
+import os, sys, threading
+from nbext.cancel.unfinished import reconcile_open
+reconciling = threading.Thread(target=reconcile_open, kwargs={"say": str})
+reconciling.start()
+sys.stdin.readline()
+child = os.fork()
+if not child:
+    reconcile_open(say=print)
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+print("the child has ended", flush=True)
+reconciling.join()
+"""
+
+
+@linux
+def test_a_forked_child_leaves_alone_what_its_parent_reconciles(stage: Stage) -> None:
+    """It has a name of its own, so its parent's claim is another kernel's; and what it claims is its own to release."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED]  # Python 3.12 warns of forks beside threads
+    environment = {**os.environ, **stage.environment}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert stage.asked.wait(30)
+        stage.asked.clear()
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        said = list(iter(parent.stdout.readline, "the child has ended\n"))
+        assert "1 request left" in said[-1]
+        assert not stage.asked.is_set()
+        assert [concluded for _, concluded, *_ in stage.recorded()] == [True, False, True]
+        stage.answers.set()
+        parent.communicate(timeout=60)
+    assert stage.recorded()[1] == ("cancel-2", True, None, ["canceled", "canceled"])
+
+
 @linux
 def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
     """A process id alone proves nothing: it is given again, and means another process elsewhere."""
@@ -190,6 +228,10 @@ def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
     assert processes.has_ended(named)
     assert processes.has_ended(f"{host}:{number}:{int(began) - 1}:{machine}")  # its id was given to this process
     elsewhere = named.replace(machine, f"another-{machine}")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    container = str(Path("/proc/self/ns/pid").stat().st_ino)
+    for part in (boot, container):  # after a restart, and in another container, the same id means another process
+        assert not processes.has_ended(named.replace(part, part[::-1] + "1")), part
     for unknown in ("", "host:1", elsewhere, elsewhere.rpartition(":")[0], f"{named}:more", named.replace(machine, "")):
         assert not processes.has_ended(unknown), unknown
 
