@@ -239,6 +239,14 @@ def test_what_a_limited_host_repeats_comes_on_another_connection(open_way: Calla
     assert (way.server.connections, way.server.pings) == (3, [])
 
 
+def test_a_host_that_refuses_pings_proves_nothing(open_way: Callable[[Respond], Way]) -> None:
+    """An empty refusal of everything, as of a firewall, is no answer to a ping: what follows uses another connection."""
+    way = open_way(lambda _: answer({}, 400))
+    way.server.pong = answer({}, 400)
+    assert way.bodies(4) == [b"{}"] * 4
+    assert (way.server.connections, len(way.server.pings)) == (2, 2)
+
+
 def test_a_chunked_answer_may_not_be_followed_either(open_way: Callable[[Respond], Way]) -> None:
     """Bodies in chunks, and answers without any body, end where they say."""
 
