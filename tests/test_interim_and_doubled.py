@@ -239,6 +239,13 @@ def test_what_a_limited_host_repeats_comes_on_another_connection(open_way: Calla
     assert (way.server.connections, way.server.pings) == (3, [])
 
 
+def test_a_new_connection_repeats_nothing(open_way: Callable[[Respond], Way]) -> None:
+    """What its first answer resembles came on another one, so it needs no proof."""
+    way = open_way(lambda request: answer([], headers={"Connection": "close"} if request.target == "/0" else None))
+    assert way.bodies(2) == [b"[]"] * 2
+    assert (way.server.connections, way.server.pings) == (2, [])
+
+
 def test_a_host_that_refuses_pings_proves_nothing(open_way: Callable[[Respond], Way]) -> None:
     """An empty refusal of everything, as of a firewall, is no answer to a ping: what follows uses another connection."""
     way = open_way(lambda _: answer({}, 400))

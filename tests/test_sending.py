@@ -439,6 +439,29 @@ def test_a_refusal_that_is_not_of_every_request_stops_nothing(serve: Serve, refu
     assert list(incomplete.value.failures) == (symbols if refusal == "-1121" else ["V0USDT"])
 
 
+def test_what_the_matching_engine_refuses_was_let_through(serve: Serve) -> None:
+    """Where nothing is open, its refusal proves that the key is good for some requests, as any other answer does."""
+    status, body = REFUSED["-2015"]
+    let_through = threading.Event()
+
+    def respond(request: Request) -> bytes:
+        if request.method == "GET":
+            return answer([])
+        if request.params["symbol"] == "V0USDT":
+            let_through.wait(20)
+            return answer(body, status)
+        if int(request.params["symbol"][1:-4]) >= 8:
+            let_through.set()
+        return answer({"code": -2011, "msg": "The matching engine says no."}, 400)
+
+    server = serve(respond)
+    symbols = [f"V{number}USDT" for number in range(30)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        make_job(symbols, client=connect(server, answer_timeout=20.0), reconcile=0).run()
+    assert sum(request.method == "DELETE" for request in server.requests) == len(symbols)
+    assert not any(isinstance(failure, nbext.NotSentError) for failure in incomplete.value.failures.values())
+
+
 def test_a_refused_symbol_raises_its_refusal_however_many_cancels_it_had(serve: Serve) -> None:
     """Cancels that were not sent because of it are no failure of another kind, and end in the journal."""
     orders = [queried("BTCUSDT", number) for number in range(1, 31)]
