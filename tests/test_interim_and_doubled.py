@@ -247,7 +247,7 @@ def test_a_new_connection_repeats_nothing(open_way: Callable[[Respond], Way]) ->
 
 
 def test_a_host_that_refuses_pings_proves_nothing(open_way: Callable[[Respond], Way]) -> None:
-    """An empty refusal of everything, as of a firewall, is no answer to a ping: what follows uses another connection."""
+    """An empty refusal of all, as of a firewall, is no answer to a ping: the next request gets another connection."""
     way = open_way(lambda _: answer({}, 400))
     way.server.pong = answer({}, 400)
     assert way.bodies(4) == [b"{}"] * 4

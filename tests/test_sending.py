@@ -439,6 +439,29 @@ def test_a_refusal_that_is_not_of_every_request_stops_nothing(serve: Serve, refu
     assert list(incomplete.value.failures) == (symbols if refusal == "-1121" else ["V0USDT"])
 
 
+@pytest.mark.parametrize("refusal", ["-1022", "403"])
+def test_one_refusal_of_what_a_request_contains_stops_nothing(serve: Serve, refusal: str) -> None:
+    """Also while nothing else has been answered: only a second one of its kind would be about every request."""
+    status, body = REFUSED[refusal]
+    went_on = threading.Event()
+
+    def respond(request: Request) -> bytes:
+        symbol = request.params["symbol"]
+        if symbol == "V0USDT":
+            return answer(body, status)
+        if int(symbol[1:-4]) >= 8:
+            went_on.set()
+        went_on.wait(10)
+        return answer([report(symbol)])
+
+    server = serve(respond)
+    symbols = [f"V{number}USDT" for number in range(20)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        make_job(symbols, client=connect(server, answer_timeout=20.0)).run()
+    assert len(server.requests) == len(symbols)
+    assert list(incomplete.value.failures) == ["V0USDT"]
+
+
 def test_what_the_matching_engine_refuses_was_let_through(serve: Serve) -> None:
     """Where nothing is open, its refusal proves that the key is good for some requests, as any other answer does."""
     status, body = REFUSED["-2015"]

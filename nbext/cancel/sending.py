@@ -256,7 +256,7 @@ class Sending:
                 attempt.error = self._not_sent(attempt.request)
             except NbextError as error:
                 attempt.error = error
-                if isinstance(error, RejectedError) and attempt.at:
+                if isinstance(error, RejectedError):
                     self._refusals.append((attempt, error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like an answer, nor hang the call
                 attempt.error = OutcomeUnknownError(
