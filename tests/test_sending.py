@@ -462,6 +462,28 @@ def test_one_refusal_of_what_a_request_contains_stops_nothing(serve: Serve, refu
     assert list(incomplete.value.failures) == ["V0USDT"]
 
 
+def test_the_reason_is_the_refusal_of_every_request(serve: Serve) -> None:
+    """Not one that came first, and is about its own symbol only."""
+    went_on = threading.Event()
+
+    def respond(request: Request) -> bytes:
+        symbol = request.params["symbol"]
+        if symbol == "V0USDT":
+            return answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+        if int(symbol[1:-4]) >= 8:
+            went_on.set()
+        went_on.wait(10)
+        status, body = REFUSED["-2015"]
+        return answer(body, status)
+
+    symbols = [f"V{number}USDT" for number in range(40)]
+    with pytest.raises(nbext.IncompleteError) as incomplete:
+        make_job(symbols, client=connect(serve(respond), answer_timeout=20.0)).run()
+    unsent = [str(each) for each in incomplete.value.failures.values() if isinstance(each, nbext.NotSentError)]
+    assert unsent
+    assert all("refused (-2015" in each for each in unsent)
+
+
 def test_what_the_matching_engine_refuses_was_let_through(serve: Serve) -> None:
     """Where nothing is open, its refusal proves that the key is good for some requests, as any other answer does."""
     status, body = REFUSED["-2015"]

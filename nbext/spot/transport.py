@@ -259,7 +259,7 @@ class Wire:
             return self._ask(pools, line, method, target, sent)
         except Exception as error:  # noqa: BLE001 - whatever it is, the only question is whether the request had gone
             if (signalled := from_a_signal(error)) is not None:
-                raise signalled.with_traceback(None) from None  # whose frames hold the signed URL
+                raise signalled from None  # the client's frames are sealed, and with them the signed URL in these
             host = self._base_url.partition("://")[2]
             why = explain(error, call.stage, host, self._proxy.reveal(), call.tunnel_status)
             mixed_up = call.connection if isinstance(error, MixedUpError) else None
