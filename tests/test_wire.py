@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import logging
 import random
 import threading
 import time
@@ -304,3 +305,26 @@ def test_a_debug_log_tells_where_each_request_went(serve: Serve, caplog: pytest.
     with caplog.at_level("DEBUG", "nbext"), wire(server) as line:
         line.send("DELETE", "/api/v3/openOrders?symbol=BTCUSDT&signature=abc", {"X-MBX-APIKEY": "secret"})
     assert caplog.messages == [f"DELETE /api/v3/openOrders at {server.url}"]
+
+
+def test_a_request_on_an_open_connection_takes_no_lock_of_logging(serve: Serve) -> None:
+    """A fork or an interrupt may have left it locked, and whether anybody listens is known without it."""
+    locked, sent = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with logging._lock:  # type: ignore[attr-defined]
+            locked.set()
+            sent.wait(10)
+
+    holder = threading.Thread(target=hold)
+    with wire(serve(lambda _: answer("[]"))) as line:
+        line.send("GET", "/")
+        logging.getLogger("nbext.tests").setLevel(logging.WARNING)  # which makes all loggers forget what they know
+        holder.start()
+        assert locked.wait(10)
+        began = time.monotonic()
+        line.send("GET", "/again")
+        took = time.monotonic() - began
+    sent.set()
+    holder.join()
+    assert took < 8
