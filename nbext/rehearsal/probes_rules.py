@@ -190,6 +190,7 @@ NOT_SEEN: Mapping[str, str] = MappingProxyType(
         "released-time": _FILLS,
         "torn-read": _FILLS,
         "engine-tail": "it shows only when an answer is lost",
+        "answer-ids": "no row depends on a header",
         "limit-order": _LIMITS,
         "ban-status": _LIMITS,
         "retry-after": _LIMITS,
