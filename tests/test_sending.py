@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.jobs import make_job
@@ -23,6 +24,7 @@ from nbext.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
     from support.server import PlainServer
 
@@ -120,6 +122,36 @@ def test_after_a_limit_the_others_follow_side_by_side(serve: Serve) -> None:
     first, *others = sorted(request.at for request in server.requests if request.at >= begun[0] + 0.9)
     assert first < answered[0] < min(others)  # which go when that one has been answered
     assert not together.broken
+
+
+def test_an_alarm_while_a_call_is_stopped_leaves_no_lock_locked(serve: Serve) -> None:
+    """Wherever it comes, in whatever code is called there: stopping again, on the way out, waits for nothing."""
+    left = 0
+
+    def ring(_frame: FrameType, _event: str, _argument: object) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise TimeoutError
+        return ring
+
+    client, before = connect(serve(lambda _: answer([]))), sys.gettrace()
+    for step in itertools.count(1):
+        sending, left = Sending(client, by_symbol(["BTCUSDT"], None), Options(), say=lambda _: None), step
+        sys.settrace(ring)
+        try:
+            sending.hold_back()
+        except TimeoutError:
+            pass
+        finally:
+            sys.settrace(before)
+        again = threading.Thread(target=sending.hold_back, daemon=True)
+        again.start()
+        again.join(10)
+        assert not again.is_alive()
+        if left > 0:  # that was further than all of it
+            break
+    assert step > 2
 
 
 def test_an_interrupt_ends_the_wait_for_a_limit(serve: Serve) -> None:

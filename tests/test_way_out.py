@@ -180,6 +180,7 @@ def test_an_alarm_ends_the_call_in_good_order(serve: Callable[..., PlainServer],
     assert len(slow.requests) < len(SYMBOLS)
 
 
+@pytest.mark.timeout(120, method="thread")  # the usual one is an alarm, too
 def test_an_alarm_gets_through_whatever_it_interrupts(server: PlainServer, journal_path: Path) -> None:
     """A TimeoutError is an OSError too, and must not be taken for a journal, a read or a table that failed."""
     rings = 0

@@ -130,7 +130,6 @@ class Sending:
         self._say = say
         self._progress = progress
         self._refusals: list[tuple[Attempt, RejectedError]] = []
-        self._over = threading.Event()
         self._alone = threading.Lock()
         self._waited = 0.0
         self._last_moment = last_moment
@@ -167,7 +166,6 @@ class Sending:
     def hold_back(self) -> None:
         """Send nothing more: what has not been started never will be."""
         self.stopped = True
-        self._over.set()
 
     def wait(self) -> None:
         """Wait, after `hold_back`, for the answers to requests in flight, while they can come."""
@@ -303,10 +301,16 @@ class Sending:
                     wait = self._client.held_for
                     self._waited += wait
                     self._news.put(f"{self._where(attempt.request)}: 429, waiting {wait:.0f} s as the exchange asks.")
-                    self._over.wait(wait + 0.01)
+                    self._pause(wait + 0.01)
             else:
                 gate.close()
             yield
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, in steps, unless the call is stopped: an event has a lock, which an interrupt could leave locked."""
+        until = time.monotonic() + seconds
+        while not self.stopped and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE))
 
     def _can_wait(self) -> bool:
         """Return whether the call has time for the pause that the host asked for."""
