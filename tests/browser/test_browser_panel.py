@@ -134,7 +134,7 @@ def cross(notebook: Notebook) -> Locator:
 def test_select_ask_cancel(notebook: Notebook, app: str) -> None:
     """By mouse: a box for each order and each list, one question, outcomes in place, struck through."""
     practice(notebook, app)
-    expect(notebook.panel.locator(".where")).to_have_text(re.compile(r"^read at [\d:]+$"))  # LOCAL says the rest
+    expect(notebook.panel.locator(".where")).to_have_text(re.compile(r"^read at [\d:]+ UTC$"))  # LOCAL says the rest
     assert_nothing_covered(notebook)
     keep_picture(notebook, f"idle-{app}")
     select(notebook, "OCO list").check()
