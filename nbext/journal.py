@@ -12,18 +12,17 @@ again. A file that is damaged, newer or another user's is never changed.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import threading
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nbext import private_files
+from nbext.entries import CONCLUDE, ENTRIES, INTEND, NEVER_KEPT, Conclusion, Entry, Intent, Row
 from nbext.errors import ConfigurationError
 from nbext.forks import in_child, records
 from nbext.private_files import UnfitError
@@ -34,11 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
-_Row = tuple[Any, ...]
 
 PATIENCE_SECONDS = 0.2
 _POLL_SECONDS = 0.0002
-_INTENT_COLUMNS = 12
 GRACE_MS = 60_000
 CLAIM_MS = 300_000
 
@@ -77,16 +74,6 @@ _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
-_INTEND = """
-    INSERT INTO intents (id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_CONCLUDE = """
-    UPDATE intents
-    SET concluded_at = coalesce(?, concluded_at), left_at = coalesce(?, left_at),
-        http_status = coalesce(?, http_status), error = ?, outcomes = ?, answer = coalesce(?, answer)
-    WHERE id = ?
-"""
 # A claim from the future is as void as an old one: a clock was wrong.
 _CLAIM = """
     UPDATE intents SET claimed_by = :by, claimed_at = :now
@@ -96,11 +83,6 @@ _CLAIM = """
 _RELEASE = (
     "UPDATE intents SET claimed_by = NULL, claimed_at = NULL WHERE id = ? AND claimed_by = ? AND concluded_at IS NULL"
 )
-_ENTRIES = """
-    SELECT number, id, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen,
-           left_at, concluded_at, http_status, error, outcomes, answer IS NOT NULL, claimed_by
-    FROM intents
-"""
 _COUNT = "SELECT count(*) FROM intents"
 _OVERDUE = "WHERE concluded_at IS NULL AND deadline < ?"  # is served by the index of that name
 _LATEST = (1 << 63) - 1
@@ -113,9 +95,6 @@ _FLAWS = {  # by the first word of SQLite's error names
     "NOTADB": "is damaged: move it",
     "READONLY": "is read-only",
 }
-# They are made when a request is signed, after its intent is recorded: who passes them passes what must not be kept.
-_NEVER_KEPT = frozenset({"signature", "timestamp"})
-
 # One lock for all journals of the process. SQLite's locks on a file belong to the process and go when any descriptor
 # of that file is closed, so that no file may be looked into while a transaction is under way.
 _lock = threading.RLock()
@@ -128,113 +107,6 @@ def _new_lock() -> None:
 
 
 in_child(_new_lock)
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A request that is about to be sent.
-
-    Attributes
-    ----------
-    id : str
-        Unique, made by the caller.
-    call_id : str
-        The same for all requests of a call.
-    sent_at : int
-        Milliseconds by the exchange's clock, as far as known: the request does not leave before.
-    deadline : int
-        The same clock: from then on the exchange can no longer carry it out, however late it left.
-    profile, host, method, path : str
-        Where it goes.
-    params : mapping of str to str
-        Wire parameters, without timestamp and signature.
-    seen : sequence of mappings
-        Orders known to be open before: ``symbol``, ``orderId``, ``origClientOrderId``.
-    key : str
-        The last characters of the API key.
-    account : str
-        Fingerprint of the API key, as `Journal.intend` made it.
-    """
-
-    id: str
-    call_id: str
-    sent_at: int
-    deadline: int
-    profile: str
-    host: str
-    method: str
-    path: str
-    params: Mapping[str, str]
-    seen: Sequence[Mapping[str, object]] = ()
-    key: str = ""
-    account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """The result of a request.
-
-    Attributes
-    ----------
-    intent_id : str
-    http_status : int or None
-        None if no answer came.
-    answer : bytes or None
-        The raw body, scrubbed.
-    outcomes : sequence of mappings
-        ``symbol``, ``orderId`` and ``outcome``.
-    error : str
-        What went wrong; empty if nothing did.
-    left_at : int or None
-        When the request left for the last time, in milliseconds by the exchange's clock. Earlier attempts got
-        answers which prove that the matching engine never saw them.
-    is_final : bool
-        False for what is known so far about a request to reconcile later.
-    """
-
-    intent_id: str
-    http_status: int | None
-    answer: bytes | None
-    outcomes: Sequence[Mapping[str, object]]
-    error: str = ""
-    left_at: int | None = None
-    is_final: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An intent and its result.
-
-    Attributes
-    ----------
-    intent : Intent
-    left_at : int or None
-        As in `Conclusion`; None if the process ended before that was recorded.
-    concluded_at : int or None
-        Milliseconds UTC; None while nothing is known.
-    http_status : int or None
-        None if no answer came.
-    error : str
-        Empty when there was none.
-    outcomes : sequence of mappings
-        ``symbol``, ``orderId`` and ``outcome``.
-    has_answer : bool
-        Whether `Journal.answer` has the raw answer.
-    claimed_by : str or None
-        Who is reconciling it, has concluded it, or was killed over it.
-    is_damaged : bool
-        Whether some of it could not be read; the rest is as recorded.
-    """
-
-    intent: Intent
-    left_at: int | None
-    concluded_at: int | None
-    http_status: int | None
-    error: str
-    outcomes: Sequence[Mapping[str, object]]
-    has_answer: bool
-    claimed_by: str | None
-    is_damaged: bool = False
 
 
 class Journal:
@@ -317,30 +189,14 @@ class Journal:
             A parameter must never be kept. A bug in the caller.
         """
         for intent in intents:
-            if kept := sorted(name for name in intent.params if name.lower() in _NEVER_KEPT):
+            if kept := sorted(name for name in intent.params if name.lower() in NEVER_KEPT):
                 raise ValueError(f"the journal must not hold the parameter {kept[0]!r}")
 
-        def rows(salt: bytes) -> list[_Row]:
+        def rows(salt: bytes) -> list[Row]:
             account = fingerprint(salt) if fingerprint else ""
-            return [
-                (
-                    intent.id,
-                    intent.call_id,
-                    intent.sent_at,
-                    intent.deadline,
-                    intent.profile,
-                    intent.host,
-                    intent.key,
-                    intent.account or account,
-                    intent.method,
-                    intent.path,
-                    _json(intent.params),
-                    _json(intent.seen),
-                )
-                for intent in intents
-            ]
+            return [intent.row(account) for intent in intents]
 
-        return self._write(_INTEND, rows)[1] if intents else ""
+        return self._write(INTEND, rows)[1] if intents else ""
 
     def conclude(
         self,
@@ -366,10 +222,10 @@ class Journal:
         """
         now = time.time_ns() // 1_000_000
 
-        def rows(_: bytes) -> list[_Row]:
-            return [_conclusion(each, now) for each in conclusions]
+        def rows(_: bytes) -> list[Row]:
+            return [each.row(now) for each in conclusions]
 
-        changed, reason = self._write(_CONCLUDE, rows) if conclusions else (0, "")
+        changed, reason = self._write(CONCLUDE, rows) if conclusions else (0, "")
         return reason or ("" if changed == len(conclusions) else f"{self.path} does not hold what was sent")
 
     def flaw(self) -> str:
@@ -395,7 +251,7 @@ class Journal:
             It cannot be read.
         """
         most = _LATEST if last is None else min(last, _LATEST)
-        return [_entry(row[1:]) for row in self._read(f"{_ENTRIES} ORDER BY number DESC LIMIT ?", (most,))][::-1]
+        return [Entry.from_row(row[1:]) for row in self._read(f"{ENTRIES} ORDER BY number DESC LIMIT ?", (most,))][::-1]
 
     def count(self) -> int:
         """Return how many requests are recorded.
@@ -446,8 +302,8 @@ class Journal:
         ConfigurationError
             It cannot be read.
         """
-        query = f"{_ENTRIES} {_OVERDUE} AND number > ? ORDER BY number LIMIT ?"
-        return [(row[0], _entry(row[1:])) for row in self._read(query, (now - GRACE_MS, after, most))]
+        query = f"{ENTRIES} {_OVERDUE} AND number > ? ORDER BY number LIMIT ?"
+        return [(row[0], Entry.from_row(row[1:])) for row in self._read(query, (now - GRACE_MS, after, most))]
 
     def salt(self) -> bytes:
         """Return the salt of this journal's fingerprints; empty if there is no journal yet.
@@ -533,11 +389,11 @@ class Journal:
         except UnfitError as error:
             return 0, str(error)
 
-    def _read(self, query: str, parameters: Sequence[object]) -> list[_Row]:
+    def _read(self, query: str, parameters: Sequence[object]) -> list[Row]:
         if self.path is None:
             return []
 
-        def select(connection: sqlite3.Connection) -> list[_Row]:
+        def select(connection: sqlite3.Connection) -> list[Row]:
             return connection.execute(query, parameters).fetchall() if _is_laid_out(connection) else []
 
         try:
@@ -674,79 +530,9 @@ def _reason(path: Path, error: Exception) -> str:
     return f"{path} {_FLAWS.get(_flaw_word(error), f'cannot be used ({said})')}"
 
 
-def _json(document: object) -> str:
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _conclusion(conclusion: Conclusion, now: int) -> _Row:
-    return (
-        now if conclusion.is_final else None,
-        conclusion.left_at,
-        conclusion.http_status,
-        # An exchange's text may hold half a surrogate pair, which UTF-8, and so SQLite, cannot store.
-        conclusion.error.encode("utf-8", "backslashreplace").decode(),
-        _json(conclusion.outcomes),
-        # Level 1: an answer is JSON and shrinks to a tenth either way, and the user waits for the frame.
-        None if conclusion.answer is None else zlib.compress(conclusion.answer, 1),
-        conclusion.intent_id,
-    )
-
-
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _number(rows: list[_Row]) -> int:
+def _number(rows: list[Row]) -> int:
     return int(rows[0][0] or 0) if rows else 0
-
-
-def _entry(row: _Row) -> Entry:
-    """Return a row as an entry. Damaged fields are left out; the rest is as recorded."""
-    flaws: list[str] = []
-
-    def take(value: object, kind: type[T], otherwise: T) -> T:
-        if isinstance(value, kind):
-            return value
-        flaws.append(kind.__name__)
-        return otherwise
-
-    def number(value: object) -> int | None:
-        return None if value is None else take(value, int, 0)
-
-    def document(value: object, kind: type[T]) -> T:
-        try:
-            return take(json.loads(take(value, str, "")), kind, kind())
-        except (ValueError, RecursionError):
-            flaws.append("json")
-            return kind()
-
-    def orders(value: object) -> tuple[Mapping[str, object], ...]:
-        return tuple(take(each, dict, {}) for each in document(value, list))
-
-    id_, call_id, sent_at, deadline, profile, host, key, account, method, path, params, seen = row[:_INTENT_COLUMNS]
-    left_at, concluded_at, http_status, error, outcomes, has_answer, claimed_by = row[_INTENT_COLUMNS:]
-    intent = Intent(
-        id=take(id_, str, ""),
-        call_id=take(call_id, str, ""),
-        sent_at=take(sent_at, int, -1),
-        deadline=take(deadline, int, -1),
-        profile=take(profile, str, ""),
-        host=take(host, str, ""),
-        method=take(method, str, ""),
-        path=take(path, str, ""),
-        params={name: take(value, str, "") for name, value in document(params, dict).items()},
-        seen=orders(seen),
-        key=take(key, str, ""),
-        account=take(account, str, ""),
-    )
-    return Entry(
-        intent,
-        number(left_at),
-        number(concluded_at),
-        number(http_status),
-        take(error, str, ""),
-        orders(outcomes),
-        bool(has_answer),
-        None if claimed_by is None else take(claimed_by, str, ""),
-        is_damaged=bool(flaws),
-    )

@@ -13,7 +13,8 @@ from support.kernels import Kernel, serving, soon
 from support.networking import TLSServer
 from support.server import PlainServer, Request, answer
 
-from nbext.journal import Intent, Journal
+from nbext.entries import Intent
+from nbext.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

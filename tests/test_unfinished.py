@@ -18,7 +18,8 @@ from support.kernels import Kernel
 from support.server import answer
 
 from nbext import processes
-from nbext.journal import Intent, Journal
+from nbext.entries import Intent
+from nbext.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

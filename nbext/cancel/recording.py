@@ -7,8 +7,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nbext import journal, messages, session
+from nbext import messages, session
 from nbext.cancel import notices
+from nbext.entries import Conclusion, Intent
 from nbext.errors import NbextError
 from nbext.orders import named
 from nbext.spot.parameters import DEFAULT_RECV_WINDOW
@@ -53,7 +54,7 @@ class Recorder:
         good_for = float(options.recv_window or DEFAULT_RECV_WINDOW) + (sending + options.latency.engine) * 1000
         self._reason = self._journal.intend(
             [
-                journal.Intent(
+                Intent(
                     id=self._of[id(request)],
                     call_id=call_id,
                     sent_at=now,
@@ -92,7 +93,7 @@ class Recorder:
             return
         self._reason = self._journal.conclude_all(
             [
-                journal.Conclusion(
+                Conclusion(
                     self._of[id(attempt.request)],
                     attempt.http_status,
                     attempt.answer,

@@ -10,9 +10,9 @@ from nbext.cancel.reconciliation import Reconciliation
 from nbext.cancel.searches import reconcile
 from nbext.cancel.selection import CancelRequest, Latency
 from nbext.cancel.sending import Attempt
+from nbext.entries import Conclusion
 from nbext.errors import ConfigurationError, Interrupted, NbextError
 from nbext.frames import log
-from nbext.journal import Conclusion
 from nbext.orders import FINAL, Row, identity, named
 from nbext.spot.parameters import parse_count, parse_recv_window
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.journal import Entry, Journal
+    from nbext.entries import Entry
+    from nbext.journal import Journal
     from nbext.spot.client import SpotClient
 
 

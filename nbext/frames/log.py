@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
-    from nbext.journal import Entry
+    from nbext.entries import Entry
 
 COLUMNS = (
     *("request", "outcome", "sentAt", "state", "error", "profile", "host", "key", "httpStatus"),

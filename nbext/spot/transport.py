@@ -277,7 +277,7 @@ class Wire:
             answer, kept = _exchange(line, method, target, headers)
             before, line.last = line.last, None if _is_account(method, answer) else _identity(answer)
             if kept and line.last is not None and line.last == before:
-                kept = False
+                kept = False  # also where this raises
                 kept = self._is_in_step(line)
             return answer
         finally:

@@ -11,7 +11,8 @@ import pytest
 from figures import by_turns
 from support.kernels import Kernel
 
-from nbext.journal import Intent, Journal
+from nbext.entries import Intent
+from nbext.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

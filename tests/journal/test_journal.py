@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.journals import NOW, OUTCOME, commits, conclude, ids, intent, posix, run, start, unsettled
 
-from nbext.journal import CLAIM_MS, GRACE_MS, Conclusion, Intent, Journal
+from nbext.entries import Conclusion, Intent
+from nbext.journal import CLAIM_MS, GRACE_MS, Journal
 
 # Where it is, and what it costs before it is used.
 

@@ -20,7 +20,8 @@ from nbext import session
 from nbext.cancel import unfinished
 from nbext.cancel.job import SENDING_SECONDS
 from nbext.cancel.selection import Latency
-from nbext.journal import GRACE_MS, Conclusion, Intent, Journal
+from nbext.entries import Conclusion, Intent
+from nbext.journal import GRACE_MS, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,8 @@ def test_a_user_without_a_home_directory_can_cancel(named: str) -> None:
     """Nobody has to have a home: the journal says that it has no place, and does not raise."""
     code = f"""
         import os, platformdirs, sqlite3
-        from nbext.journal import Intent, Journal
+        from nbext.entries import Intent
+        from nbext.journal import Journal
         for name in ("HOME", "XDG_DATA_HOME"):
             os.environ.pop(name, None)
         os.environ["NBEXT_JOURNAL"] = {named!r}

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nbext.journal import Entry, Intent, Journal
+from nbext.entries import Entry, Intent
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nbext.journal import Journal
 
 NOW = 1_700_000_000_000
 OUTCOME = {"symbol": "BTCUSDT", "orderId": 2**63 - 1, "outcome": "canceled"}
 PRELUDE = """
 import os, sys, threading, time
 from pathlib import Path
-from nbext.journal import Intent, Journal
+from nbext.entries import Intent
+from nbext.journal import Journal
 
 def intent(name, call="c"):
     return Intent(name, call, 1, 2, "local", "localhost", "DELETE", "/api/v3/openOrders", {"symbol": "BTCUSDT"})
