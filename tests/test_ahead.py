@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def order(symbol: str, number: int) -> dict[str, object]:
 
 
 def respond(request: Request) -> bytes:
-    """Answer as an exchange on which each symbol has orders."""
+    """Answer as an exchange on which each symbol has orders, with an id for each answer: none has to be proven."""
     symbol = request.params.get("symbol", "BTCUSDT")
     if request.path == "/api/v3/time":
         return answer({"serverTime": round(time.time() * 1000)})
@@ -77,7 +78,7 @@ def respond(request: Request) -> bytes:
             for number in ([int(asked)] if asked else range(1, MANY + 1))
         ]
         return answer(reports[0] if asked else reports)
-    return answer([order(symbol, number) for number in range(1, MANY + 1)])
+    return answer([order(symbol, number) for number in range(1, MANY + 1)], headers={"X-MBX-UUID": uuid.uuid4().hex})
 
 
 @pytest.fixture
