@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.jobs import make_job
 from support.reconciling import PATH, Quick, require_truth
+from support.server import PlainServer, Request, answer
 
 import nbext
 from nbext import session
@@ -176,6 +179,30 @@ def test_a_frame_takes_no_amended_order_for_what_it_was(exchange: LocalExchange,
     frame = Quick(client, orders=orders_of(shown, client)).run()
     require_truth(exchange, frame)
     assert frame["outcome"].tolist() == ["expired"]
+
+
+@pytest.mark.parametrize("later", [0, 90_000])
+def test_an_order_given_as_it_was_before_an_amendment_has_the_id_it_had_last(later: int) -> None:
+    """The call's own look shows it; one that was placed at another time, under an id given again, is another order."""
+    placed = {"symbol": "BTCUSDT", "orderId": 7, "orderListId": -1, "side": "BUY", "type": "LIMIT", "time": 10**12}
+    given = {**placed, "origClientOrderId": "first", "origQty": "1.0"}
+    listed = {**placed, "time": 10**12 + later, "clientOrderId": "second", "origQty": "0.5", "status": "NEW"}
+    ended = {**listed, "clientOrderId": "the cancel's", "status": "CANCELED", "updateTime": 10**12, "executedQty": "0"}
+
+    def respond(request: Request) -> bytes:
+        if request.path.endswith("/time"):
+            return answer({"serverTime": round(time.time() * 1000)})
+        return answer([listed] if request.path.endswith("/openOrders") else ended)
+
+    with contextlib.closing(PlainServer(respond)) as server:
+        client = nbext.SpotClient(server.url, api_key="k" * 64, secret_key="s" * 64)
+        job = make_job(client=client, orders=[given], reconcile=1.0, latency=Latency(engine=0.1, lag=0.1))
+        with contextlib.suppress(nbext.NbextError):
+            job.run()
+    assert nbext.last is not None
+    row = nbext.last.iloc[0]
+    own, outcome = ("first", "unknown") if later else ("second", "canceled")
+    assert (row["origClientOrderId"], row["outcome"]) == (own, outcome)
 
 
 def test_the_journal_takes_no_amended_order_for_what_it_was(exchange: LocalExchange, client: SpotClient) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from nbext import messages, session
 from nbext.cancel.reads import OpenOrders, look
 from nbext.errors import ConfigurationError, RejectedError
-from nbext.orders import FINAL, Row, identity, in_doubt, list_key
+from nbext.orders import FINAL, Row, decimal, identity, in_doubt, list_key, unique
 from nbext.spot.parameters import parse_flag, parse_recv_window, parse_seconds, parse_symbols
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ CANCEL_ALL = "/api/v3/openOrders"
 LOOK_SECONDS = 15.0
 """Reading what is open takes at most this long, all symbols together."""
 _OLDEST_PANDAS = 3
+_FIXED = ("side", "type", "time")  # what no amendment changes
 _CLOCK_SAMPLES = 3
 
 _SIDES = ("BUY", "SELL")
@@ -391,12 +392,35 @@ class Selection:
         """Return the orders, given or shown, that are no longer open: nothing to send, but something to tell."""
         if seen is None:
             return []
-        listed = OpenOrders([*seen.orders, *seen.passed_over], [])
-        still = {_identity(row.order) for row in listed.rows()}
+        listed = OpenOrders([*seen.orders, *seen.passed_over], []).rows()
+        still = {_identity(row.order) for row in listed}
+        current = {identity(row.order): row for row in listed}
         rows = [*(Row(order, None, "unknown") for order in (self.orders or {}).values()), *map(in_doubt, seen.gone)]
         # An order that was amended has another id of its owner's, and may be canceled with its list all the same.
         vanished = {_identity(row.order): row for row in rows if identity(row.order) not in seen.beyond}
-        return [CancelRequest(named[0], "", {}, [row]) for named, row in vanished.items() if named not in still]
+        return [
+            CancelRequest(named[0], "", {}, [_as_amended(row, current.get(identity(row.order)))])
+            for named, row in vanished.items()
+            if named not in still
+        ]
+
+
+def _as_amended(row: Row, current: Row | None) -> Row:
+    """Return an order as it is listed now, if that is the order, amended: then its own id is the one it has now.
+
+    An exchange that begins anew gives ids again: what differs in more than that and a lower quantity is another order.
+    """
+    if current is None or any(
+        current.order.get(name) != known for name in _FIXED if (known := row.order.get(name)) is not None
+    ):
+        return row
+    same = unique([current, row], amended=True)
+    return in_doubt(same[0]) if len(same) == 1 and _is_less(current.order, row.order) else row
+
+
+def _is_less(order: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    quantity, known = decimal(order.get("origQty")), decimal(before.get("origQty"))
+    return quantity is not None and known is not None and quantity < known
 
 
 def _identity(order: Mapping[str, Any]) -> tuple[Any, Any, Any]:

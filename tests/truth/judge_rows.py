@@ -277,7 +277,8 @@ def nothing_told_is_missing(case: Case) -> Iterator[str]:
             if number < first:  # before the cancel an order goes by its own id
                 # One look may have no quantity, that of a pending order, and a later one has.
                 size = sizes.get(order) if shown.get("origQty") is None else shown["origQty"]
-                if _was_amended_since(size, case.truth(order)):
+                ended = shown["status"] in OUTCOMES and shown["status"] != "FILLED"  # whose id may be the cancel's
+                if ended or _was_amended_since(size, case.truth(order)):
                     present.discard("clientOrderId")
                 names |= {"origClientOrderId" if name == "clientOrderId" else name for name in present}
             else:
